@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * blitz.h: the BlitzDB storage engine, bytes in, bytes out.
+ *
+ * A table is one file, `PATH.bzd`, in Tokyo Cabinet's hash format: row key ->
+ * value. Every change goes through a transaction; nothing of it is seen by
+ * anyone else, or survives a crash, before blitz_txn_commit().
+ *
+ * What to know before calling:
+ *
+ *  1. A transaction that has changed a table is that table's only writer until
+ *     it ends; others wait, at most the transaction's lock timeout, and then
+ *     get BLITZ_BUSY. Readers wait for nobody and hold nobody up.
+ *  2. A scan sees the table as it was when the scan began, with what its own
+ *     transaction had changed until then: a statement never meets its own rows.
+ *     A look-up by key sees what is committed, or its own transaction has
+ *     changed, at that moment.
+ *  3. A commit of one table is all or nothing, also when the process is killed
+ *     in it. A commit of several tables is so table by table.
+ *  4. An open scan keeps the space of rows removed meanwhile from being used
+ *     again. Do not leave one open for hours.
+ *  5. A struct blitz_table may be used by any number of threads at a time, a
+ *     struct blitz_cursor or struct blitz_txn by one.
+ *  6. Damaged bytes give BLITZ_CORRUPT, never a wrong row.
+ *  7. Nothing here calls exit() or abort() for a reason outside the program.
+ *
+ * Functions that can fail return an enum blitz_rc, BLITZ_OK being 0, set their
+ * outputs to nothing on failure, and describe the failure in *ERR if ERR is not
+ * NULL. No function keeps a pointer to its slices after it has returned.
+ */
+#ifndef BLITZ_H
+#define BLITZ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BLITZ_MUST_CHECK __attribute__((warn_unused_result))
+
+/* Limits, in bytes. */
+#define BLITZ_KEY_MAX 8192          /* a row key */
+#define BLITZ_VALUE_MAX 2147418112U /* a value: 2 GiB less 64 KiB */
+#define BLITZ_FILE_EXT ".bzd"
+
+/* The numbers are never used again for something else. */
+enum blitz_rc
+{
+  BLITZ_OK = 0,
+  BLITZ_NOT_FOUND = 1,   /* no row with that key, or no such file */
+  BLITZ_END = 2,         /* a scan has no further row */
+  BLITZ_DUPLICATE = 3,   /* a row with that key is there already */
+  BLITZ_CHANGED = 4,     /* a compare callback said no */
+  BLITZ_NOMEM = 5,       /* out of memory */
+  BLITZ_IO = 6,          /* the operating system refused; see sys_errno */
+  BLITZ_FULL = 7,        /* no space left on the device, or over quota */
+  BLITZ_BUSY = 8,        /* another transaction or process holds the table */
+  BLITZ_TOO_BIG = 9,     /* key or value over its limit */
+  BLITZ_CORRUPT = 10,    /* bytes of the file are damaged */
+  BLITZ_BAD_VERSION = 11,/* written by a later version of BlitzDB */
+  BLITZ_NOT_BLITZ = 12,  /* not a BlitzDB file at all */
+  BLITZ_EXISTS = 13,     /* the file to create is there already */
+  BLITZ_INVALID = 14,    /* a mistake of the caller */
+  BLITZ_READONLY = 15,   /* the table was opened for reading only */
+};
+
+struct blitz_slice
+{
+  const void *data;
+  size_t len;
+};
+
+/* What went wrong, for a person. Owned by the caller. */
+struct blitz_error
+{
+  enum blitz_rc rc;
+  int sys_errno;  /* 0: not the operating system's doing */
+  char text[640]; /* one sentence or two: file, reason, remedy */
+};
+
+struct blitz_table;  /* an open table, shared by all who opened it */
+struct blitz_cursor; /* a position in a table, and the buffers for it */
+struct blitz_txn;    /* changes that are not committed yet */
+
+/* Name of a code, "BLITZ_FULL" for example; never NULL. */
+const char *blitz_rc_name(enum blitz_rc rc);
+
+/* Messages about what the engine did by itself, such as recovery. */
+enum blitz_log_level
+{
+  BLITZ_LOG_NOTE,
+  BLITZ_LOG_WARNING,
+  BLITZ_LOG_ERROR,
+};
+
+typedef void blitz_log_fn(enum blitz_log_level level, const char *text);
+
+/* Sends messages to FN, NULL for stderr. Call it before the first table opens. */
+void blitz_set_log(blitz_log_fn *fn);
+
+/* ---- tables ------------------------------------------------------------ */
+
+struct blitz_create_options
+{
+  uint64_t expected_rows; /* sizes the bucket array; 0: start small and grow */
+  bool row_ids;           /* the engine makes the keys: ascending row ids */
+};
+
+enum blitz_open_flags
+{
+  BLITZ_OPEN_READONLY = 1,  /* no change is allowed, the file included */
+  BLITZ_OPEN_TEMPORARY = 2, /* never synced: not to outlive the process */
+};
+
+/* Creates PATH.bzd with no rows. A file already there is replaced, at once and
+ * whole, if REPLACE, and otherwise gives BLITZ_EXISTS.
+ */
+enum blitz_rc blitz_table_create(const char *path, const struct blitz_create_options *options,
+                                 bool replace, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Opens PATH.bzd, or adds a reference if this process has it open under the
+ * same path. A file that was not closed is repaired first, in time that grows
+ * with its size, and the log says so.
+ */
+enum blitz_rc blitz_table_open(const char *path, unsigned flags, struct blitz_table **tablep,
+                               struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Drops a reference; the last one syncs and closes the file. No cursor and no
+ * transaction of the caller's may still use the table.
+ */
+void blitz_table_close(struct blitz_table *table);
+
+/* Removes PATH.bzd, which nobody may have open. BLITZ_NOT_FOUND: there is none. */
+enum blitz_rc blitz_table_drop(const char *path, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Renames FROM.bzd, which nobody may have open, to TO.bzd. */
+enum blitz_rc blitz_table_rename(const char *from, const char *to,
+                                 struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Writes the rows committed at this moment to TO.bzd, compact and synced, while
+ * others go on reading and writing. TO.bzd must not exist; on failure it does
+ * not exist afterwards.
+ */
+enum blitz_rc blitz_table_copy(struct blitz_table *table, const char *to,
+                               struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Waits until all that is committed is on the device. */
+enum blitz_rc blitz_table_sync(struct blitz_table *table, struct blitz_error *err)
+    BLITZ_MUST_CHECK;
+
+struct blitz_table_stats
+{
+  uint64_t row_count;    /* committed rows, exact */
+  uint64_t file_len;     /* bytes of the file, allocated ahead included */
+  uint64_t data_len;     /* bytes in use, rows and bucket array */
+  uint64_t free_len;     /* bytes inside the file that no row uses */
+  uint64_t bucket_count;
+};
+
+void blitz_table_stats(struct blitz_table *table, struct blitz_table_stats *stats);
+
+/* A number that the caller keeps with the table, such as the next
+ * AUTO_INCREMENT value; 0 in a new table. raise() stores N if it is larger than
+ * what is there; it is kept at once, whatever becomes of any transaction.
+ */
+uint64_t blitz_table_counter(struct blitz_table *table);
+enum blitz_rc blitz_table_counter_raise(struct blitz_table *table, uint64_t n,
+                                        struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc blitz_table_counter_set(struct blitz_table *table, uint64_t n,
+                                      struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* ---- transactions ------------------------------------------------------ */
+
+/* A transaction object, to be used again and again. Unchanged between commit or
+ * rollback and the next change; beginning one costs nothing.
+ */
+enum blitz_rc blitz_txn_create(struct blitz_txn **txnp) BLITZ_MUST_CHECK;
+
+/* Rolls back what is not committed, and frees the object. NULL is allowed. */
+void blitz_txn_free(struct blitz_txn *txn);
+
+/* How long a change waits for another writer of the table: seconds, 50 at first. */
+void blitz_txn_lock_timeout(struct blitz_txn *txn, unsigned seconds);
+
+/* Is there something to commit or to roll back? */
+bool blitz_txn_changed(const struct blitz_txn *txn);
+
+/* Rows that TXN has added to TABLE so far, less those that it has removed. */
+int64_t blitz_txn_row_delta(const struct blitz_txn *txn, const struct blitz_table *table);
+
+/* Makes all changes permanent and visible. It cannot fail: what a change needs,
+ * it got when it was made.
+ */
+void blitz_txn_commit(struct blitz_txn *txn);
+
+/* Undoes all changes. */
+void blitz_txn_rollback(struct blitz_txn *txn);
+
+/* Says that about ROW_COUNT rows (0: unknown) are going to be inserted into
+ * TABLE. If it is empty and TXN has not changed it, the rows go straight to
+ * their places, without costing memory, and the bucket array is sized at once.
+ */
+enum blitz_rc blitz_txn_expect_rows(struct blitz_txn *txn, struct blitz_table *table,
+                                    uint64_t row_count, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* ---- changes ----------------------------------------------------------- */
+
+/* Adds a row. BLITZ_DUPLICATE: the key is there, and nothing has changed. */
+enum blitz_rc blitz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
+                           struct blitz_slice value, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Adds a row to a table with row ids, and says which id it got. An id is never
+ * given twice, whatever becomes of the transaction or the process.
+ */
+enum blitz_rc blitz_insert_row_id(struct blitz_txn *txn, struct blitz_table *table,
+                                  struct blitz_slice value, uint64_t *row_idp,
+                                  struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Gives the row KEY the value VALUE and the key NEW_KEY, which may be the same.
+ * BLITZ_NOT_FOUND, BLITZ_DUPLICATE (NEW_KEY is another row's): nothing changed.
+ */
+enum blitz_rc blitz_update(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
+                           struct blitz_slice new_key, struct blitz_slice value,
+                           struct blitz_error *err) BLITZ_MUST_CHECK;
+
+enum blitz_rc blitz_remove(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
+                           struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Answers whether a change shall be made to a row with the value CURRENT. It is
+ * called with the table's writer slot held and must not call the engine.
+ */
+typedef bool blitz_compare_fn(void *arg, struct blitz_slice current);
+
+/* Update and remove of one row if COMPARE says yes to its value; no other change
+ * comes between. BLITZ_CHANGED: it said no.
+ */
+enum blitz_rc blitz_update_if(struct blitz_txn *txn, struct blitz_table *table,
+                              struct blitz_slice key, struct blitz_slice value,
+                              blitz_compare_fn *compare, void *arg,
+                              struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc blitz_remove_if(struct blitz_txn *txn, struct blitz_table *table,
+                              struct blitz_slice key, blitz_compare_fn *compare, void *arg,
+                              struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* ---- reading ----------------------------------------------------------- */
+
+/* A cursor on TABLE, which must stay open meanwhile. TXN, if not NULL, is the
+ * transaction whose changes it sees; blitz_cursor_set_txn() changes that.
+ */
+enum blitz_rc blitz_cursor_open(struct blitz_table *table, struct blitz_txn *txn,
+                                struct blitz_cursor **cursorp) BLITZ_MUST_CHECK;
+void blitz_cursor_close(struct blitz_cursor *cursor); /* NULL is allowed */
+void blitz_cursor_set_txn(struct blitz_cursor *cursor, struct blitz_txn *txn);
+
+/* The row KEY. *VALUE is valid until the next call with this cursor. */
+enum blitz_rc blitz_get(struct blitz_cursor *cursor, struct blitz_slice key,
+                        struct blitz_slice *value, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* The first PREFIX_LEN bytes of the row's value, or all of it if it is shorter. */
+enum blitz_rc blitz_get_prefix(struct blitz_cursor *cursor, struct blitz_slice key,
+                               size_t prefix_len, struct blitz_slice *value,
+                               struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Begins a scan, in no order that means anything, of the rows that are committed
+ * now (or were when the oldest position was taken that blitz_cursor_reset() has not
+ * forgotten) and what the cursor's transaction has changed so far.
+ */
+enum blitz_rc blitz_scan_begin(struct blitz_cursor *cursor) BLITZ_MUST_CHECK;
+
+/* The next row of the scan, or BLITZ_END. *VALUE is valid until the next call
+ * with this cursor.
+ */
+enum blitz_rc blitz_scan_next(struct blitz_cursor *cursor, struct blitz_slice *value,
+                              struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Removes the row that blitz_scan_next() gave last, in the cursor's transaction. */
+enum blitz_rc blitz_scan_remove(struct blitz_cursor *cursor,
+                                struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Ends the scan. Positions taken with blitz_cursor_position() stay good. */
+void blitz_scan_end(struct blitz_cursor *cursor);
+
+/* Key of the row read last; empty if there is none. Valid until the next read. */
+struct blitz_slice blitz_cursor_key(const struct blitz_cursor *cursor);
+
+/* A number for the row read last. blitz_get_at() reads that row again, as it was
+ * or as the cursor's transaction has changed it since. Good until
+ * blitz_cursor_reset().
+ */
+enum blitz_rc blitz_cursor_position(struct blitz_cursor *cursor,
+                                    uint64_t *positionp) BLITZ_MUST_CHECK;
+enum blitz_rc blitz_get_at(struct blitz_cursor *cursor, uint64_t position,
+                           struct blitz_slice *value, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Ends the scan and forgets all positions. */
+void blitz_cursor_reset(struct blitz_cursor *cursor);
+
+/* ---- what the engine did so far, in this process ------------------------- */
+
+struct blitz_counters
+{
+  uint64_t commits;         /* transactions committed that had changed something */
+  uint64_t rollbacks;
+  uint64_t rows_inserted;   /* by committed transactions */
+  uint64_t rows_updated;
+  uint64_t rows_removed;
+  uint64_t read_retries;    /* look-ups repeated for a writer in their way */
+  uint64_t write_waits;     /* changes that waited for another writer */
+  uint64_t bucket_splits;   /* steps of growing bucket arrays */
+  uint64_t rows_moved;      /* rows that made room for a bucket array */
+  uint64_t bytes_allocated; /* by which files were made longer */
+  uint64_t recoveries;      /* tables repaired at open */
+};
+
+void blitz_counters_get(struct blitz_counters *counters);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* BLITZ_H */

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * cursor.c: reading: look-ups by key, scans, and positions.
+ *
+ * Invariants:
+ *  1. What a look-up gives is a copy in the cursor's buffer. What a scan gives is
+ *     in the file's map, where it stays as long as the cursor's snapshot is open.
+ *  2. A position is a block's offset. The snapshot that is open since it was taken
+ *     keeps the block readable.
+ *  3. The cursor's own transaction is asked first (bz_txn_own()), except by scans.
+ */
+#include "blitz_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct blitz_cursor
+{
+  struct blitz_table *table;
+  struct blitz_txn *txn;
+  struct bz_buffer buf;
+  struct bz_row row; /* read last; row.off 0: none */
+  struct bz_snapshot snapshot;
+  bool has_snapshot;
+  bool keeps_snapshot; /* for positions */
+  uint64_t scan_off;   /* 0: no scan */
+
+  /* The changes that the scan sees: the first ones of this transaction. */
+  struct blitz_txn *scan_txn;
+  uint32_t scan_changes;
+  uint32_t scan_added; /* those of them looked at for rows to add at the end */
+};
+
+enum blitz_rc blitz_cursor_open(struct blitz_table *table, struct blitz_txn *txn,
+                                struct blitz_cursor **cursorp)
+{
+  *cursorp = calloc(1, sizeof **cursorp);
+  if (*cursorp == NULL)
+    return BLITZ_NOMEM;
+  (*cursorp)->table = table;
+  (*cursorp)->txn = txn;
+  return BLITZ_OK;
+}
+
+void blitz_cursor_close(struct blitz_cursor *cursor)
+{
+  if (cursor == NULL)
+    return;
+  blitz_cursor_reset(cursor);
+  free(cursor->buf.data);
+  free(cursor);
+}
+
+void blitz_cursor_set_txn(struct blitz_cursor *cursor, struct blitz_txn *txn)
+{
+  cursor->txn = txn;
+}
+
+static void take_snapshot(struct blitz_cursor *cursor)
+{
+  if (!cursor->has_snapshot)
+    bz_snapshot_take(cursor->table, &cursor->snapshot);
+  cursor->has_snapshot = true;
+}
+
+void blitz_cursor_reset(struct blitz_cursor *cursor)
+{
+  cursor->scan_off = 0;
+  cursor->row.off = 0;
+  cursor->keeps_snapshot = false;
+  if (cursor->has_snapshot)
+    bz_snapshot_end(cursor->table, &cursor->snapshot);
+  cursor->has_snapshot = false;
+}
+
+/* ---- look-ups --------------------------------------------------------------- */
+
+/* Copies the row at OFF, which the cursor's transaction made. */
+static enum blitz_rc read_own(struct blitz_cursor *cursor, uint64_t off, struct blitz_error *err)
+{
+  struct bz_row *row = &cursor->row;
+  size_t len;
+
+  if (!bz_row_parse(bz_base(cursor->table), off, atomic_load(&cursor->table->end), row))
+    return bz_damaged(cursor->table, off, err);
+  len = row->key_len + (size_t)row->value_len;
+  if (bz_buffer_reserve(&cursor->buf, len) != BLITZ_OK)
+    return BLITZ_NOMEM;
+  memcpy(cursor->buf.data, row->key, len);
+  row->key = cursor->buf.data;
+  row->value = cursor->buf.data + row->key_len;
+  return BLITZ_OK;
+}
+
+static enum blitz_rc read_key(struct blitz_cursor *cursor, const struct bz_key *key,
+                              struct blitz_error *err)
+{
+  uint64_t off;
+  enum blitz_rc rc = BLITZ_NOT_FOUND;
+
+  switch (bz_txn_own(cursor->txn, cursor->table, key, UINT32_MAX, &off))
+  {
+  case BZ_OWN_ROW: rc = read_own(cursor, off, err); break;
+  case BZ_OWN_REMOVED: break;
+  case BZ_OWN_NONE: rc = bz_hash_read(cursor->table, key, &cursor->buf, &cursor->row); break;
+  }
+  if (rc == BLITZ_CORRUPT)
+    return bz_damaged(cursor->table, cursor->row.off, err);
+  if (rc == BLITZ_NOMEM)
+    return bz_fail(err, rc, 0, "out of memory reading %s", cursor->table->file);
+  return rc;
+}
+
+enum blitz_rc blitz_get(struct blitz_cursor *cursor, struct blitz_slice key,
+                        struct blitz_slice *value, struct blitz_error *err)
+{
+  uint8_t buf[BZ_FILE_KEY_MAX];
+  struct bz_key file_key = {.data = buf};
+  enum blitz_rc rc;
+
+  *value = (struct blitz_slice){NULL, 0};
+  if (key.len > BLITZ_KEY_MAX)
+    return bz_fail(err, BLITZ_TOO_BIG, 0, "a key of %zu bytes is too long: the limit is %d",
+                   key.len, BLITZ_KEY_MAX);
+  file_key.len = bz_file_key(buf, key);
+  file_key.hash = bz_hash(buf, file_key.len);
+  rc = read_key(cursor, &file_key, err);
+  if (rc == BLITZ_OK)
+    *value = bz_row_value(&cursor->row);
+  else
+    cursor->row.off = 0;
+  return rc;
+}
+
+enum blitz_rc blitz_get_prefix(struct blitz_cursor *cursor, struct blitz_slice key,
+                               size_t prefix_len, struct blitz_slice *value,
+                               struct blitz_error *err)
+{
+  enum blitz_rc rc = blitz_get(cursor, key, value, err);
+
+  if (value->len > prefix_len)
+    value->len = prefix_len;
+  return rc;
+}
+
+struct blitz_slice blitz_cursor_key(const struct blitz_cursor *cursor)
+{
+  if (cursor->row.off == 0)
+    return (struct blitz_slice){NULL, 0};
+  return (struct blitz_slice){cursor->row.key, cursor->row.key_len - BZ_KEY_SPREAD_LEN};
+}
+
+/* ---- scans ------------------------------------------------------------------ */
+
+enum blitz_rc blitz_scan_begin(struct blitz_cursor *cursor)
+{
+  take_snapshot(cursor);
+  cursor->scan_off = cursor->snapshot.first;
+  cursor->row.off = 0;
+  cursor->scan_txn = cursor->txn;
+  cursor->scan_changes = bz_txn_change_count(cursor->txn, cursor->table);
+  cursor->scan_added = 0;
+  /* The rows of a load have the number of the commit that is to come. */
+  if (bz_txn_loads(cursor->txn, cursor->table))
+    cursor->snapshot.seq = atomic_load(&cursor->table->committed) + 1;
+  return BLITZ_OK;
+}
+
+/* The next row of the snapshot. */
+static enum blitz_rc next_in_snapshot(struct blitz_cursor *cursor, struct blitz_error *err)
+{
+  while (cursor->scan_off < cursor->snapshot.end)
+  {
+    uint64_t off = cursor->scan_off;
+    enum blitz_rc rc = bz_snapshot_block(cursor->table, &cursor->snapshot, off, &cursor->row);
+
+    if (rc == BLITZ_CORRUPT)
+      return bz_damaged(cursor->table, off, err);
+    cursor->scan_off = off + cursor->row.len;
+    if (rc == BLITZ_OK)
+      return BLITZ_OK;
+  }
+  return BLITZ_END;
+}
+
+/* The next row of the snapshot as the transaction has it, then those it added. */
+static enum blitz_rc next_with_changes(struct blitz_cursor *cursor, struct blitz_error *err)
+{
+  enum blitz_rc rc;
+  uint64_t off;
+
+  while ((rc = next_in_snapshot(cursor, err)) == BLITZ_OK)
+  {
+    struct bz_key key = bz_key_of_row(&cursor->row);
+
+    switch (bz_txn_own(cursor->scan_txn, cursor->table, &key, cursor->scan_changes, &off))
+    {
+    case BZ_OWN_NONE: return BLITZ_OK;
+    case BZ_OWN_ROW: return read_own(cursor, off, err);
+    case BZ_OWN_REMOVED: break;
+    }
+  }
+  while (rc == BLITZ_END && cursor->scan_added < cursor->scan_changes)
+  {
+    off = bz_txn_added_row(cursor->scan_txn, cursor->table, cursor->scan_added++);
+    if (off != 0)
+      return read_own(cursor, off, err);
+  }
+  return rc;
+}
+
+enum blitz_rc blitz_scan_next(struct blitz_cursor *cursor, struct blitz_slice *value,
+                              struct blitz_error *err)
+{
+  enum blitz_rc rc;
+
+  *value = (struct blitz_slice){NULL, 0};
+  if (cursor->scan_off == 0)
+    return bz_fail(err, BLITZ_INVALID, 0, "no scan of %s has begun", cursor->table->file);
+  rc = cursor->scan_changes == 0 ? next_in_snapshot(cursor, err) : next_with_changes(cursor, err);
+  if (rc == BLITZ_OK)
+    *value = bz_row_value(&cursor->row);
+  else
+    cursor->row.off = 0;
+  return rc;
+}
+
+enum blitz_rc blitz_scan_remove(struct blitz_cursor *cursor, struct blitz_error *err)
+{
+  if (cursor->scan_off == 0 || cursor->row.off == 0 || cursor->txn == NULL)
+    return bz_fail(err, BLITZ_INVALID, 0, "there is no row of %s to remove", cursor->table->file);
+  return blitz_remove(cursor->txn, cursor->table, blitz_cursor_key(cursor), err);
+}
+
+void blitz_scan_end(struct blitz_cursor *cursor)
+{
+  if (!cursor->keeps_snapshot)
+    blitz_cursor_reset(cursor);
+  cursor->scan_off = 0;
+  cursor->row.off = 0;
+}
+
+/* ---- positions -------------------------------------------------------------- */
+
+enum blitz_rc blitz_cursor_position(struct blitz_cursor *cursor, uint64_t *positionp)
+{
+  struct bz_row row;
+  struct bz_key key;
+  enum blitz_rc rc;
+
+  *positionp = 0;
+  if (cursor->row.off == 0)
+    return BLITZ_INVALID;
+  if (!cursor->has_snapshot)
+  {
+    take_snapshot(cursor);
+    key = bz_key_of_row(&cursor->row);
+    /* The row may have been replaced between its look-up and the snapshot. */
+    if (!bz_txn_changes(cursor->txn, cursor->table) &&
+        (bz_snapshot_block(cursor->table, &cursor->snapshot, cursor->row.off, &row) != BLITZ_OK ||
+         row.key_len != key.len || memcmp(row.key, key.data, key.len) != 0))
+    {
+      rc = read_key(cursor, &key, NULL);
+      if (rc != BLITZ_OK)
+        return rc;
+    }
+  }
+  cursor->keeps_snapshot = true;
+  *positionp = cursor->row.off;
+  return BLITZ_OK;
+}
+
+/* The row at a position, as the cursor's transaction has it; BZ_OWN_NONE if that
+ * has not changed it.
+ */
+static enum bz_own own_at(struct blitz_cursor *cursor, uint64_t position, uint64_t *offp)
+{
+  struct bz_row row;
+  struct bz_key key;
+
+  *offp = 0;
+  if (!bz_txn_changes(cursor->txn, cursor->table) ||
+      !bz_row_parse(bz_base(cursor->table), position, atomic_load(&cursor->table->end), &row))
+    return BZ_OWN_NONE;
+  key = bz_key_of_row(&row);
+  return bz_txn_own(cursor->txn, cursor->table, &key, UINT32_MAX, offp);
+}
+
+enum blitz_rc blitz_get_at(struct blitz_cursor *cursor, uint64_t position,
+                           struct blitz_slice *value, struct blitz_error *err)
+{
+  uint64_t own_off;
+  enum blitz_rc rc = BLITZ_NOT_FOUND;
+
+  *value = (struct blitz_slice){NULL, 0};
+  switch (own_at(cursor, position, &own_off))
+  {
+  case BZ_OWN_ROW: rc = read_own(cursor, own_off, err); break;
+  case BZ_OWN_REMOVED: break;
+  case BZ_OWN_NONE:
+    if (cursor->has_snapshot && position % BZ_ALIGN == 0 && position >= cursor->snapshot.first &&
+        position < cursor->snapshot.end)
+      rc = bz_snapshot_block(cursor->table, &cursor->snapshot, position, &cursor->row);
+    break;
+  }
+  if (rc == BLITZ_OK)
+    *value = bz_row_value(&cursor->row);
+  else
+    cursor->row.off = 0;
+  if (rc == BLITZ_CORRUPT)
+    return bz_damaged(cursor->table, position, err);
+  return rc;
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * format.c: making and checking headers, rows and free blocks, as format.h and
+ * docs/FORMAT.md describe them. It knows bytes, not files.
+ */
+#include "format.h"
+
+#include "bytes.h"
+#include "crc32c.h"
+#include "error.h"
+
+#include <string.h>
+
+_Static_assert(BZ_FREE_CRC_OFF + 4 <= BZ_HEADER_LEN, "our header fits into the opaque area");
+_Static_assert(BZ_ALIGN == 1 << BZ_ALIGN_POWER, "one alignment");
+
+/* ---- rows ---------------------------------------------------------------- */
+
+struct blitz_slice bz_row_value(const struct bz_row *row)
+{
+  return (struct blitz_slice){row->value + BZ_VALUE_HEADER_LEN,
+                              row->value_len - BZ_VALUE_HEADER_LEN};
+}
+
+uint64_t bz_row_seq(const struct bz_row *row)
+{
+  return bz_load_le64(row->value + BZ_VALUE_SEQ_OFF);
+}
+
+static uint64_t row_len(size_t key_len, size_t value_len)
+{
+  return (uint64_t)BZ_ROW_SIZES_OFF + bz_varint_len((uint32_t)key_len) +
+         bz_varint_len((uint32_t)value_len) + key_len + value_len;
+}
+
+uint64_t bz_row_block_len(size_t key_len, size_t value_len)
+{
+  return (row_len(key_len, value_len) + BZ_ALIGN - 1) & ~(uint64_t)(BZ_ALIGN - 1);
+}
+
+bool bz_row_parse(const uint8_t *base, uint64_t off, uint64_t limit, struct bz_row *row)
+{
+  const uint8_t *end = base + limit;
+  const uint8_t *p;
+
+  if (off % BZ_ALIGN != 0 || off >= limit || limit - off < BZ_ROW_SIZES_OFF + 2)
+    return false;
+  p = bz_varint_load(base + off + BZ_ROW_SIZES_OFF, end, &row->key_len);
+  if (p == NULL)
+    return false;
+  p = bz_varint_load(p, end, &row->value_len);
+  if (p == NULL || row->key_len < BZ_KEY_SPREAD_LEN || row->value_len < BZ_VALUE_HEADER_LEN)
+    return false;
+  row->off = off;
+  row->key = p;
+  row->len = (uint64_t)(p - (base + off)) + row->key_len + row->value_len +
+             bz_load_be16(base + off + BZ_ROW_PADDING_OFF);
+  if (row->len % BZ_ALIGN != 0 || row->len > limit - off)
+    return false;
+  row->value = p + row->key_len;
+  return true;
+}
+
+void bz_row_fill(uint8_t *block, const uint8_t *key, size_t key_len, struct blitz_slice value)
+{
+  size_t value_len = value.len + BZ_VALUE_HEADER_LEN;
+  uint64_t block_len = bz_row_block_len(key_len, value_len);
+  size_t padding = (size_t)(block_len - row_len(key_len, value_len));
+  uint8_t *p = block + BZ_ROW_SIZES_OFF;
+
+  bz_store_be16(block + BZ_ROW_PADDING_OFF, (uint16_t)padding);
+  p = bz_varint_store(p, (uint32_t)key_len);
+  p = bz_varint_store(p, (uint32_t)value_len);
+  memcpy(p, key, key_len);
+  p += key_len + BZ_VALUE_HEADER_LEN;
+  if (value.len > 0)
+    memcpy(p, value.data, value.len);
+  memset(p + value.len, 0, padding);
+}
+
+uint32_t bz_row_crc(uint32_t salt, const struct bz_row *row, uint64_t seq)
+{
+  uint32_t crc = bz_crc32c(salt, row->key, row->key_len);
+  struct blitz_slice value = bz_row_value(row);
+
+  crc = bz_crc32c(crc, value.data, value.len);
+  /* The number comes last and mixed, so that setting it is cheap to add. */
+  return crc ^ (uint32_t)((seq * UINT64_C(0x9E3779B97F4A7C15)) >> 32);
+}
+
+bool bz_row_intact(uint32_t salt, const struct bz_row *row)
+{
+  return bz_load_le32(row->value + BZ_VALUE_CRC_OFF) == bz_row_crc(salt, row, bz_row_seq(row));
+}
+
+void bz_row_set_seq(uint8_t *base, uint32_t salt, const struct bz_row *row, uint64_t seq)
+{
+  uint8_t *value = base + (row->value - base);
+
+  bz_store_le64(value + BZ_VALUE_SEQ_OFF, seq);
+  bz_store_le32(value + BZ_VALUE_CRC_OFF, bz_row_crc(salt, row, seq));
+}
+
+/* ---- words --------------------------------------------------------------- */
+
+uint64_t bz_free_word(uint64_t len, enum bz_block_state state)
+{
+  uint8_t bytes[8] = {BZ_FREE_MAGIC,        (uint8_t)(len >> 24), (uint8_t)(len >> 16),
+                      (uint8_t)(len >> 8),  (uint8_t)len,         (uint8_t)state,
+                      0,                    0};
+  uint64_t word;
+
+  memcpy(&word, bytes, sizeof word);
+  return word;
+}
+
+uint64_t bz_free_word_len(uint64_t word)
+{
+  uint8_t bytes[8];
+
+  memcpy(bytes, &word, sizeof bytes);
+  return (uint64_t)bytes[1] << 24 | (uint64_t)bytes[2] << 16 | (uint64_t)bytes[3] << 8 | bytes[4];
+}
+
+enum bz_block_state bz_free_word_state(uint64_t word)
+{
+  uint8_t bytes[8];
+
+  memcpy(bytes, &word, sizeof bytes);
+  return (enum bz_block_state)bytes[5];
+}
+
+/* ---- hashes -------------------------------------------------------------- */
+
+struct bz_hash bz_hash(const uint8_t *key, size_t key_len)
+{
+  uint64_t bucket = 19780211;
+  uint32_t second = 751;
+
+  for (size_t i = 0; i < key_len; i++)
+  {
+    bucket = bucket * 37 + key[i];
+    second = (second * 31) ^ key[key_len - 1 - i];
+  }
+  return (struct bz_hash){bucket, (uint8_t)second};
+}
+
+size_t bz_file_key(uint8_t *to, struct blitz_slice key)
+{
+  if (key.len > 0)
+    memcpy(to, key.data, key.len);
+  /* The bucket hash gives 9,690 values for all two-byte keys and 30,000 for the
+   * first million big-endian integers. Two bytes of checksum behind the key
+   * spread them over everything.
+   */
+  bz_store_le16(to + key.len, (uint16_t)bz_crc32c(0, key.data, key.len));
+  return key.len + BZ_KEY_SPREAD_LEN;
+}
+
+/* ---- headers ------------------------------------------------------------- */
+
+void bz_header_make(uint8_t *to, const struct bz_header *header)
+{
+  memset(to, 0, BZ_HEADER_LEN);
+  memcpy(to, BZ_TC_MAGIC, sizeof BZ_TC_MAGIC);
+  to[BZ_TC_TYPE_OFF] = BZ_TC_TYPE_HASH;
+  to[BZ_TC_ALIGN_POWER_OFF] = BZ_ALIGN_POWER;
+  to[BZ_TC_POOL_POWER_OFF] = BZ_TC_POOL_POWER;
+  to[BZ_TC_OPTIONS_OFF] = BZ_TC_OPTION_LARGE;
+  bz_store_be64(to + BZ_TC_BUCKET_COUNT_OFF, header->bucket_count);
+  bz_store_be64(to + BZ_TC_ROW_COUNT_OFF, header->row_count);
+  bz_store_be64(to + BZ_TC_END_OFF, header->end);
+  bz_store_be64(to + BZ_TC_FIRST_OFF, header->first);
+  memcpy(to + BZ_MAGIC_OFF, BZ_MAGIC, BZ_MAGIC_LEN);
+  bz_store_le16(to + BZ_VERSION_OFF, BZ_VERSION);
+  bz_store_le16(to + BZ_MIN_READER_OFF, BZ_VERSION);
+  bz_store_le32(to + BZ_FLAGS_OFF, header->row_ids ? BZ_FLAG_ROW_IDS : 0);
+  bz_store_le32(to + BZ_SALT_OFF, header->salt);
+  bz_store_le32(to + BZ_HEADER_CRC_OFF,
+                bz_crc32c(0, to + BZ_MAGIC_OFF, BZ_HEADER_CRC_OFF - BZ_MAGIC_OFF));
+  bz_store_le64(to + BZ_COMMITTED_OFF, header->committed);
+  bz_store_le64(to + BZ_NEXT_ROW_ID_OFF, 1);
+}
+
+static bool geometry_sane(const struct bz_header *header, uint64_t file_len)
+{
+  return header->bucket_count >= BZ_BUCKETS_MIN && header->bucket_count <= BZ_BUCKETS_MAX &&
+         (header->bucket_count & (header->bucket_count - 1)) == 0 &&
+         header->first % BZ_ALIGN == 0 && header->end % BZ_ALIGN == 0 &&
+         header->first <= header->end && header->end <= file_len &&
+         header->first >= BZ_HEADER_LEN + BZ_BUCKETS_MIN * BZ_BUCKET_LEN + BZ_POOL_LEN;
+}
+
+enum blitz_rc bz_header_read(const uint8_t *from, uint64_t file_len, const char *name,
+                             struct bz_header *header, struct blitz_error *err)
+{
+  if (file_len < BZ_HEADER_LEN)
+    return bz_fail(err, file_len == 0 ? BLITZ_CORRUPT : BLITZ_NOT_BLITZ, 0,
+                   "%s is no BlitzDB file, or was cut off: it has only %llu bytes. "
+                   "Restore it from a backup",
+                   name, (unsigned long long)file_len);
+  if (memcmp(from, BZ_TC_MAGIC, sizeof BZ_TC_MAGIC) != 0 ||
+      memcmp(from + BZ_MAGIC_OFF, BZ_MAGIC, BZ_MAGIC_LEN) != 0)
+    return bz_fail(err, BLITZ_NOT_BLITZ, 0,
+                   "%s is no BlitzDB file, or its header is damaged. "
+                   "Restore it from a backup",
+                   name);
+  if (bz_load_le16(from + BZ_MIN_READER_OFF) > BZ_VERSION)
+    return bz_fail(err, BLITZ_BAD_VERSION, 0,
+                   "%s has format version %u, this BlitzDB reads up to %u. "
+                   "Install the BlitzDB that wrote it, or a later one",
+                   name, bz_load_le16(from + BZ_VERSION_OFF), BZ_VERSION);
+  if (bz_load_le32(from + BZ_HEADER_CRC_OFF) !=
+      bz_crc32c(0, from + BZ_MAGIC_OFF, BZ_HEADER_CRC_OFF - BZ_MAGIC_OFF))
+    return bz_fail(err, BLITZ_CORRUPT, 0,
+                   "the header of %s is damaged. Restore it from a backup", name);
+  header->row_ids = (bz_load_le32(from + BZ_FLAGS_OFF) & BZ_FLAG_ROW_IDS) != 0;
+  header->open = (from[BZ_TC_FLAGS_OFF] & BZ_TC_FLAG_OPEN) != 0;
+  header->salt = bz_load_le32(from + BZ_SALT_OFF);
+  header->bucket_count = bz_load_be64(from + BZ_TC_BUCKET_COUNT_OFF);
+  header->row_count = bz_load_be64(from + BZ_TC_ROW_COUNT_OFF);
+  header->end = bz_load_be64(from + BZ_TC_END_OFF);
+  header->first = bz_load_be64(from + BZ_TC_FIRST_OFF);
+  header->committed = bz_load_le64(from + BZ_COMMITTED_OFF);
+  if (from[BZ_TC_TYPE_OFF] != BZ_TC_TYPE_HASH || from[BZ_TC_ALIGN_POWER_OFF] != BZ_ALIGN_POWER ||
+      from[BZ_TC_OPTIONS_OFF] != BZ_TC_OPTION_LARGE || !geometry_sane(header, file_len) ||
+      (!header->open && header->first < BZ_HEADER_LEN + header->bucket_count * BZ_BUCKET_LEN +
+                                            BZ_POOL_LEN))
+    return bz_fail(err, BLITZ_CORRUPT, 0,
+                   "the header of %s does not fit the file (%llu bytes): it was cut off or "
+                   "damaged. Restore it from a backup",
+                   name, (unsigned long long)file_len);
+  return BLITZ_OK;
+}

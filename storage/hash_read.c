@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * hash_read.c: look-ups by key beside the writer, without a lock and without
+ * writing to shared memory.
+ *
+ * A look-up races with the writer on purpose. What it reads may be torn, so it
+ * checks every offset and believes nothing before the stripe's version has shown
+ * that no change came between (seqlock.h).
+ */
+#include "bytes.h"
+#include "hash.h"
+#include "seqlock.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
+#define SPINS_MAX 1000 /* then a waiting reader lets others run */
+
+enum blitz_rc bz_buffer_reserve(struct bz_buffer *buf, size_t len)
+{
+  uint8_t *data;
+  size_t room = buf->room * 2 > len ? buf->room * 2 : len;
+
+  if (len <= buf->room)
+    return BLITZ_OK;
+  data = realloc(buf->data, room);
+  if (data == NULL)
+    return BLITZ_NOMEM;
+  buf->data = data;
+  buf->room = room;
+  return BLITZ_OK;
+}
+
+/* Copies a row's file key and value, one behind the other, and lets ROW point
+ * there.
+ */
+static enum blitz_rc copy_row(struct bz_row *row, struct bz_buffer *buf)
+{
+  size_t len = row->key_len + (size_t)row->value_len;
+
+  if (bz_buffer_reserve(buf, len) != BLITZ_OK)
+    return BLITZ_NOMEM;
+  memcpy(buf->data, row->key, len);
+  row->key = buf->data;
+  row->value = buf->data + row->key_len;
+  return BLITZ_OK;
+}
+
+/* One look-up, of which nothing is to be believed before bz_stripe_valid(). */
+static enum blitz_rc read_once(struct blitz_table *table, const struct bz_key *key,
+                               struct bz_buffer *buf, struct bz_row *row)
+{
+  /* In this order: the writer publishes map, end and count in the opposite one, so
+   * the map covers the end and the array.
+   */
+  uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_acquire);
+  uint64_t end = atomic_load_explicit(&table->end, memory_order_acquire);
+  const uint8_t *base = atomic_load_explicit(&table->map, memory_order_acquire)->base;
+  uint64_t link_off = bz_bucket_off(key->hash.bucket, count);
+
+  for (unsigned depth = 0; depth <= BZ_DEPTH_MAX; depth++)
+  {
+    uint64_t off = bz_load_be64(base + link_off) << BZ_ALIGN_POWER;
+
+    if (off == 0)
+      return BLITZ_NOT_FOUND;
+    if (!bz_row_parse(base, off, end, row) || base[off] != BZ_ROW_MAGIC)
+      return BLITZ_CORRUPT;
+    switch (bz_step(key, row, base[off + BZ_ROW_HASH_OFF]))
+    {
+    case BZ_STEP_FOUND: return copy_row(row, buf);
+    case BZ_STEP_LEFT: link_off = off + BZ_ROW_LEFT_OFF; break;
+    case BZ_STEP_RIGHT: link_off = off + BZ_ROW_RIGHT_OFF; break;
+    }
+  }
+  return BLITZ_CORRUPT;
+}
+
+/* Called in a loop that waits for a writer; one step of it takes a microsecond
+ * at most, a commit as long as it takes.
+ */
+static void wait_a_little(unsigned *spins)
+{
+  bz_count(&bz_counters.read_retries, 1);
+  if (++*spins >= SPINS_MAX)
+    sched_yield();
+#if defined(__x86_64__)
+  else
+    __builtin_ia32_pause();
+#endif
+}
+
+enum blitz_rc bz_hash_read(struct blitz_table *table, const struct bz_key *key,
+                           struct bz_buffer *buf, struct bz_row *row)
+{
+  struct bz_stripe *stripe = bz_stripe_of(table, key->hash);
+  unsigned version, spins = 0;
+
+  for (;; wait_a_little(&spins))
+  {
+    enum blitz_rc rc;
+    bool removing = atomic_load_explicit(&table->removing, memory_order_acquire);
+
+    if (!bz_stripe_read(stripe, &version))
+      continue;
+    rc = read_once(table, key, buf, row);
+    if (!bz_stripe_valid(stripe, version))
+      continue;
+    if (rc == BLITZ_OK && !bz_row_intact(table->salt, row))
+      return BLITZ_CORRUPT;
+    if (rc == BLITZ_OK &&
+        bz_row_seq(row) > atomic_load_explicit(&table->committed, memory_order_acquire))
+    {
+      /* Not committed. A load began with an empty table, so the row is not there;
+       * any other commit is about to be over.
+       */
+      if (atomic_load_explicit(&table->loading, memory_order_acquire))
+        return BLITZ_NOT_FOUND;
+      continue;
+    }
+    /* A row that a commit has just removed is there until that commit is done. */
+    if (rc == BLITZ_NOT_FOUND &&
+        (removing || atomic_load_explicit(&table->removing, memory_order_acquire)))
+      continue;
+    return rc;
+  }
+}

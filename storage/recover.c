@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * recover.c: repairs a file that was not closed, from its rows alone: whatever
+ * the buckets, the trees, the free list and the row count say is made anew.
+ *
+ * A row is believed if its checksum holds. Of those,
+ *  R1. one with a number up to the header's last commit is there,
+ *  R2. one with a later number belongs to a commit that was not finished, and is
+ *      not there,
+ *  R3. a removed one is there if the commit that removed it was not finished,
+ *  R4. of two with one key, which a move leaves behind, one is there.
+ * Every 16th byte is looked at, so a damaged length hides nothing. A free block's
+ * rest cannot be taken for a row: a row's place is stamped when it goes.
+ *
+ * It may be killed and begun again at any point: it makes rows live before it
+ * counts on that, and frees only what would be freed again.
+ */
+#include "blitz_int.h"
+#include "bytes.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+struct recovery
+{
+  struct blitz_table *table;
+  uint64_t committed; /* the header's number */
+  uint64_t seq_max;   /* highest number seen */
+  uint64_t row_id_max;
+  uint64_t rows;
+  uint64_t undone;  /* changes of the unfinished commit */
+  uint64_t damaged; /* rows of which the checksum does not hold */
+  uint64_t gap_off; /* where the free space before the next row begins */
+};
+
+enum verdict
+{
+  VERDICT_NOTHING, /* no row starts here */
+  VERDICT_LIVE,
+  VERDICT_UNDO,    /* a row of the unfinished commit */
+  VERDICT_REVIVE,  /* removed by the unfinished commit */
+  VERDICT_DAMAGED,
+};
+
+static enum verdict judge(struct recovery *r, uint64_t off, uint64_t end, struct bz_row *row)
+{
+  const uint8_t *base = bz_base(r->table);
+  uint64_t word = bz_word_load(base, off), seq;
+  bool removed = false;
+
+  if (bz_word_magic(word) == BZ_FREE_MAGIC)
+  {
+    if (bz_free_word_state(word) != BZ_STATE_REMOVED ||
+        le64toh(bz_word_load(base, off + 8)) <= r->committed)
+      return VERDICT_NOTHING;
+    removed = true;
+  }
+  else if (bz_word_magic(word) != BZ_ROW_MAGIC)
+    return VERDICT_NOTHING;
+  if (!bz_row_parse(base, off, end, row))
+    return VERDICT_NOTHING;
+  seq = bz_row_seq(row);
+  if (!bz_row_intact(r->table->salt, row))
+    return removed ? VERDICT_NOTHING : VERDICT_DAMAGED;
+  if (seq > r->seq_max)
+    r->seq_max = seq;
+  if (seq > r->committed)
+    return removed ? VERDICT_NOTHING : VERDICT_UNDO;
+  return removed ? VERDICT_REVIVE : VERDICT_LIVE;
+}
+
+/* Hangs the row into its tree. False: a copy of it is there already. */
+static bool link_row(struct recovery *r, const struct bz_row *row)
+{
+  struct bz_key key = bz_key_of_row(row);
+  struct bz_place place;
+  enum blitz_rc rc = bz_hash_find(r->table, &key, &place);
+
+  if (rc == BLITZ_NOT_FOUND)
+  {
+    bz_hash_link(r->table, key.hash, place.link_off, row->off);
+    return true;
+  }
+  return false;
+}
+
+static void note_row_id(struct recovery *r, const struct bz_row *row)
+{
+  if (r->table->row_ids && row->key_len == 8 + BZ_KEY_SPREAD_LEN &&
+      bz_load_be64(row->key) > r->row_id_max)
+    r->row_id_max = bz_load_be64(row->key);
+}
+
+/* Keeps the row and makes what is before it free. */
+static void keep_row(struct recovery *r, const struct bz_row *row)
+{
+  bz_space_free_gap(r->table, r->gap_off, row->off);
+  r->gap_off = row->off + row->len;
+  r->rows++;
+  note_row_id(r, row);
+}
+
+/* Makes sure that nothing takes the bytes at OFF for a row again. */
+static void stamp_out(struct recovery *r, uint64_t off)
+{
+  bz_word_store(bz_base(r->table), off, 0);
+}
+
+static void walk(struct recovery *r, uint64_t end)
+{
+  uint64_t off = r->gap_off;
+
+  while (off < end)
+  {
+    struct bz_row row;
+    enum verdict verdict = judge(r, off, end, &row);
+    bool kept = false;
+
+    switch (verdict)
+    {
+    case VERDICT_LIVE:
+    case VERDICT_REVIVE:
+      kept = link_row(r, &row);
+      if (kept)
+        keep_row(r, &row);
+      else
+        stamp_out(r, off);
+      r->undone += verdict == VERDICT_REVIVE;
+      break;
+    case VERDICT_UNDO:
+      note_row_id(r, &row);
+      stamp_out(r, off);
+      r->undone++;
+      break;
+    case VERDICT_DAMAGED:
+      stamp_out(r, off);
+      r->damaged++;
+      break;
+    case VERDICT_NOTHING: break;
+    }
+    off += kept ? row.len : BZ_ALIGN;
+  }
+  bz_file_set_end(r->table, r->gap_off);
+}
+
+/* As many buckets as fit before the first block, a power of two, all empty. */
+static void clear_buckets(struct blitz_table *table)
+{
+  uint8_t *base = bz_base(table);
+  uint64_t first = atomic_load(&table->first);
+  uint64_t room = (first - BZ_HEADER_LEN - BZ_POOL_LEN) / BZ_BUCKET_LEN;
+  uint64_t count = BZ_BUCKETS_MIN;
+
+  while (count * 2 <= room)
+    count *= 2;
+  memset(base + BZ_HEADER_LEN, 0, first - BZ_HEADER_LEN);
+  bz_store_be64(base + BZ_TC_BUCKET_COUNT_OFF, count);
+  atomic_store(&table->bucket_count, count);
+}
+
+static void save_results(struct recovery *r)
+{
+  struct blitz_table *table = r->table;
+  uint8_t *base = bz_base(table);
+
+  if (r->seq_max > r->committed)
+  {
+    /* Numbers of what was undone are not given again. */
+    bz_store_le64(base + BZ_COMMITTED_OFF, r->seq_max);
+    atomic_store(&table->committed, r->seq_max);
+  }
+  if (r->row_id_max >= bz_load_le64(base + BZ_NEXT_ROW_ID_OFF))
+    bz_store_le64(base + BZ_NEXT_ROW_ID_OFF, r->row_id_max + 1);
+  bz_store_be64(base + BZ_TC_ROW_COUNT_OFF, r->rows);
+  atomic_store(&table->row_count, r->rows);
+  bz_grow(table, NULL, r->rows, UINT64_MAX);
+}
+
+enum blitz_rc bz_recover(struct blitz_table *table, struct blitz_error *err)
+{
+  struct recovery r = {.table = table, .committed = atomic_load(&table->committed)};
+  uint64_t end = table->allocated / BZ_ALIGN * BZ_ALIGN;
+
+  if (table->flags & BLITZ_OPEN_READONLY)
+    return bz_fail(err, BLITZ_READONLY, 0,
+                   "%s was not closed and must be repaired, but is open for reading only. "
+                   "Open it for writing once",
+                   table->file);
+  bz_log(BLITZ_LOG_WARNING, "%s was not closed: repairing it from its rows", table->file);
+  r.seq_max = r.committed;
+  r.gap_off = atomic_load(&table->first);
+  bz_space_clear(table);
+  clear_buckets(table);
+  bz_file_set_end(table, end);
+  walk(&r, end);
+  save_results(&r);
+  bz_count(&bz_counters.recoveries, 1);
+  bz_log(BLITZ_LOG_NOTE,
+         "%s is repaired: %" PRIu64 " rows; %" PRIu64 " changes of an unfinished statement undone",
+         table->file, r.rows, r.undone);
+  if (r.damaged > 0)
+    bz_log(BLITZ_LOG_ERROR,
+           "%s: %" PRIu64 " rows were damaged and are lost. Restore them from a backup",
+           table->file, r.damaged);
+  return BLITZ_OK;
+}

@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * space.c: the free space of a data file: which blocks may be used, which
+ * removed rows snapshots still read, and the list of free blocks that a closed
+ * file carries behind its last block.
+ *
+ * Invariants:
+ *  1. All blocks of state BZ_STATE_FREE, and no others, count in free_len. Each
+ *     is in a bin, unless memory ran out: then its space is found at the next
+ *     open. Bins may hold stale offsets too; take_from() sees it by word 0.
+ *  2. A block is cut from its front. While a snapshot is open no two blocks are
+ *     joined and the end does not move back, so a scan never finds its next
+ *     offset in the middle of something.
+ *  3. A removed row's bytes stay until no snapshot is older than its removal.
+ *
+ * Everything here is the writer's.
+ */
+#include "blitz_int.h"
+#include "bytes.h"
+#include "crc32c.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SMALL_MAX ((uint64_t)BZ_SMALL_BINS * BZ_ALIGN)
+#define LARGE_TRIES 16    /* blocks of one bin looked at for one that is long enough */
+#define RECLAIM_BATCH 4096 /* blocks freed in one go under snapshot_lock */
+
+/* ---- bins ---------------------------------------------------------------- */
+
+static bool offsets_push(struct bz_offsets *list, uint64_t off)
+{
+  if (list->count == list->room)
+  {
+    size_t room = list->room > 0 ? list->room * 2 : 16;
+    uint64_t *items = realloc(list->items, room * sizeof *items);
+    if (items == NULL)
+      return false;
+    list->items = items;
+    list->room = room;
+  }
+  list->items[list->count++] = off;
+  return true;
+}
+
+static unsigned small_bin(uint64_t len)
+{
+  return (unsigned)(len / BZ_ALIGN) - 1;
+}
+
+static unsigned large_bin(uint64_t len)
+{
+  return 63 - (unsigned)__builtin_clzll(len);
+}
+
+static void bin_add(struct bz_space *space, uint64_t off, uint64_t len)
+{
+  if (len <= SMALL_MAX)
+  {
+    if (offsets_push(&space->small[small_bin(len)], off))
+      space->small_mask |= UINT64_C(1) << small_bin(len);
+  }
+  else if (offsets_push(&space->large[large_bin(len)], off))
+    space->large_mask |= UINT32_C(1) << large_bin(len);
+}
+
+/* Length of the free block at OFF, 0 if there is none. */
+static uint64_t free_len_at(const struct blitz_table *table, uint64_t off)
+{
+  uint64_t word;
+
+  if (off >= atomic_load_explicit(&table->end, memory_order_relaxed) ||
+      off < atomic_load_explicit(&table->first, memory_order_relaxed))
+    return 0;
+  word = bz_word_load(bz_base(table), off);
+  if (bz_word_magic(word) != BZ_FREE_MAGIC || bz_free_word_state(word) != BZ_STATE_FREE)
+    return 0;
+  return bz_free_word_len(word);
+}
+
+static void put_free(struct blitz_table *table, uint64_t off, uint64_t len)
+{
+  bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_FREE));
+  table->space.free_len += len;
+  bin_add(&table->space, off, len);
+}
+
+/* Cuts LEN bytes from the front of the free block at OFF. */
+static void cut(struct blitz_table *table, uint64_t off, uint64_t block_len, uint64_t len)
+{
+  table->space.free_len -= block_len;
+  if (block_len > len)
+    put_free(table, off + len, block_len - len);
+  bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_INFLIGHT));
+}
+
+/* Takes LEN bytes from a block of the bin, all of whose blocks are at least
+ * BIN_MIN and at most BIN_MAX bytes. 0: there is none.
+ */
+static uint64_t take_from(struct blitz_table *table, struct bz_offsets *bin, uint64_t bin_min,
+                          uint64_t bin_max, uint64_t len)
+{
+  size_t i = bin->count;
+
+  for (unsigned tries = 0; i > 0 && tries < LARGE_TRIES;)
+  {
+    uint64_t off = bin->items[--i];
+    uint64_t block_len = free_len_at(table, off);
+
+    if (block_len < bin_min || block_len > bin_max)
+    {
+      /* Stale. Its place goes to the last one, which was looked at already. */
+      bin->items[i] = bin->items[--bin->count];
+      continue;
+    }
+    if (block_len >= len)
+    {
+      bin->items[i] = bin->items[--bin->count];
+      cut(table, off, block_len, len);
+      return off;
+    }
+    tries++;
+  }
+  return 0;
+}
+
+static uint64_t take_small(struct blitz_table *table, uint64_t len)
+{
+  struct bz_space *space = &table->space;
+  uint64_t mask = space->small_mask & (~UINT64_C(0) << small_bin(len));
+
+  while (mask != 0)
+  {
+    unsigned bin = (unsigned)__builtin_ctzll(mask);
+    uint64_t bin_len = (uint64_t)(bin + 1) * BZ_ALIGN;
+    uint64_t off = take_from(table, &space->small[bin], bin_len, bin_len, len);
+
+    if (space->small[bin].count == 0)
+      space->small_mask &= ~(UINT64_C(1) << bin);
+    if (off != 0)
+      return off;
+    mask &= mask - 1;
+  }
+  return 0;
+}
+
+static uint64_t take_large(struct blitz_table *table, uint64_t len)
+{
+  struct bz_space *space = &table->space;
+  uint32_t mask = space->large_mask;
+
+  if (len > SMALL_MAX)
+    mask &= ~UINT32_C(0) << large_bin(len);
+  while (mask != 0)
+  {
+    unsigned bin = (unsigned)__builtin_ctz(mask);
+    uint64_t bin_min = UINT64_C(1) << bin;
+    uint64_t off = take_from(table, &space->large[bin], bin_min, bin_min * 2 - 1, len);
+
+    if (space->large[bin].count == 0)
+      space->large_mask &= ~(UINT32_C(1) << bin);
+    if (off != 0)
+      return off;
+    mask &= mask - 1;
+  }
+  return 0;
+}
+
+/* ---- taking and giving back ---------------------------------------------- */
+
+enum blitz_rc bz_space_alloc_at_end(struct blitz_table *table, uint64_t len, uint64_t *offp,
+                                    struct blitz_error *err)
+{
+  uint64_t end = atomic_load_explicit(&table->end, memory_order_relaxed);
+  enum blitz_rc rc;
+
+  *offp = 0;
+  rc = bz_file_reserve(table, end + len, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  bz_file_mark_dirty(table);
+  bz_word_store(bz_base(table), end, bz_free_word(len, BZ_STATE_INFLIGHT));
+  bz_file_set_end(table, end + len);
+  *offp = end;
+  return BLITZ_OK;
+}
+
+enum blitz_rc bz_space_alloc(struct blitz_table *table, uint64_t len, uint64_t *offp,
+                             struct blitz_error *err)
+{
+  uint64_t off = 0;
+
+  bz_file_mark_dirty(table);
+  if (len <= SMALL_MAX)
+    off = take_small(table, len);
+  if (off == 0)
+    off = take_large(table, len);
+  if (off == 0)
+    return bz_space_alloc_at_end(table, len, offp, err);
+  *offp = off;
+  return BLITZ_OK;
+}
+
+/* Frees a block. JOIN, which needs snapshot_lock and no snapshot: with the free
+ * blocks behind it, or with what is behind the end.
+ */
+static void free_block(struct blitz_table *table, uint64_t off, uint64_t len, bool join)
+{
+  uint64_t next_len;
+
+  if (!join)
+  {
+    put_free(table, off, len);
+    return;
+  }
+  while ((next_len = free_len_at(table, off + len)) != 0 && len + next_len <= BZ_BLOCK_LEN_MAX)
+  {
+    bz_word_store(bz_base(table), off + len, 0);
+    table->space.free_len -= next_len;
+    len += next_len;
+  }
+  if (off + len == atomic_load_explicit(&table->end, memory_order_relaxed))
+  {
+    bz_word_store(bz_base(table), off, 0);
+    bz_file_set_end(table, off);
+    return;
+  }
+  put_free(table, off, len);
+}
+
+void bz_space_free(struct blitz_table *table, uint64_t off)
+{
+  uint64_t len = bz_free_word_len(bz_word_load(bz_base(table), off));
+
+  pthread_mutex_lock(&table->snapshot_lock);
+  free_block(table, off, len, table->snapshots == NULL);
+  pthread_mutex_unlock(&table->snapshot_lock);
+}
+
+void bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len)
+{
+  uint64_t block_len = free_len_at(table, off);
+
+  if (block_len > len)
+    put_free(table, off + len, block_len - len);
+  table->space.free_len -= block_len;
+  bz_word_store(bz_base(table), off, 0);
+}
+
+void bz_space_free_gap(struct blitz_table *table, uint64_t off, uint64_t end)
+{
+  while (off < end)
+  {
+    uint64_t len = end - off < BZ_BLOCK_LEN_MAX ? end - off : BZ_BLOCK_LEN_MAX;
+    put_free(table, off, len);
+    off += len;
+  }
+}
+
+/* ---- removed rows -------------------------------------------------------- */
+
+enum blitz_rc bz_space_prepare_removals(struct blitz_table *table, size_t count,
+                                        struct blitz_error *err)
+{
+  struct bz_removed_list *list = &table->removed;
+  size_t room;
+  struct bz_removed *items;
+
+  if (list->first > 0 && list->count + count > list->room)
+  {
+    memmove(list->items, list->items + list->first,
+            (list->count - list->first) * sizeof *list->items);
+    list->count -= list->first;
+    list->first = 0;
+  }
+  if (list->count + count <= list->room)
+    return BLITZ_OK;
+  room = list->room * 2 > list->count + count ? list->room * 2 : list->count + count + 16;
+  items = realloc(list->items, room * sizeof *items);
+  if (items == NULL)
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
+  list->items = items;
+  list->room = room;
+  return BLITZ_OK;
+}
+
+void bz_space_remove_row(struct blitz_table *table, uint64_t off, uint64_t len, uint64_t seq)
+{
+  uint8_t *base = bz_base(table);
+
+  bz_word_store(base, off + 8, htole64(seq));
+  bz_word_store(base, off, bz_free_word(len, BZ_STATE_REMOVED));
+  table->removed.items[table->removed.count++] = (struct bz_removed){off, seq};
+}
+
+/* Frees the last rows of the list's reclaimable part, at most a batch of them.
+ * From the back, because rows removed in the order of the file then find their
+ * neighbour behind them free, and join.
+ */
+static size_t reclaim_batch(struct blitz_table *table, size_t last, bool join)
+{
+  struct bz_removed_list *list = &table->removed;
+  size_t stop = last - list->first > RECLAIM_BATCH ? last - RECLAIM_BATCH : list->first;
+
+  while (last > stop)
+  {
+    uint64_t off = list->items[--last].off;
+    free_block(table, off, bz_free_word_len(bz_word_load(bz_base(table), off)), join);
+  }
+  return last;
+}
+
+void bz_space_reclaim(struct blitz_table *table)
+{
+  struct bz_removed_list *list = &table->removed;
+  size_t last, next_first;
+
+  if (list->first == list->count)
+    return;
+  pthread_mutex_lock(&table->snapshot_lock);
+  uint64_t oldest = bz_snapshot_oldest(table);
+  for (last = list->first; last < list->count && list->items[last].seq <= oldest; last++)
+    ;
+  next_first = last;
+  while (last > list->first)
+  {
+    /* A snapshot that began meanwhile forbids joining, nothing else: all that is
+     * freed here was removed before it.
+     */
+    last = reclaim_batch(table, last, table->snapshots == NULL);
+    pthread_mutex_unlock(&table->snapshot_lock);
+    pthread_mutex_lock(&table->snapshot_lock);
+  }
+  pthread_mutex_unlock(&table->snapshot_lock);
+  list->first = next_first;
+  if (list->first == list->count)
+    list->first = list->count = 0;
+}
+
+/* ---- the list in a closed file ------------------------------------------- */
+
+static size_t each_bin(struct bz_space *space, struct bz_offsets **bins)
+{
+  size_t n = 0;
+
+  for (unsigned i = 0; i < BZ_SMALL_BINS; i++)
+    bins[n++] = &space->small[i];
+  for (unsigned i = 0; i < BZ_LARGE_BINS; i++)
+    bins[n++] = &space->large[i];
+  return n;
+}
+
+static int compare_offsets(const void *a, const void *b)
+{
+  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+  return x < y ? -1 : x > y;
+}
+
+/* All free blocks, sorted, each once. */
+static struct bz_offsets list_free(struct blitz_table *table)
+{
+  struct bz_offsets *bins[BZ_SMALL_BINS + BZ_LARGE_BINS];
+  struct bz_offsets all = {0};
+  size_t bin_count = each_bin(&table->space, bins), unique = 0;
+
+  for (size_t b = 0; b < bin_count; b++)
+    for (size_t i = 0; i < bins[b]->count; i++)
+      if (free_len_at(table, bins[b]->items[i]) != 0)
+        (void)!offsets_push(&all, bins[b]->items[i]);
+  if (all.count > 0)
+    qsort(all.items, all.count, sizeof *all.items, compare_offsets);
+  for (size_t i = 0; i < all.count; i++)
+    if (i == 0 || all.items[i] != all.items[i - 1])
+      all.items[unique++] = all.items[i];
+  all.count = unique;
+  return all;
+}
+
+void bz_space_save(struct blitz_table *table)
+{
+  uint64_t end = atomic_load(&table->end);
+  struct bz_offsets all = list_free(table);
+  size_t len = all.count * sizeof *all.items;
+  uint8_t *base;
+
+  /* Without the list the next open walks through the file instead. */
+  if (all.count > 0 && bz_file_reserve(table, end + len, NULL) == BLITZ_OK)
+  {
+    base = bz_base(table);
+    for (size_t i = 0; i < all.count; i++)
+      bz_store_le64(base + end + i * 8, all.items[i]);
+    bz_store_le32(base + BZ_FREE_CRC_OFF, bz_crc32c(table->salt, base + end, len));
+    bz_store_le64(base + BZ_FREE_COUNT_OFF, all.count);
+    bz_store_le64(base + BZ_FREE_LIST_OFF, end);
+    end += len;
+  }
+  else if (all.count == 0)
+    bz_store_le64(bz_base(table) + BZ_FREE_LIST_OFF, end);
+  free(all.items);
+  if (ftruncate(table->fd, (off_t)end) == 0)
+    table->allocated = end;
+}
+
+static bool load_list(struct blitz_table *table)
+{
+  const uint8_t *base = bz_base(table);
+  uint64_t off = bz_load_le64(base + BZ_FREE_LIST_OFF);
+  uint64_t count = bz_load_le64(base + BZ_FREE_COUNT_OFF);
+
+  if (off != atomic_load(&table->end) || count > (table->allocated - off) / 8)
+    return false;
+  if (count == 0)
+    return true;
+  if (bz_load_le32(base + BZ_FREE_CRC_OFF) != bz_crc32c(table->salt, base + off, count * 8))
+    return false;
+  for (uint64_t i = 0; i < count; i++)
+  {
+    uint64_t block = bz_load_le64(base + off + i * 8);
+    uint64_t len = block % BZ_ALIGN == 0 ? free_len_at(table, block) : 0;
+    if (len == 0 || len % BZ_ALIGN != 0 || len > off - block)
+      return false;
+    table->space.free_len += len;
+    bin_add(&table->space, block, len);
+  }
+  return true;
+}
+
+static enum blitz_rc load_by_walk(struct blitz_table *table, struct blitz_error *err)
+{
+  const uint8_t *base = bz_base(table);
+  uint64_t off = atomic_load(&table->first), end = atomic_load(&table->end);
+
+  while (off < end)
+  {
+    uint64_t word = bz_word_load(base, off);
+    struct bz_row row;
+
+    if (bz_word_magic(word) == BZ_ROW_MAGIC && bz_row_parse(base, off, end, &row))
+      off += row.len;
+    else if (bz_word_magic(word) == BZ_FREE_MAGIC && bz_free_word_len(word) != 0 &&
+             bz_free_word_len(word) % BZ_ALIGN == 0 && bz_free_word_len(word) <= end - off)
+    {
+      put_free(table, off, bz_free_word_len(word));
+      off += bz_free_word_len(word);
+    }
+    else
+      return bz_damaged(table, off, err);
+  }
+  return BLITZ_OK;
+}
+
+enum blitz_rc bz_space_load(struct blitz_table *table, struct blitz_error *err)
+{
+  if (load_list(table))
+    return BLITZ_OK;
+  bz_space_clear(table);
+  return load_by_walk(table, err);
+}
+
+void bz_space_clear(struct blitz_table *table)
+{
+  struct bz_offsets *bins[BZ_SMALL_BINS + BZ_LARGE_BINS];
+  size_t bin_count = each_bin(&table->space, bins);
+
+  for (size_t b = 0; b < bin_count; b++)
+    free(bins[b]->items);
+  memset(&table->space, 0, sizeof table->space);
+  free(table->removed.items);
+  memset(&table->removed, 0, sizeof table->removed);
+}
