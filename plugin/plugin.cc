@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * plugin.cc: what the server loads: the engine's declaration, its variables,
+ * status figures and table options, and its voice in the server's log.
+ */
+#include "ha_blitz.h"
+
+#include <cstddef>
+#include <new>
+
+extern void sql_print_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+extern void sql_print_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+extern void sql_print_information(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+handlerton *blitz_hton;
+
+/* ---- variables ------------------------------------------------------------ */
+
+static MYSQL_THDVAR_UINT(lock_wait_timeout, PLUGIN_VAR_RQCMDARG,
+                         "How many seconds a change waits for a transaction that is changing the "
+                         "same table before it gives up with error 1205",
+                         NULL, NULL, 50, 0, 365 * 24 * 3600, 0);
+
+static struct st_mysql_sys_var *system_variables[] = {
+    MYSQL_SYSVAR(lock_wait_timeout),
+    NULL,
+};
+
+unsigned blitz_lock_wait_timeout(THD *thd)
+{
+  return THDVAR(thd, lock_wait_timeout);
+}
+
+/* ---- status ------------------------------------------------------------------ */
+
+static const struct
+{
+  const char *name;
+  size_t off;
+} counter_names[] = {
+    {"commits", offsetof(struct blitz_counters, commits)},
+    {"rollbacks", offsetof(struct blitz_counters, rollbacks)},
+    {"rows_inserted", offsetof(struct blitz_counters, rows_inserted)},
+    {"rows_updated", offsetof(struct blitz_counters, rows_updated)},
+    {"rows_removed", offsetof(struct blitz_counters, rows_removed)},
+    {"read_retries", offsetof(struct blitz_counters, read_retries)},
+    {"write_waits", offsetof(struct blitz_counters, write_waits)},
+    {"bucket_splits", offsetof(struct blitz_counters, bucket_splits)},
+    {"rows_moved", offsetof(struct blitz_counters, rows_moved)},
+    {"bytes_allocated", offsetof(struct blitz_counters, bytes_allocated)},
+    {"recoveries", offsetof(struct blitz_counters, recoveries)},
+};
+
+/* What show_counters() builds in the buffer that the server gives it. */
+struct Shown_counters
+{
+  struct blitz_counters counters;
+  SHOW_VAR variables[array_elements(counter_names) + 1];
+};
+static_assert(sizeof(Shown_counters) <= SHOW_VAR_FUNC_BUFF_SIZE, "the server's buffer");
+
+static int show_counters(MYSQL_THD, SHOW_VAR *var, void *buffer, struct system_status_var *,
+                         enum enum_var_type)
+{
+  Shown_counters *shown = new (buffer) Shown_counters();
+  blitz_counters_get(&shown->counters);
+  SHOW_VAR *variable = shown->variables;
+  for (auto &counter : counter_names)
+  {
+    variable->name = counter.name;
+    variable->value = reinterpret_cast<char *>(&shown->counters) + counter.off;
+    variable->type = SHOW_LONGLONG;
+    variable++;
+  }
+  var->type = SHOW_ARRAY;
+  var->value = shown->variables;
+  return 0;
+}
+
+static SHOW_VAR status_variables[] = {
+    SHOW_FUNC_ENTRY("Blitzdb", &show_counters),
+    {NullS, NullS, SHOW_LONG},
+};
+
+/* ---- the engine ---------------------------------------------------------------- */
+
+static ha_create_table_option table_options[] = {
+    /* About how many rows the table is going to have: it then need not grow. */
+    HA_TOPTION_NUMBER("EXPECTED_ROWS", expected_rows, 0, 0, 1ULL << 40, 1),
+    HA_TOPTION_END,
+};
+
+static const char *file_extensions[] = {BLITZ_FILE_EXT, NullS};
+
+static void write_log(enum blitz_log_level level, const char *text)
+{
+  switch (level)
+  {
+  case BLITZ_LOG_ERROR:
+    sql_print_error("BlitzDB: %s", text);
+    break;
+  case BLITZ_LOG_WARNING:
+    sql_print_warning("BlitzDB: %s", text);
+    break;
+  case BLITZ_LOG_NOTE:
+    sql_print_information("BlitzDB: %s", text);
+    break;
+  }
+}
+
+static handler *create_handler(handlerton *hton, TABLE_SHARE *share, MEM_ROOT *mem_root)
+{
+  return new (mem_root) ha_blitz(hton, share);
+}
+
+static int init_engine(void *plugin)
+{
+  blitz_hton = static_cast<handlerton *>(plugin);
+  blitz_hton->create = create_handler;
+  /* Statements are atomic, transactions of several are not: see docs/MANUAL.md. */
+  blitz_hton->flags = HTON_CAN_RECREATE | HTON_NO_ROLLBACK;
+  blitz_hton->table_options = table_options;
+  blitz_hton->tablefile_extensions = file_extensions;
+  blitz_session_init(blitz_hton);
+  blitz_set_log(write_log);
+  return 0;
+}
+
+static struct st_mysql_storage_engine engine = {MYSQL_HANDLERTON_INTERFACE_VERSION};
+
+maria_declare_plugin(blitzdb)
+{
+  MYSQL_STORAGE_ENGINE_PLUGIN,
+  &engine,
+  "BLITZDB",
+  "The BlitzDB developers",
+  "Rows by primary key in one look-up; every statement is all-or-nothing",
+  PLUGIN_LICENSE_GPL,
+  init_engine,
+  NULL,
+  0x0001,
+  status_variables,
+  system_variables,
+  "0.1",
+  MariaDB_PLUGIN_MATURITY_ALPHA
+}
+maria_declare_plugin_end;

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * session.cc: a statement's changes, and ending them; see session.h.
+ *
+ * The server is told of the engine (trans_register_ha) at the first change of a
+ * statement and not before: for temporary tables it makes no other call by
+ * which a statement's beginning could be known.
+ */
+#include "session.h"
+
+#include <memory>
+#include <new>
+#include <vector>
+
+namespace
+{
+
+class Session
+{
+public:
+  ~Session()
+  {
+    for (auto &change : m_changes)
+      blitz_txn_free(change->txn);
+  }
+
+  Blitz_change *find(const struct blitz_table *table)
+  {
+    if (m_active > 0)
+      for (auto &change : m_changes)
+        if (change->table == table)
+          return change.get();
+    return NULL;
+  }
+
+  Blitz_change *begin(struct blitz_table *table)
+  {
+    Blitz_change *change = find(NULL);
+    if (m_active == 0 && !m_changes.empty())
+      change = m_changes[0].get();
+    if (change == NULL)
+    {
+      struct blitz_txn *txn;
+      if (blitz_txn_create(&txn) != BLITZ_OK)
+        return NULL;
+      std::unique_ptr<Blitz_change> owner(new Blitz_change{NULL, txn, 0});
+      change = owner.get();
+      m_changes.push_back(std::move(owner));
+    }
+    change->table = table;
+    change->serial = ++m_last_serial;
+    m_active++;
+    return change;
+  }
+
+  void end(Blitz_change *change, bool commit)
+  {
+    if (blitz_txn_changed(change->txn) && commit)
+      blitz_txn_commit(change->txn);
+    else
+      blitz_txn_rollback(change->txn);
+    change->table = NULL;
+    change->serial = 0;
+    m_active--;
+  }
+
+  void end_all(bool commit)
+  {
+    for (auto &change : m_changes)
+      if (change->table != NULL)
+        end(change.get(), commit);
+  }
+
+private:
+  std::vector<std::unique_ptr<Blitz_change>> m_changes;
+  unsigned m_active = 0; /* changes in use */
+  ulonglong m_last_serial = 0;
+};
+
+Session *session_of(THD *thd, const handlerton *hton)
+{
+  return static_cast<Session *>(thd_get_ha_data(thd, hton));
+}
+
+/* ALL is never set: the engine takes part in statements, not in transactions. */
+int end_statement(handlerton *hton, THD *thd, bool commit)
+{
+  if (Session *session = session_of(thd, hton))
+    session->end_all(commit);
+  return 0;
+}
+
+int commit_statement(handlerton *hton, THD *thd, bool)
+{
+  return end_statement(hton, thd, true);
+}
+
+int rollback_statement(handlerton *hton, THD *thd, bool)
+{
+  return end_statement(hton, thd, false);
+}
+
+int close_connection(handlerton *hton, THD *thd)
+{
+  delete session_of(thd, hton);
+  thd_set_ha_data(thd, hton, NULL);
+  return 0;
+}
+
+} // namespace
+
+void blitz_session_init(handlerton *hton)
+{
+  hton->commit = commit_statement;
+  hton->rollback = rollback_statement;
+  hton->close_connection = close_connection;
+}
+
+Blitz_change *blitz_session_change(THD *thd, handlerton *hton, struct blitz_table *table,
+                                   unsigned lock_timeout)
+{
+  try
+  {
+    Session *session = session_of(thd, hton);
+    if (session == NULL)
+    {
+      session = new Session;
+      thd_set_ha_data(thd, hton, session);
+    }
+    Blitz_change *change = session->find(table);
+    if (change == NULL)
+    {
+      change = session->begin(table);
+      if (change == NULL)
+        return NULL;
+      blitz_txn_lock_timeout(change->txn, lock_timeout);
+    }
+    trans_register_ha(thd, false, hton, 0);
+    return change;
+  }
+  catch (const std::bad_alloc &)
+  {
+    return NULL;
+  }
+}
+
+struct blitz_txn *blitz_session_txn(THD *thd, const handlerton *hton,
+                                    const struct blitz_table *table)
+{
+  Session *session = session_of(thd, hton);
+  Blitz_change *change = session ? session->find(table) : NULL;
+  return change ? change->txn : NULL;
+}
+
+void blitz_session_forget(THD *thd, const handlerton *hton, const struct blitz_table *table)
+{
+  Session *session = thd ? session_of(thd, hton) : NULL;
+  if (Blitz_change *change = session ? session->find(table) : NULL)
+    session->end(change, false);
+}

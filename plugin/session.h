@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * session.h: what one connection has changed in the statement that it runs.
+ *
+ * Each table changed has a transaction of its own, so that a table dropped in
+ * the middle of a statement (a temporary one, in a stored function) can take
+ * its changes with it. All are committed or rolled back together when the
+ * server ends the statement.
+ *
+ * 1. A Blitz_change exists from its session's first use to the end of the
+ *    connection; its serial number changes whenever its changes end. Who keeps
+ *    a pointer to one keeps the serial number too, and compares.
+ * 2. No change outlives the last open handler of its table: ha_blitz::close()
+ *    calls blitz_session_forget().
+ * 3. Sub-statements of functions and triggers commit nothing: the server ends
+ *    the outermost statement only.
+ */
+#ifndef BLITZ_SESSION_H
+#define BLITZ_SESSION_H
+
+#include "server.h"
+
+struct Blitz_change
+{
+  struct blitz_table *table; /* NULL: not in use */
+  struct blitz_txn *txn;
+  ulonglong serial;
+};
+
+/* Fills in the transaction functions and the connection's end. */
+void blitz_session_init(handlerton *hton);
+
+/* The change of TABLE in THD's statement, begun if need be; NULL: out of memory. */
+Blitz_change *blitz_session_change(THD *thd, handlerton *hton, struct blitz_table *table,
+                                   unsigned lock_timeout);
+
+/* The transaction whose changes a reader of TABLE must see; NULL: none. */
+struct blitz_txn *blitz_session_txn(THD *thd, const handlerton *hton,
+                                    const struct blitz_table *table);
+
+/* Undoes what THD has changed in TABLE, which is about to be closed. */
+void blitz_session_forget(THD *thd, const handlerton *hton, const struct blitz_table *table);
+
+#endif /* BLITZ_SESSION_H */
