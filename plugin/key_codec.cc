@@ -7,6 +7,9 @@
  * must leave no trace. Dropping trailing spaces from the string is not enough:
  * an ignorable character may follow them. So the weights of a space are
  * measured once, and trailing ones dropped from the weights, level by level.
+ *
+ * What decides is when a collation's comparison finds two strings equal. Where
+ * its weights (strnxfrm) say otherwise, there is a special case here.
  */
 #include "key_codec.h"
 
@@ -114,21 +117,42 @@ void Key_codec::plan_string(Part *part, const Field *field, const KEY_PART_INFO 
   }
   if (part->place == BLOB_PLACE || key_part->length != field->key_length())
     part->max_chars = key_part->length / part->cs->mbmaxlen;
-  /* CHAR has no trailing spaces of its own, whatever its collation says. */
-  bool is_char = type == MYSQL_TYPE_STRING && part->cs != &my_charset_bin;
-  part->strip_spaces = is_char || !(part->cs->state & MY_CS_NOPAD);
-  part->use_bytes = (part->cs->state & MY_CS_BINSORT) != 0;
-  if (!part->use_bytes)
-    plan_levels(part);
+  CHARSET_INFO *cs = part->cs;
+  bool is_char = type == MYSQL_TYPE_STRING && cs != &my_charset_bin;
+  part->use_bytes = (cs->state & MY_CS_BINSORT) != 0;
+  /* Trailing spaces of CHAR never count. Of others, dropping spaces only saves
+     work where weights of spaces are dropped too; one collation of one byte a
+     character (tis620_thai_ci) moves bytes behind the spaces. */
+  bool is_weighed_by_byte = !part->use_bytes && has_whole_weights(cs) && cs->mbmaxlen == 1;
+  part->strip_spaces = is_char || (!(cs->state & MY_CS_NOPAD) && !is_weighed_by_byte);
+  if (part->use_bytes)
+    return;
+  part->by_char = strcmp(cs->cs_name.str, "big5") == 0;
+  part->cut_at_nul = stops_at_nul(cs);
+  plan_levels(part);
+}
+
+/* Can trailing weights of spaces be told from other weights? Not where weights of
+   one and two bytes mix, nor where several levels follow each other. Collations
+   of either kind have no character but the space that weighs the same. */
+bool Key_codec::has_whole_weights(CHARSET_INFO *cs)
+{
+  return (cs->mbmaxlen == 1 && !(cs->state & MY_CS_STRNXFRM_BAD_NWEIGHTS)) ||
+         (cs->state & MY_CS_UNICODE);
+}
+
+/* tis620_thai_nopad_ci compares as C strings do. */
+bool Key_codec::stops_at_nul(CHARSET_INFO *cs)
+{
+  static const uchar first[] = {'a', 0, 'b'}, second[] = {'a', 0, 'c'};
+  return cs->mbmaxlen == 1 &&
+         cs->coll->strnncollsp(cs, first, sizeof(first), second, sizeof(second)) == 0;
 }
 
 /* Finds out what a space weighs, and so what may be dropped at the end. */
 void Key_codec::plan_levels(Part *part)
 {
   CHARSET_INFO *cs = part->cs;
-  bool pads = !(cs->state & MY_CS_NOPAD);
-  bool whole_weights = (cs->mbmaxlen == 1 && !(cs->state & MY_CS_STRNXFRM_BAD_NWEIGHTS)) ||
-                       (cs->state & MY_CS_UNICODE);
   uint level_bits = cs->uca ? cs->levels_for_order : 0;
   bool many_levels = (level_bits & (level_bits - 1)) != 0;
   uchar space[8];
@@ -140,9 +164,9 @@ void Key_codec::plan_levels(Part *part)
       continue;
     Level level = {};
     level.flag = many_levels ? bit : 0;
-    /* Weights of one or two bytes in turn have no place to cut at; collations of
-       that kind have no character but the space that weighs the same. */
-    if (pads && whole_weights)
+    /* In levels beyond the first, NOPAD collations pad too. */
+    bool pads = !(cs->state & MY_CS_NOPAD) || bit > 1;
+    if (pads && has_whole_weights(cs))
     {
       size_t len = cs->coll->strnxfrm(cs, level.space, sizeof(level.space), 1, space, space_len,
                                       level.flag);
@@ -245,18 +269,46 @@ uchar *Key_codec::put_escaped(Chars chars, uchar *to, uchar *end, bool last)
   return to;
 }
 
+/* Writes the weights of CHARS to the scratch and gives their length. */
+size_t Key_codec::weigh(const Part &part, const Level &level, Chars chars)
+{
+  uchar *weights = m_weights.get();
+  size_t len = 0;
+  if (!part.by_char)
+  {
+    len = part.cs->coll->strnxfrm(part.cs, weights, WEIGHTS_MAX, WEIGHTS_MAX, chars.data,
+                                  chars.len, level.flag);
+    const void *nul = part.cut_at_nul ? memchr(weights, 0, len) : NULL;
+    return nul ? (size_t) (static_cast<const uchar *>(nul) - weights) : len;
+  }
+  const uchar *end = chars.data + chars.len;
+  for (const uchar *from = chars.data; from < end && len + 1 < WEIGHTS_MAX;)
+  {
+    if (my_ci_charlen(part.cs, from, end) == 2)
+    {
+      weights[len++] = *from++;
+      weights[len++] = *from++;
+    }
+    else
+    {
+      weights[len++] = part.cs->sort_order[*from++];
+    }
+  }
+  return len;
+}
+
 uchar *Key_codec::put_level(const Part &part, const Level &level, Chars chars, uchar *to,
                             uchar *end, bool last)
 {
-  size_t len = part.cs->coll->strnxfrm(part.cs, m_weights.get(), WEIGHTS_MAX, WEIGHTS_MAX,
-                                       chars.data, chars.len, level.flag);
+  const uchar *weights = m_weights.get();
+  size_t len = weigh(part, level, chars);
   if (len >= WEIGHTS_MAX)
     return NULL;
   if (level.space_len > 0)
     while (len >= level.space_len &&
-           memcmp(m_weights.get() + len - level.space_len, level.space, level.space_len) == 0)
+           memcmp(weights + len - level.space_len, level.space, level.space_len) == 0)
       len -= level.space_len;
-  return put_escaped({m_weights.get(), len}, to, end, last);
+  return put_escaped({weights, len}, to, end, last);
 }
 
 /* NULL: the key is too long. */

@@ -71,6 +71,8 @@ private:
     bool is_signed;
     bool strip_spaces;
     bool use_bytes;    /* STRING: binary collation */
+    bool by_char;      /* STRING: weigh single bytes, take other characters as they are */
+    bool cut_at_nul;   /* STRING: the collation looks no further than a 00 byte */
     uint8 len_bytes;   /* width of the length in the record */
     uint32 off;        /* in the record */
     uint32 len;        /* of the column's fixed bytes in the record */
@@ -92,10 +94,13 @@ private:
   void add_part(const TABLE *table, const KEY_PART_INFO *key_part);
   static void plan_string(Part *part, const Field *field, const KEY_PART_INFO *key_part);
   static void plan_levels(Part *part);
+  static bool has_whole_weights(CHARSET_INFO *cs);
+  static bool stops_at_nul(CHARSET_INFO *cs);
   static Chars record_chars(const Part &part, const uchar *record);
   static uchar *put_integer(const Part &part, const uchar *from, uchar *to);
   static uchar *put_image(const Part &part, const uchar *from, uchar *to);
   uchar *put_string(const Part &part, Chars chars, uchar *to, uchar *end, bool last);
+  size_t weigh(const Part &part, const Level &level, Chars chars);
   uchar *put_level(const Part &part, const Level &level, Chars chars, uchar *to, uchar *end,
                    bool last);
   static uchar *put_bits(const Part &part, const uchar *record, uchar *to);

@@ -276,7 +276,9 @@ enum blitz_rc blitz_scan_begin(struct blitz_cursor *cursor) BLITZ_MUST_CHECK;
 enum blitz_rc blitz_scan_next(struct blitz_cursor *cursor, struct blitz_slice *value,
                               struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Removes the row that blitz_scan_next() gave last, in the cursor's transaction. */
+/* Removes the row that blitz_scan_next() gave last, in the cursor's transaction.
+ * BLITZ_CHANGED: it has another value by now. BLITZ_NOT_FOUND: it is gone.
+ */
 enum blitz_rc blitz_scan_remove(struct blitz_cursor *cursor,
                                 struct blitz_error *err) BLITZ_MUST_CHECK;
 

@@ -73,6 +73,7 @@ struct bz_snapshot
   uint64_t seq;
   uint64_t first;           /* where blocks began ... */
   uint64_t end;             /* ... and ended, then */
+  uint64_t row_count;
   const struct bz_map *map; /* covers all of that */
   struct bz_snapshot *prev, *next;
 };
@@ -118,7 +119,9 @@ struct blitz_table
   pthread_cond_t slot_free;
   const struct blitz_txn *writer;
 
-  /* Under snapshot_lock. The writer holds it to join blocks and to move `first`. */
+  /* Under snapshot_lock. The writer holds it to join blocks, to move `first`, and to
+   * set `committed` and `row_count` together.
+   */
   pthread_mutex_t snapshot_lock;
   struct bz_snapshot *snapshots;
 
@@ -189,6 +192,11 @@ enum blitz_rc bz_space_alloc_at_end(struct blitz_table *table, uint64_t len, uin
 
 /* Makes a block of state BZ_STATE_INFLIGHT free for anyone. */
 void bz_space_free(struct blitz_table *table, uint64_t off);
+
+/* The same, but not while a snapshot is open: a cursor may know the row in it. Uses
+ * room from bz_space_prepare_removals().
+ */
+void bz_space_free_later(struct blitz_table *table, uint64_t off);
 
 /* Makes the first LEN bytes of the free block at OFF no block any more. */
 void bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len);
@@ -264,6 +272,9 @@ void bz_hash_replace(struct blitz_table *table, struct bz_hash hash, const struc
 /* Takes the row out of its tree; its block stays as it is. */
 void bz_hash_unlink(struct blitz_table *table, struct bz_hash hash, const struct bz_place *place);
 
+/* Checksum of the bucket array. */
+uint32_t bz_hash_buckets_crc(const struct blitz_table *table);
+
 /* Splits the next bucket in two. */
 void bz_hash_split(struct blitz_table *table);
 
@@ -297,6 +308,9 @@ bool bz_grow_finish(struct blitz_table *table) BLITZ_MUST_CHECK;
 /* ---- snapshot.c ------------------------------------------------------------ */
 
 void bz_snapshot_take(struct blitz_table *table, struct bz_snapshot *snapshot);
+/* Ends commit number SEQ: it is in the file, and ROW_COUNT rows are there now. */
+void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count);
+
 void bz_snapshot_end(struct blitz_table *table, struct bz_snapshot *snapshot);
 
 /* The earliest commit that a snapshot reads at, UINT64_MAX if there is none.
@@ -320,8 +334,9 @@ void bz_slot_release(struct blitz_table *table);
 
 /* ---- recover.c -------------------------------------------------------------- */
 
-/* Repairs a file that was not closed. */
-enum blitz_rc bz_recover(struct blitz_table *table, struct blitz_error *err) BLITZ_MUST_CHECK;
+/* Repairs a file of which REASON is to be said: it "was not closed", for example. */
+enum blitz_rc bz_recover(struct blitz_table *table, const char *reason,
+                         struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* ---- txn.c: what others need of a transaction's changes --------------------- */
 

@@ -24,6 +24,7 @@ struct blitz_cursor
   bool has_snapshot;
   bool keeps_snapshot; /* for positions */
   uint64_t scan_off;   /* 0: no scan */
+  uint64_t scan_rows;  /* of the snapshot, met so far */
 
   /* The changes that the scan sees: the first ones of this transaction. */
   struct blitz_txn *scan_txn;
@@ -156,6 +157,7 @@ enum blitz_rc blitz_scan_begin(struct blitz_cursor *cursor)
 {
   take_snapshot(cursor);
   cursor->scan_off = cursor->snapshot.first;
+  cursor->scan_rows = 0;
   cursor->row.off = 0;
   cursor->scan_txn = cursor->txn;
   cursor->scan_changes = bz_txn_change_count(cursor->txn, cursor->table);
@@ -178,8 +180,15 @@ static enum blitz_rc next_in_snapshot(struct blitz_cursor *cursor, struct blitz_
       return bz_damaged(cursor->table, off, err);
     cursor->scan_off = off + cursor->row.len;
     if (rc == BLITZ_OK)
+    {
+      cursor->scan_rows++;
       return BLITZ_OK;
+    }
   }
+  /* A damaged length of a free block can hide rows; their number tells. */
+  if (cursor->scan_rows != cursor->snapshot.row_count &&
+      !bz_txn_loads(cursor->scan_txn, cursor->table))
+    return bz_damaged(cursor->table, cursor->scan_off, err);
   return BLITZ_END;
 }
 
@@ -225,11 +234,22 @@ enum blitz_rc blitz_scan_next(struct blitz_cursor *cursor, struct blitz_slice *v
   return rc;
 }
 
+static bool same_value(void *arg, struct blitz_slice current)
+{
+  const struct blitz_slice *value = arg;
+
+  return value->len == current.len && memcmp(value->data, current.data, value->len) == 0;
+}
+
 enum blitz_rc blitz_scan_remove(struct blitz_cursor *cursor, struct blitz_error *err)
 {
+  struct blitz_slice value;
+
   if (cursor->scan_off == 0 || cursor->row.off == 0 || cursor->txn == NULL)
     return bz_fail(err, BLITZ_INVALID, 0, "there is no row of %s to remove", cursor->table->file);
-  return blitz_remove(cursor->txn, cursor->table, blitz_cursor_key(cursor), err);
+  value = bz_row_value(&cursor->row);
+  return blitz_remove_if(cursor->txn, cursor->table, blitz_cursor_key(cursor), same_value, &value,
+                         err);
 }
 
 void blitz_scan_end(struct blitz_cursor *cursor)

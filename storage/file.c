@@ -12,6 +12,7 @@
  */
 #include "blitz_int.h"
 #include "bytes.h"
+#include "crc32c.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,6 +62,17 @@ static uint32_t random_salt(void)
   return salt;
 }
 
+/* Checksum of the bucket array of an empty table. */
+static uint32_t empty_buckets_crc(uint32_t salt, uint64_t bucket_count)
+{
+  static const uint8_t zeros[BZ_BUCKETS_MIN * BZ_BUCKET_LEN];
+  uint32_t crc = salt;
+
+  for (uint64_t i = 0; i < bucket_count; i += BZ_BUCKETS_MIN)
+    crc = bz_crc32c(crc, zeros, sizeof zeros);
+  return crc;
+}
+
 static int write_new_file(int fd, const struct blitz_create_options *options)
 {
   uint8_t bytes[BZ_HEADER_LEN];
@@ -71,6 +83,7 @@ static int write_new_file(int fd, const struct blitz_create_options *options)
   header.first = BZ_HEADER_LEN + header.bucket_count * BZ_BUCKET_LEN + BZ_POOL_LEN;
   header.end = header.first;
   bz_header_make(bytes, &header);
+  bz_store_le32(bytes + BZ_BUCKETS_CRC_OFF, empty_buckets_crc(header.salt, header.bucket_count));
   sys_errno = posix_fallocate(fd, 0, (off_t)((header.end + PAGE - 1) / PAGE * PAGE));
   if (sys_errno != 0)
     return sys_errno;
@@ -211,6 +224,9 @@ static int allocate_to(struct blitz_table *table, uint64_t len)
     sys_errno = posix_fallocate(table->fd, (off_t)table->allocated,
                                 (off_t)(len - table->allocated));
   while (sys_errno == EINTR);
+  /* Some file systems keep what they could allocate. */
+  if (sys_errno != 0)
+    (void)!ftruncate(table->fd, (off_t)table->allocated);
   return sys_errno;
 }
 

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-_Static_assert(BZ_FREE_CRC_OFF + 4 <= BZ_HEADER_LEN, "our header fits into the opaque area");
+_Static_assert(BZ_BUCKETS_CRC_OFF + 4 <= BZ_HEADER_LEN, "our header fits into the opaque area");
 _Static_assert(BZ_ALIGN == 1 << BZ_ALIGN_POWER, "one alignment");
 
 /* ---- rows ---------------------------------------------------------------- */

@@ -59,6 +59,7 @@
 #define BZ_FREE_LIST_OFF 176   /* 8: where the list of free blocks is, 0: none */
 #define BZ_FREE_COUNT_OFF 184  /* 8: offsets in it */
 #define BZ_FREE_CRC_OFF 192    /* 4: CRC-32C of the list */
+#define BZ_BUCKETS_CRC_OFF 196 /* 4: CRC-32C of the bucket array, in a closed file */
 
 #define BZ_VERSION 1
 #define BZ_FLAG_ROW_IDS 1

@@ -23,6 +23,7 @@
 #include "hash.h"
 
 #include "bytes.h"
+#include "crc32c.h"
 #include "seqlock.h"
 
 #include <string.h>
@@ -35,22 +36,25 @@ enum blitz_rc bz_hash_find(const struct blitz_table *table, const struct bz_key 
   uint64_t end = atomic_load_explicit(&table->end, memory_order_relaxed);
   uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
 
-  place->link_off = bz_bucket_off(key->hash.bucket, count);
+  uint64_t root_off = bz_bucket_off(key->hash.bucket, count);
+
+  place->link_off = root_off;
   for (unsigned depth = 0; depth <= BZ_DEPTH_MAX; depth++)
   {
     uint64_t off = bz_load_be64(base + place->link_off) << BZ_ALIGN_POWER;
+    enum bz_step step;
 
     place->row.off = off;
     if (off == 0)
       return BLITZ_NOT_FOUND;
     if (!bz_row_parse(base, off, end, &place->row) || base[off] != BZ_ROW_MAGIC)
       return BLITZ_CORRUPT;
-    switch (bz_step(key, &place->row, base[off + BZ_ROW_HASH_OFF]))
-    {
-    case BZ_STEP_FOUND: return BLITZ_OK;
-    case BZ_STEP_LEFT: place->link_off = off + BZ_ROW_LEFT_OFF; break;
-    case BZ_STEP_RIGHT: place->link_off = off + BZ_ROW_RIGHT_OFF; break;
-    }
+    step = bz_step(key, &place->row, base[off + BZ_ROW_HASH_OFF]);
+    if (step == BZ_STEP_FOUND)
+      return BLITZ_OK;
+    if (!bz_row_belongs(&place->row, base[off + BZ_ROW_HASH_OFF], count, root_off))
+      return BLITZ_CORRUPT;
+    place->link_off = off + (step == BZ_STEP_LEFT ? BZ_ROW_LEFT_OFF : BZ_ROW_RIGHT_OFF);
   }
   return BLITZ_CORRUPT;
 }
@@ -120,6 +124,12 @@ void bz_hash_unlink(struct blitz_table *table, struct bz_hash hash, const struct
   }
   set_link(base, place->link_off, left != 0 ? left : right);
   bz_stripe_end(stripe);
+}
+
+uint32_t bz_hash_buckets_crc(const struct blitz_table *table)
+{
+  return bz_crc32c(table->salt, bz_base(table) + BZ_HEADER_LEN,
+                   atomic_load(&table->bucket_count) * BZ_BUCKET_LEN);
 }
 
 /* ---- splitting ----------------------------------------------------------- */

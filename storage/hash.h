@@ -36,6 +36,17 @@ static inline enum bz_step bz_step(const struct bz_key *key, const struct bz_row
   return order > 0 ? BZ_STEP_LEFT : BZ_STEP_RIGHT;
 }
 
+/* Does ROW hang in the tree of the bucket at ROOT_OFF, as its key wants? If not, the
+ * key or a link is damaged, and a look-up that passes it would miss rows.
+ */
+static inline bool bz_row_belongs(const struct bz_row *row, uint8_t row_second, uint64_t count,
+                                  uint64_t root_off)
+{
+  struct bz_hash hash = bz_hash(row->key, row->key_len);
+
+  return hash.second == row_second && bz_bucket_off(hash.bucket, count) == root_off;
+}
+
 static inline struct bz_stripe *bz_stripe_of(struct blitz_table *table, struct bz_hash hash)
 {
   return &table->stripes[hash.bucket % BZ_STRIPES];

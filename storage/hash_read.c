@@ -56,22 +56,24 @@ static enum blitz_rc read_once(struct blitz_table *table, const struct bz_key *k
   uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_acquire);
   uint64_t end = atomic_load_explicit(&table->end, memory_order_acquire);
   const uint8_t *base = atomic_load_explicit(&table->map, memory_order_acquire)->base;
-  uint64_t link_off = bz_bucket_off(key->hash.bucket, count);
+  uint64_t root_off = bz_bucket_off(key->hash.bucket, count);
+  uint64_t link_off = root_off;
 
   for (unsigned depth = 0; depth <= BZ_DEPTH_MAX; depth++)
   {
     uint64_t off = bz_load_be64(base + link_off) << BZ_ALIGN_POWER;
+    enum bz_step step;
 
     if (off == 0)
       return BLITZ_NOT_FOUND;
     if (!bz_row_parse(base, off, end, row) || base[off] != BZ_ROW_MAGIC)
       return BLITZ_CORRUPT;
-    switch (bz_step(key, row, base[off + BZ_ROW_HASH_OFF]))
-    {
-    case BZ_STEP_FOUND: return copy_row(row, buf);
-    case BZ_STEP_LEFT: link_off = off + BZ_ROW_LEFT_OFF; break;
-    case BZ_STEP_RIGHT: link_off = off + BZ_ROW_RIGHT_OFF; break;
-    }
+    step = bz_step(key, row, base[off + BZ_ROW_HASH_OFF]);
+    if (step == BZ_STEP_FOUND)
+      return copy_row(row, buf);
+    if (!bz_row_belongs(row, base[off + BZ_ROW_HASH_OFF], count, root_off))
+      return BLITZ_CORRUPT;
+    link_off = off + (step == BZ_STEP_LEFT ? BZ_ROW_LEFT_OFF : BZ_ROW_RIGHT_OFF);
   }
   return BLITZ_CORRUPT;
 }

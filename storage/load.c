@@ -27,13 +27,10 @@ void bz_load_begin(struct blitz_table *table)
 void bz_load_commit(struct blitz_table *table, uint64_t rows)
 {
   uint64_t seq = atomic_load_explicit(&table->committed, memory_order_relaxed) + 1;
-  uint8_t *base = bz_base(table);
 
-  bz_store_be64(base + BZ_TC_ROW_COUNT_OFF, rows);
-  atomic_store_explicit(&table->row_count, rows, memory_order_release);
-  bz_store_le64(base + BZ_COMMITTED_OFF, seq);
-  atomic_store_explicit(&table->committed, seq, memory_order_release);
+  bz_snapshot_publish(table, seq, rows);
   atomic_store_explicit(&table->loading, false, memory_order_release);
+  bz_space_reclaim(table);
 }
 
 /* ---- rows ---------------------------------------------------------------- */
@@ -52,7 +49,7 @@ static void number_row(struct blitz_table *table, uint64_t off)
 static void free_row(struct blitz_table *table, uint64_t off, uint64_t len)
 {
   bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_INFLIGHT));
-  bz_space_free(table, off);
+  bz_space_free_later(table, off);
 }
 
 void bz_load_put(struct blitz_table *table, const struct bz_key *key, uint64_t link_off,
@@ -105,7 +102,8 @@ static void free_rows(struct blitz_table *table)
     else if (bz_row_parse(bz_base(table), off, atomic_load(&table->end), &row))
     {
       len = row.len;
-      free_row(table, off, len);
+      bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_INFLIGHT));
+      bz_space_free(table, off);
     }
     else
       return;

@@ -8,7 +8,7 @@
  *  R2. one with a later number belongs to a commit that was not finished, and is
  *      not there,
  *  R3. a removed one is there if the commit that removed it was not finished,
- *  R4. of two with one key, which a move leaves behind, one is there.
+ *  R4. of two with one key, which a move leaves behind, the later one is there.
  * Every 16th byte is looked at, so a damaged length hides nothing. A free block's
  * rest cannot be taken for a row: a row's place is stamped when it goes.
  *
@@ -69,7 +69,13 @@ static enum verdict judge(struct recovery *r, uint64_t off, uint64_t end, struct
   return removed ? VERDICT_REVIVE : VERDICT_LIVE;
 }
 
-/* Hangs the row into its tree. False: a copy of it is there already. */
+/* Makes sure that nothing takes the bytes at OFF for a row again. */
+static void stamp_out(struct recovery *r, uint64_t off)
+{
+  bz_word_store(bz_base(r->table), off, 0);
+}
+
+/* Hangs the row into its tree. False: a copy of it, as late or later, is there. */
 static bool link_row(struct recovery *r, const struct bz_row *row)
 {
   struct bz_key key = bz_key_of_row(row);
@@ -77,11 +83,17 @@ static bool link_row(struct recovery *r, const struct bz_row *row)
   enum blitz_rc rc = bz_hash_find(r->table, &key, &place);
 
   if (rc == BLITZ_NOT_FOUND)
-  {
     bz_hash_link(r->table, key.hash, place.link_off, row->off);
-    return true;
+  else if (rc == BLITZ_OK && bz_row_seq(&place.row) < bz_row_seq(row))
+  {
+    bz_hash_replace(r->table, key.hash, &place, row->off);
+    stamp_out(r, place.row.off);
+    bz_space_free_gap(r->table, place.row.off, place.row.off + place.row.len);
+    r->rows--;
   }
-  return false;
+  else
+    return false;
+  return true;
 }
 
 static void note_row_id(struct recovery *r, const struct bz_row *row)
@@ -98,12 +110,6 @@ static void keep_row(struct recovery *r, const struct bz_row *row)
   r->gap_off = row->off + row->len;
   r->rows++;
   note_row_id(r, row);
-}
-
-/* Makes sure that nothing takes the bytes at OFF for a row again. */
-static void stamp_out(struct recovery *r, uint64_t off)
-{
-  bz_word_store(bz_base(r->table), off, 0);
 }
 
 static void walk(struct recovery *r, uint64_t end)
@@ -176,17 +182,18 @@ static void save_results(struct recovery *r)
   bz_grow(table, NULL, r->rows, UINT64_MAX);
 }
 
-enum blitz_rc bz_recover(struct blitz_table *table, struct blitz_error *err)
+enum blitz_rc bz_recover(struct blitz_table *table, const char *reason, struct blitz_error *err)
 {
   struct recovery r = {.table = table, .committed = atomic_load(&table->committed)};
   uint64_t end = table->allocated / BZ_ALIGN * BZ_ALIGN;
 
   if (table->flags & BLITZ_OPEN_READONLY)
     return bz_fail(err, BLITZ_READONLY, 0,
-                   "%s was not closed and must be repaired, but is open for reading only. "
+                   "%s %s and must be repaired, but is open for reading only. "
                    "Open it for writing once",
-                   table->file);
-  bz_log(BLITZ_LOG_WARNING, "%s was not closed: repairing it from its rows", table->file);
+                   table->file, reason);
+  bz_log(BLITZ_LOG_WARNING, "%s %s: repairing it from its rows", table->file, reason);
+  bz_file_mark_dirty(table);
   r.seq_max = r.committed;
   r.gap_off = atomic_load(&table->first);
   bz_space_clear(table);

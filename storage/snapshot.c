@@ -18,11 +18,25 @@ void bz_snapshot_take(struct blitz_table *table, struct bz_snapshot *snapshot)
   snapshot->first = atomic_load_explicit(&table->first, memory_order_acquire);
   snapshot->end = atomic_load_explicit(&table->end, memory_order_acquire);
   snapshot->map = atomic_load_explicit(&table->map, memory_order_acquire);
+  snapshot->row_count = atomic_load_explicit(&table->row_count, memory_order_relaxed);
   snapshot->prev = NULL;
   snapshot->next = table->snapshots;
   if (snapshot->next != NULL)
     snapshot->next->prev = snapshot;
   table->snapshots = snapshot;
+  pthread_mutex_unlock(&table->snapshot_lock);
+}
+
+void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count)
+{
+  uint8_t *base = bz_base(table);
+
+  bz_store_be64(base + BZ_TC_ROW_COUNT_OFF, row_count);
+  /* All that the commit did is in the file before its number is. */
+  bz_word_store(base, BZ_COMMITTED_OFF, htole64(seq));
+  pthread_mutex_lock(&table->snapshot_lock);
+  atomic_store_explicit(&table->row_count, row_count, memory_order_release);
+  atomic_store_explicit(&table->committed, seq, memory_order_release);
   pthread_mutex_unlock(&table->snapshot_lock);
 }
 
@@ -48,6 +62,15 @@ uint64_t bz_snapshot_oldest(const struct blitz_table *table)
   return oldest;
 }
 
+/* A row is damaged, or the snapshot sees it or not. */
+static enum blitz_rc judge_row(const struct blitz_table *table,
+                               const struct bz_snapshot *snapshot, const struct bz_row *row)
+{
+  if (!bz_row_intact(table->salt, row))
+    return BLITZ_CORRUPT;
+  return bz_row_seq(row) <= snapshot->seq ? BLITZ_OK : BLITZ_NOT_FOUND;
+}
+
 enum blitz_rc bz_snapshot_block(const struct blitz_table *table,
                                 const struct bz_snapshot *snapshot, uint64_t off,
                                 struct bz_row *row)
@@ -60,9 +83,7 @@ enum blitz_rc bz_snapshot_block(const struct blitz_table *table,
   {
     if (!bz_row_parse(base, off, snapshot->end, row))
       return BLITZ_CORRUPT;
-    if (bz_row_seq(row) > snapshot->seq)
-      return BLITZ_NOT_FOUND;
-    return bz_row_intact(table->salt, row) ? BLITZ_OK : BLITZ_CORRUPT;
+    return judge_row(table, snapshot, row);
   }
   free_len = bz_free_word_len(word);
   if (bz_word_magic(word) != BZ_FREE_MAGIC || free_len == 0 || free_len % BZ_ALIGN != 0 ||
@@ -75,7 +96,5 @@ enum blitz_rc bz_snapshot_block(const struct blitz_table *table,
     return BLITZ_NOT_FOUND;
   if (!bz_row_parse(base, off, snapshot->end, row) || row->len != free_len)
     return BLITZ_CORRUPT;
-  if (bz_row_seq(row) > snapshot->seq)
-    return BLITZ_NOT_FOUND;
-  return bz_row_intact(table->salt, row) ? BLITZ_OK : BLITZ_CORRUPT;
+  return judge_row(table, snapshot, row);
 }

@@ -238,6 +238,20 @@ void bz_space_free(struct blitz_table *table, uint64_t off)
   pthread_mutex_unlock(&table->snapshot_lock);
 }
 
+void bz_space_free_later(struct blitz_table *table, uint64_t off)
+{
+  uint64_t seq = atomic_load_explicit(&table->committed, memory_order_relaxed) + 1;
+  bool wait;
+
+  pthread_mutex_lock(&table->snapshot_lock);
+  wait = table->snapshots != NULL;
+  pthread_mutex_unlock(&table->snapshot_lock);
+  if (wait)
+    table->removed.items[table->removed.count++] = (struct bz_removed){off, seq};
+  else
+    bz_space_free(table, off);
+}
+
 void bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len)
 {
   uint64_t block_len = free_len_at(table, off);

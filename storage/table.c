@@ -95,7 +95,9 @@ static enum blitz_rc open_file(struct blitz_table *table, struct blitz_error *er
   if (rc != BLITZ_OK)
     return rc;
   if (header.open)
-    return bz_recover(table, err);
+    return bz_recover(table, "was not closed", err);
+  if (bz_load_le32(bz_base(table) + BZ_BUCKETS_CRC_OFF) != bz_hash_buckets_crc(table))
+    return bz_recover(table, "has a damaged bucket array", err);
   if (table->flags & BLITZ_OPEN_READONLY)
     return BLITZ_OK;
   return bz_space_load(table, err);
@@ -190,6 +192,7 @@ static void close_file(struct blitz_table *table)
   base = bz_base(table);
   /* An empty free-block pool, for Tokyo Cabinet. */
   memset(base + BZ_HEADER_LEN + atomic_load(&table->bucket_count) * BZ_BUCKET_LEN, 0, BZ_POOL_LEN);
+  bz_store_le32(base + BZ_BUCKETS_CRC_OFF, bz_hash_buckets_crc(table));
   if (!(table->flags & BLITZ_OPEN_TEMPORARY) && fdatasync(table->fd) != 0)
   {
     bz_log(BLITZ_LOG_ERROR, "%s could not be synced (%s): it will be repaired when it is opened",

@@ -256,7 +256,6 @@ static bool grow_index(struct writes *writes)
   return true;
 }
 
-/* Makes room for two more changes. */
 static enum blitz_rc reserve_changes(struct writes *writes, struct blitz_error *err)
 {
   uint32_t room = writes->room > 0 ? writes->room : LINEAR_MAX;
@@ -276,7 +275,19 @@ static enum blitz_rc reserve_changes(struct writes *writes, struct blitz_error *
   if (writes->index_room < room * 2 && !grow_index(writes))
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s: too many rows at once",
                    writes->table->file);
-  return bz_space_prepare_removals(writes->table, (size_t)writes->count + 2, err);
+  return BLITZ_OK;
+}
+
+/* Makes room for what one call changes: two changes at most, each of which may
+ * leave a block behind at once and another one at commit.
+ */
+static enum blitz_rc reserve(struct writes *writes, struct blitz_error *err)
+{
+  enum blitz_rc rc = writes->loading ? BLITZ_OK : reserve_changes(writes, err);
+
+  if (rc == BLITZ_OK)
+    rc = bz_space_prepare_removals(writes->table, (size_t)writes->count + 4, err);
+  return rc;
 }
 
 static void add_change(struct writes *writes, const struct bz_key *key, uint64_t new_off,
@@ -411,7 +422,7 @@ static enum blitz_rc insert(struct blitz_txn *txn, struct writes *writes, const 
     return bz_fail(err, BLITZ_DUPLICATE, 0, "%s: there is a row with that key", table->file);
   if (rc != BLITZ_NOT_FOUND)
     return rc;
-  rc = writes->loading ? BLITZ_OK : reserve_changes(writes, err);
+  rc = reserve(writes, err);
   if (rc == BLITZ_OK)
     rc = put_block(writes, key, value, &off, err);
   if (rc != BLITZ_OK)
@@ -432,7 +443,7 @@ static enum blitz_rc replace(struct writes *writes, const struct bz_key *key,
                              struct blitz_error *err)
 {
   uint64_t off, replaced;
-  enum blitz_rc rc = writes->loading ? BLITZ_OK : reserve_changes(writes, err);
+  enum blitz_rc rc = reserve(writes, err);
 
   if (rc == BLITZ_OK)
     rc = put_block(writes, key, value, &off, err);
@@ -444,17 +455,17 @@ static enum blitz_rc replace(struct writes *writes, const struct bz_key *key,
     add_change(writes, key, off, current->row.off);
   else
   {
-    /* reserve_changes() may have moved the changes. */
+    /* reserve() may have moved the changes. */
     current->change = find_change(writes, key);
     replaced = current->change->new_off;
     current->change->new_off = off;
-    bz_space_free(writes->table, replaced);
+    bz_space_free_later(writes->table, replaced);
   }
   writes->updated++;
   return BLITZ_OK;
 }
 
-/* Needs room for a change, from reserve_changes(). */
+/* Needs room from reserve(). */
 static void remove_current(struct writes *writes, const struct bz_key *key,
                            struct current *current)
 {
@@ -466,7 +477,7 @@ static void remove_current(struct writes *writes, const struct bz_key *key,
   {
     uint64_t off = current->change->new_off;
     current->change->new_off = 0;
-    bz_space_free(writes->table, off);
+    bz_space_free_later(writes->table, off);
   }
   writes->row_delta--;
   writes->removed++;
@@ -536,7 +547,7 @@ static enum blitz_rc change_key(struct blitz_txn *txn, struct writes *writes,
 
   if (rc != BLITZ_OK)
     return rc;
-  rc = writes->loading ? BLITZ_OK : reserve_changes(writes, err);
+  rc = reserve(writes, err);
   if (rc == BLITZ_OK)
     rc = find_current(writes, key, &current, err);
   if (rc == BLITZ_OK)
@@ -631,8 +642,8 @@ enum blitz_rc blitz_remove_if(struct blitz_txn *txn, struct blitz_table *table,
 
   if (rc == BLITZ_OK)
     rc = begin_change(txn, table, &writes, err);
-  if (rc == BLITZ_OK && !writes->loading)
-    rc = reserve_changes(writes, err);
+  if (rc == BLITZ_OK)
+    rc = reserve(writes, err);
   if (rc == BLITZ_OK)
     rc = find_if(writes, &file_key, compare, arg, &current, err);
   if (rc == BLITZ_OK)
@@ -659,11 +670,11 @@ enum blitz_rc blitz_txn_expect_rows(struct blitz_txn *txn, struct blitz_table *t
     writes->loading = true;
     bz_load_begin(table);
   }
-  if (row_count > 0)
-    bz_grow(table, txn,
-            atomic_load(&table->row_count) +
-                (row_count < EXPECTED_MAX ? row_count : EXPECTED_MAX),
-            UINT64_MAX);
+  /* The array takes its space at once if it can have all of it. */
+  row_count = atomic_load(&table->row_count) + (row_count < EXPECTED_MAX ? row_count : EXPECTED_MAX);
+  if (bz_file_reserve(table, atomic_load(&table->end) + row_count * 2 * BZ_BUCKET_LEN, NULL) ==
+      BLITZ_OK)
+    bz_grow(table, txn, row_count, UINT64_MAX);
   return BLITZ_OK;
 }
 
@@ -709,7 +720,6 @@ static void apply(struct writes *writes)
   struct blitz_table *table = writes->table;
   uint64_t seq = atomic_load_explicit(&table->committed, memory_order_relaxed) + 1;
   uint64_t rows = atomic_load_explicit(&table->row_count, memory_order_relaxed);
-  uint8_t *base = bz_base(table);
 
   if (writes->removed > 0 || writes->updated > 0)
     atomic_store_explicit(&table->removing, true, memory_order_seq_cst);
@@ -719,12 +729,7 @@ static void apply(struct writes *writes)
     if ((change->new_off != 0 || change->old_off != 0) && !apply_change(table, change, seq))
       set_broken(table);
   }
-  rows += (uint64_t)writes->row_delta;
-  bz_store_be64(base + BZ_TC_ROW_COUNT_OFF, rows);
-  atomic_store_explicit(&table->row_count, rows, memory_order_release);
-  atomic_thread_fence(memory_order_release);
-  bz_store_le64(base + BZ_COMMITTED_OFF, seq);
-  atomic_store_explicit(&table->committed, seq, memory_order_release);
+  bz_snapshot_publish(table, seq, rows + (uint64_t)writes->row_delta);
   atomic_store_explicit(&table->removing, false, memory_order_release);
   bz_space_reclaim(table);
 }
