@@ -101,6 +101,7 @@ int ha_blitz::fail(enum blitz_rc rc)
 {
   m_dup_key = rc == BLITZ_DUPLICATE ? 0 : (uint) -1;
   m_error.rc = rc;
+  m_user_error = blitz_user_error(rc);
   m_error_number = blitz_ha_error(rc, m_error.sys_errno);
   return m_error_number;
 }
@@ -118,8 +119,7 @@ int ha_blitz::fail_with(enum blitz_rc rc, const char *format, ...)
 /* Reports a failure of the engine in its own words, any other in the server's. */
 void ha_blitz::print_error(int error, myf errflag)
 {
-  uint user_error = blitz_user_error(m_error.rc);
-  if (m_error_number == 0 || error != m_error_number || user_error == 0)
+  if (m_error_number == 0 || error != m_error_number || m_user_error == 0)
   {
     handler::print_error(error, errflag);
     return;
@@ -129,7 +129,7 @@ void ha_blitz::print_error(int error, myf errflag)
   const char *text = m_error.text[0] ? m_error.text : blitz_rc_name(m_error.rc);
   if (blitz_error_is_serious(m_error.rc))
     errflag |= ME_ERROR_LOG;
-  my_printf_error(user_error, "BLITZDB: %s%s", MYF(errflag), shown_name(name, sizeof(name)), text);
+  my_printf_error(m_user_error, "BLITZDB: %s%s", MYF(errflag), shown_name(name, sizeof(name)), text);
 }
 
 bool ha_blitz::get_error_message(int error, String *buf)
@@ -161,8 +161,10 @@ int ha_blitz::open(const char *name, int mode, uint)
   enum blitz_rc rc = blitz_table_open(name, flags, &m_table, &m_error);
   if (rc == BLITZ_NOT_FOUND)
   {
-    m_error_number = 0;
-    return ENOENT;
+    fail_with(rc, "its file %s%s is missing: restore it from a backup, or drop the table", name,
+              BLITZ_FILE_EXT);
+    m_user_error = ER_FILE_NOT_FOUND;
+    return m_error_number = ENOENT;
   }
   if (rc != BLITZ_OK)
     return fail(rc);

@@ -163,6 +163,7 @@ private:
   std::unique_ptr<uchar[]> m_key_buffer; /* of the key to look up or to write */
   std::unique_ptr<uchar[]> m_old_key;    /* of the row to change */
   struct blitz_error m_error; /* of the last failure */
+  uint m_user_error = 0;      /* the number that the user is going to see */
   int m_error_number = 0;     /* what was returned for it; 0: it has been reported */
 };
 

@@ -113,6 +113,7 @@ enum blitz_open_flags
 {
   BLITZ_OPEN_READONLY = 1,  /* no change is allowed, the file included */
   BLITZ_OPEN_TEMPORARY = 2, /* never synced: not to outlive the process */
+  BLITZ_OPEN_REPAIR = 4,    /* make all but the rows anew, and drop damaged rows */
 };
 
 /* Creates PATH.bzd with no rows. A file already there is replaced, at once and

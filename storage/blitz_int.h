@@ -84,6 +84,16 @@ struct bz_stripe
   _Alignas(64) atomic_uint version;
 };
 
+/* What the commit under way does to look-ups: it may add a row that is not to be
+ * seen yet, and take one away that still is.
+ */
+enum bz_committing
+{
+  BZ_COMMITTING_NOTHING,
+  BZ_COMMITTING_ADDS,
+  BZ_COMMITTING_REMOVES,
+};
+
 struct blitz_txn;
 
 struct blitz_table
@@ -103,7 +113,7 @@ struct blitz_table
   atomic_ullong bucket_count; /* in use: see hash.c */
   atomic_ullong row_count;    /* committed rows */
   atomic_ullong committed;    /* number of the last commit */
-  atomic_bool removing;       /* a commit that removes rows is under way */
+  atomic_int committing;      /* enum bz_committing */
   atomic_bool loading;        /* rows numbered beyond `committed` are a load's */
   atomic_bool broken;         /* a change could not be finished: no more of them */
   struct bz_stripe stripes[BZ_STRIPES];
@@ -176,6 +186,9 @@ enum blitz_rc bz_file_reserve(struct blitz_table *table, uint64_t len,
 
 /* Marks the file as open for writing, before the first change. */
 void bz_file_mark_dirty(struct blitz_table *table);
+
+/* Checksum of a closed file's header and bucket array, but for the caller's number. */
+uint32_t bz_file_closed_crc(const struct blitz_table *table);
 
 /* Moves the end of the blocks, in memory and in the header. */
 void bz_file_set_end(struct blitz_table *table, uint64_t end);
@@ -272,9 +285,6 @@ void bz_hash_replace(struct blitz_table *table, struct bz_hash hash, const struc
 /* Takes the row out of its tree; its block stays as it is. */
 void bz_hash_unlink(struct blitz_table *table, struct bz_hash hash, const struct bz_place *place);
 
-/* Checksum of the bucket array. */
-uint32_t bz_hash_buckets_crc(const struct blitz_table *table);
-
 /* Splits the next bucket in two. */
 void bz_hash_split(struct blitz_table *table);
 
@@ -334,8 +344,8 @@ void bz_slot_release(struct blitz_table *table);
 
 /* ---- recover.c -------------------------------------------------------------- */
 
-/* Repairs a file of which REASON is to be said: it "was not closed", for example. */
-enum blitz_rc bz_recover(struct blitz_table *table, const char *reason,
+/* Repairs a file that was not closed, or was CLOSED but is damaged. */
+enum blitz_rc bz_recover(struct blitz_table *table, bool closed,
                          struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* ---- txn.c: what others need of a transaction's changes --------------------- */

@@ -62,15 +62,23 @@ static uint32_t random_salt(void)
   return salt;
 }
 
-/* Checksum of the bucket array of an empty table. */
-static uint32_t empty_buckets_crc(uint32_t salt, uint64_t bucket_count)
+/* Checksum of a closed file with no rows. */
+static uint32_t empty_crc(const uint8_t *header_bytes, const struct bz_header *header)
 {
   static const uint8_t zeros[BZ_BUCKETS_MIN * BZ_BUCKET_LEN];
-  uint32_t crc = salt;
+  uint32_t crc = bz_header_closed_crc(header_bytes, header->salt);
 
-  for (uint64_t i = 0; i < bucket_count; i += BZ_BUCKETS_MIN)
+  for (uint64_t i = 0; i < header->bucket_count; i += BZ_BUCKETS_MIN)
     crc = bz_crc32c(crc, zeros, sizeof zeros);
   return crc;
+}
+
+uint32_t bz_file_closed_crc(const struct blitz_table *table)
+{
+  const uint8_t *base = bz_base(table);
+
+  return bz_crc32c(bz_header_closed_crc(base, table->salt), base + BZ_HEADER_LEN,
+                   atomic_load(&table->bucket_count) * BZ_BUCKET_LEN);
 }
 
 static int write_new_file(int fd, const struct blitz_create_options *options)
@@ -83,7 +91,8 @@ static int write_new_file(int fd, const struct blitz_create_options *options)
   header.first = BZ_HEADER_LEN + header.bucket_count * BZ_BUCKET_LEN + BZ_POOL_LEN;
   header.end = header.first;
   bz_header_make(bytes, &header);
-  bz_store_le32(bytes + BZ_BUCKETS_CRC_OFF, empty_buckets_crc(header.salt, header.bucket_count));
+  bz_store_le64(bytes + BZ_FREE_LIST_OFF, header.end);
+  bz_store_le32(bytes + BZ_CLOSED_CRC_OFF, empty_crc(bytes, &header));
   sys_errno = posix_fallocate(fd, 0, (off_t)((header.end + PAGE - 1) / PAGE * PAGE));
   if (sys_errno != 0)
     return sys_errno;

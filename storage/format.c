@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-_Static_assert(BZ_BUCKETS_CRC_OFF + 4 <= BZ_HEADER_LEN, "our header fits into the opaque area");
+_Static_assert(BZ_CLOSED_CRC_OFF + 4 <= BZ_HEADER_LEN, "our header fits into the opaque area");
 _Static_assert(BZ_ALIGN == 1 << BZ_ALIGN_POWER, "one alignment");
 
 /* ---- rows ---------------------------------------------------------------- */
@@ -84,8 +84,10 @@ uint32_t bz_row_crc(uint32_t salt, const struct bz_row *row, uint64_t seq)
   struct blitz_slice value = bz_row_value(row);
 
   crc = bz_crc32c(crc, value.data, value.len);
-  /* The number comes last and mixed, so that setting it is cheap to add. */
-  return crc ^ (uint32_t)((seq * UINT64_C(0x9E3779B97F4A7C15)) >> 32);
+  /* Number and place belong to the row too: one that was written to a wrong place, or
+   * is an older copy, is damaged.
+   */
+  return crc ^ (uint32_t)(((seq ^ row->off) * UINT64_C(0x9E3779B97F4A7C15)) >> 32);
 }
 
 bool bz_row_intact(uint32_t salt, const struct bz_row *row)
@@ -180,6 +182,14 @@ void bz_header_make(uint8_t *to, const struct bz_header *header)
                 bz_crc32c(0, to + BZ_MAGIC_OFF, BZ_HEADER_CRC_OFF - BZ_MAGIC_OFF));
   bz_store_le64(to + BZ_COMMITTED_OFF, header->committed);
   bz_store_le64(to + BZ_NEXT_ROW_ID_OFF, 1);
+}
+
+uint32_t bz_header_closed_crc(const uint8_t *from, uint32_t salt)
+{
+  uint32_t crc = bz_crc32c(salt, from + BZ_TC_ALIGN_POWER_OFF,
+                           BZ_COUNTER_OFF - BZ_TC_ALIGN_POWER_OFF);
+
+  return bz_crc32c(crc, from + BZ_FREE_LIST_OFF, BZ_CLOSED_CRC_OFF - BZ_FREE_LIST_OFF);
 }
 
 static bool geometry_sane(const struct bz_header *header, uint64_t file_len)

@@ -59,7 +59,7 @@
 #define BZ_FREE_LIST_OFF 176   /* 8: where the list of free blocks is, 0: none */
 #define BZ_FREE_COUNT_OFF 184  /* 8: offsets in it */
 #define BZ_FREE_CRC_OFF 192    /* 4: CRC-32C of the list */
-#define BZ_BUCKETS_CRC_OFF 196 /* 4: CRC-32C of the bucket array, in a closed file */
+#define BZ_CLOSED_CRC_OFF 196  /* 4: CRC-32C of header and buckets of a closed file */
 
 #define BZ_VERSION 1
 #define BZ_FLAG_ROW_IDS 1
@@ -136,7 +136,7 @@ bool bz_row_parse(const uint8_t *base, uint64_t off, uint64_t limit, struct bz_r
  */
 void bz_row_fill(uint8_t *block, const uint8_t *key, size_t key_len, struct blitz_slice value);
 
-/* Checksum of a row with sequence number SEQ. */
+/* Checksum of a row with sequence number SEQ, in the place ROW->off. */
 uint32_t bz_row_crc(uint32_t salt, const struct bz_row *row, uint64_t seq);
 
 /* Is the row's checksum right? */
@@ -198,6 +198,11 @@ struct bz_header
 
 /* Makes the header of an empty table in the BZ_HEADER_LEN bytes at TO. */
 void bz_header_make(uint8_t *to, const struct bz_header *header);
+
+/* Where the checksum of a closed file begins: that of its header at FROM, from byte 34
+ * on, without the caller's number and the checksum itself.
+ */
+uint32_t bz_header_closed_crc(const uint8_t *from, uint32_t salt);
 
 /* Reads and checks a header of a file of FILE_LEN bytes, which is NAME. */
 enum blitz_rc bz_header_read(const uint8_t *from, uint64_t file_len, const char *name,

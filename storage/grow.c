@@ -50,6 +50,7 @@ static bool move_live_row(struct blitz_table *table, struct blitz_txn *txn, uint
   /* The map may be another one now. */
   if (!bz_row_parse(bz_base(table), new_off, atomic_load(&table->end), &row))
     return false;
+  bz_row_set_seq(bz_base(table), table->salt, &row, bz_row_seq(&row));
   key = bz_key_of_row(&row);
   if (bz_hash_find(table, &key, &place) != BLITZ_OK || place.row.off != off)
     return false;

@@ -23,7 +23,6 @@
 #include "hash.h"
 
 #include "bytes.h"
-#include "crc32c.h"
 #include "seqlock.h"
 
 #include <string.h>
@@ -124,12 +123,6 @@ void bz_hash_unlink(struct blitz_table *table, struct bz_hash hash, const struct
   }
   set_link(base, place->link_off, left != 0 ? left : right);
   bz_stripe_end(stripe);
-}
-
-uint32_t bz_hash_buckets_crc(const struct blitz_table *table)
-{
-  return bz_crc32c(table->salt, bz_base(table) + BZ_HEADER_LEN,
-                   atomic_load(&table->bucket_count) * BZ_BUCKET_LEN);
 }
 
 /* ---- splitting ----------------------------------------------------------- */

@@ -92,6 +92,16 @@ static void wait_a_little(unsigned *spins)
 #endif
 }
 
+static int committing(const struct blitz_table *table)
+{
+  return atomic_load_explicit(&table->committing, memory_order_acquire);
+}
+
+static uint64_t committed(const struct blitz_table *table)
+{
+  return atomic_load_explicit(&table->committed, memory_order_acquire);
+}
+
 enum blitz_rc bz_hash_read(struct blitz_table *table, const struct bz_key *key,
                            struct bz_buffer *buf, struct bz_row *row)
 {
@@ -100,8 +110,8 @@ enum blitz_rc bz_hash_read(struct blitz_table *table, const struct bz_key *key,
 
   for (;; wait_a_little(&spins))
   {
+    int committing_before = committing(table);
     enum blitz_rc rc;
-    bool removing = atomic_load_explicit(&table->removing, memory_order_acquire);
 
     if (!bz_stripe_read(stripe, &version))
       continue;
@@ -110,19 +120,20 @@ enum blitz_rc bz_hash_read(struct blitz_table *table, const struct bz_key *key,
       continue;
     if (rc == BLITZ_OK && !bz_row_intact(table->salt, row))
       return BLITZ_CORRUPT;
-    if (rc == BLITZ_OK &&
-        bz_row_seq(row) > atomic_load_explicit(&table->committed, memory_order_acquire))
+    if (rc == BLITZ_OK && bz_row_seq(row) > committed(table))
     {
       /* Not committed. A load began with an empty table, so the row is not there;
-       * any other commit is about to be over.
+       * any other commit is about to be over, if it is not by now.
        */
       if (atomic_load_explicit(&table->loading, memory_order_acquire))
         return BLITZ_NOT_FOUND;
+      if (committing(table) == BZ_COMMITTING_NOTHING && bz_row_seq(row) > committed(table))
+        return BLITZ_CORRUPT;
       continue;
     }
     /* A row that a commit has just removed is there until that commit is done. */
-    if (rc == BLITZ_NOT_FOUND &&
-        (removing || atomic_load_explicit(&table->removing, memory_order_acquire)))
+    if (rc == BLITZ_NOT_FOUND && (committing_before == BZ_COMMITTING_REMOVES ||
+                                  committing(table) == BZ_COMMITTING_REMOVES))
       continue;
     return rc;
   }

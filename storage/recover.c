@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * recover.c: repairs a file that was not closed, from its rows alone: whatever
- * the buckets, the trees, the free list and the row count say is made anew.
+ * recover.c: repairs a file that was not closed, or that is damaged, from its rows
+ * alone: whatever the buckets, the trees, the free list and the row count say is
+ * made anew.
  *
  * A row is believed if its checksum holds. Of those,
  *  R1. one with a number up to the header's last commit is there,
@@ -169,12 +170,9 @@ static void save_results(struct recovery *r)
   struct blitz_table *table = r->table;
   uint8_t *base = bz_base(table);
 
-  if (r->seq_max > r->committed)
-  {
-    /* Numbers of what was undone are not given again. */
-    bz_store_le64(base + BZ_COMMITTED_OFF, r->seq_max);
-    atomic_store(&table->committed, r->seq_max);
-  }
+  /* Numbers of what was undone are not given again. */
+  bz_store_le64(base + BZ_COMMITTED_OFF, r->seq_max);
+  atomic_store(&table->committed, r->seq_max);
   if (r->row_id_max >= bz_load_le64(base + BZ_NEXT_ROW_ID_OFF))
     bz_store_le64(base + BZ_NEXT_ROW_ID_OFF, r->row_id_max + 1);
   bz_store_be64(base + BZ_TC_ROW_COUNT_OFF, r->rows);
@@ -182,10 +180,11 @@ static void save_results(struct recovery *r)
   bz_grow(table, NULL, r->rows, UINT64_MAX);
 }
 
-enum blitz_rc bz_recover(struct blitz_table *table, const char *reason, struct blitz_error *err)
+enum blitz_rc bz_recover(struct blitz_table *table, bool closed, struct blitz_error *err)
 {
   struct recovery r = {.table = table, .committed = atomic_load(&table->committed)};
   uint64_t end = table->allocated / BZ_ALIGN * BZ_ALIGN;
+  const char *reason = closed ? "is to be repaired" : "was not closed";
 
   if (table->flags & BLITZ_OPEN_READONLY)
     return bz_fail(err, BLITZ_READONLY, 0,
@@ -194,7 +193,10 @@ enum blitz_rc bz_recover(struct blitz_table *table, const char *reason, struct b
                    table->file, reason);
   bz_log(BLITZ_LOG_WARNING, "%s %s: repairing it from its rows", table->file, reason);
   bz_file_mark_dirty(table);
-  r.seq_max = r.committed;
+  if (closed)
+    r.committed = UINT64_MAX; /* no commit was under way, whatever the header says now */
+  else
+    r.seq_max = r.committed;
   r.gap_off = atomic_load(&table->first);
   bz_space_clear(table);
   clear_buckets(table);

@@ -95,9 +95,14 @@ static enum blitz_rc open_file(struct blitz_table *table, struct blitz_error *er
   if (rc != BLITZ_OK)
     return rc;
   if (header.open)
-    return bz_recover(table, "was not closed", err);
-  if (bz_load_le32(bz_base(table) + BZ_BUCKETS_CRC_OFF) != bz_hash_buckets_crc(table))
-    return bz_recover(table, "has a damaged bucket array", err);
+    return bz_recover(table, false, err);
+  if (table->flags & BLITZ_OPEN_REPAIR)
+    return bz_recover(table, true, err);
+  if (bz_load_le32(bz_base(table) + BZ_CLOSED_CRC_OFF) != bz_file_closed_crc(table))
+    return bz_fail(err, BLITZ_CORRUPT, 0,
+                   "the header or the bucket array of %s is damaged. Restore it from a backup, "
+                   "or repair it, which keeps the rows that can be read",
+                   table->file);
   if (table->flags & BLITZ_OPEN_READONLY)
     return BLITZ_OK;
   return bz_space_load(table, err);
@@ -192,7 +197,7 @@ static void close_file(struct blitz_table *table)
   base = bz_base(table);
   /* An empty free-block pool, for Tokyo Cabinet. */
   memset(base + BZ_HEADER_LEN + atomic_load(&table->bucket_count) * BZ_BUCKET_LEN, 0, BZ_POOL_LEN);
-  bz_store_le32(base + BZ_BUCKETS_CRC_OFF, bz_hash_buckets_crc(table));
+  bz_store_le32(base + BZ_CLOSED_CRC_OFF, bz_file_closed_crc(table));
   if (!(table->flags & BLITZ_OPEN_TEMPORARY) && fdatasync(table->fd) != 0)
   {
     bz_log(BLITZ_LOG_ERROR, "%s could not be synced (%s): it will be repaired when it is opened",

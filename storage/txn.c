@@ -721,8 +721,9 @@ static void apply(struct writes *writes)
   uint64_t seq = atomic_load_explicit(&table->committed, memory_order_relaxed) + 1;
   uint64_t rows = atomic_load_explicit(&table->row_count, memory_order_relaxed);
 
-  if (writes->removed > 0 || writes->updated > 0)
-    atomic_store_explicit(&table->removing, true, memory_order_seq_cst);
+  atomic_store(&table->committing, writes->removed > 0 || writes->updated > 0
+                                       ? BZ_COMMITTING_REMOVES
+                                       : BZ_COMMITTING_ADDS);
   for (uint32_t i = 0; i < writes->count; i++)
   {
     const struct change *change = &writes->changes[i];
@@ -730,7 +731,7 @@ static void apply(struct writes *writes)
       set_broken(table);
   }
   bz_snapshot_publish(table, seq, rows + (uint64_t)writes->row_delta);
-  atomic_store_explicit(&table->removing, false, memory_order_release);
+  atomic_store_explicit(&table->committing, BZ_COMMITTING_NOTHING, memory_order_release);
   bz_space_reclaim(table);
 }
 
