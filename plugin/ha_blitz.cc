@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * ha_blitz.cc: opening, creating and dropping tables, locks, figures, CHECK, and
- * telling users what went wrong; see ha_blitz.h.
+ * ha_blitz.cc: opening, creating and dropping tables, locks, figures, and telling
+ * users what went wrong; see ha_blitz.h.
  */
 #include "ha_blitz.h"
 
@@ -76,7 +76,7 @@ handler::Table_flags ha_blitz::table_flags() const
   return HA_NO_TRANSACTIONS | HA_REC_NOT_IN_SEQ | HA_CAN_GEOMETRY | HA_CAN_INDEX_BLOBS |
          HA_CAN_SQL_HANDLER | HA_FILE_BASED | HA_CAN_BIT_FIELD | HA_HAS_RECORDS |
          HA_BINLOG_ROW_CAPABLE | HA_BINLOG_STMT_CAPABLE | HA_CAN_VIRTUAL_COLUMNS |
-         HA_CAN_TABLES_WITHOUT_ROLLBACK | HA_NULL_IN_KEY;
+         HA_CAN_TABLES_WITHOUT_ROLLBACK | HA_NULL_IN_KEY | HA_CAN_REPAIR;
 }
 
 /* No order, no ranges, no parts of a key: the optimizer asks for whole keys only. */
@@ -148,46 +148,76 @@ static bool is_short_lived(const TABLE_SHARE *share, const char *name)
   return share->tmp_table != NO_TMP_TABLE && strstr(name, "#sql-temptable") != NULL;
 }
 
-int ha_blitz::open(const char *name, int mode, uint)
+/* Opens the file and a cursor on it. */
+int ha_blitz::open_file(unsigned flags)
 {
-  m_share = get_share();
-  if (m_share == NULL)
-    return HA_ERR_OUT_OF_MEM;
-  unsigned flags = 0;
-  if (mode == O_RDONLY)
-    flags |= BLITZ_OPEN_READONLY;
-  if (is_short_lived(table_share, name))
-    flags |= BLITZ_OPEN_TEMPORARY;
-  enum blitz_rc rc = blitz_table_open(name, flags, &m_table, &m_error);
+  enum blitz_rc rc = blitz_table_open(m_path.c_str(), flags, &m_table, &m_error);
   if (rc == BLITZ_NOT_FOUND)
   {
-    fail_with(rc, "its file %s%s is missing: restore it from a backup, or drop the table", name,
-              BLITZ_FILE_EXT);
+    fail_with(rc, "its file %s%s is missing: restore it from a backup, or drop the table",
+              m_path.c_str(), BLITZ_FILE_EXT);
     m_user_error = ER_FILE_NOT_FOUND;
     return m_error_number = ENOENT;
   }
   if (rc != BLITZ_OK)
     return fail(rc);
-  thr_lock_data_init(&m_share->lock, &m_lock, NULL);
-  m_share->handlers++;
+  rc = blitz_cursor_open(m_table, NULL, &m_cursor);
+  if (rc == BLITZ_OK)
+    return 0;
+  close_file();
+  return fail_with(rc, "no memory to open the table");
+}
+
+void ha_blitz::close_file()
+{
+  blitz_cursor_close(m_cursor);
+  m_cursor = NULL;
+  m_cursor_txn = NULL;
+  m_change = NULL;
+  if (m_table)
+    blitz_table_close(m_table);
+  m_table = NULL;
+}
+
+/* Makes plans and buffers; true: out of memory. */
+bool ha_blitz::make_plans(const char *name)
+{
+  try
+  {
+    m_path = name;
+  }
+  catch (const std::bad_alloc &)
+  {
+    return true;
+  }
   m_is_sequence = table_share->table_type == TABLE_TYPE_SEQUENCE;
   m_columns_changed = true;
-  rc = blitz_cursor_open(m_table, NULL, &m_cursor);
-  m_cursor_txn = NULL;
-  bool no_memory = rc != BLITZ_OK || m_rows.init(table);
   m_old_key.reset(new (std::nothrow) uchar[BLITZ_KEY_MAX]);
-  if (has_key() && !no_memory)
-  {
-    no_memory = m_keys.init(table, table->key_info);
-    m_key_buffer.reset(new (std::nothrow) uchar[m_keys.buffer_size()]);
-    no_memory |= !m_key_buffer;
-  }
-  if (no_memory || !m_old_key)
-  {
-    close();
-    return fail_with(BLITZ_NOMEM, "no memory to open the table");
-  }
-  stats.block_size = 4096;
+  if (!m_old_key || m_rows.init(table))
+    return true;
+  if (!has_key())
+    return false;
+  if (m_keys.init(table, table->key_info))
+    return true;
+  m_key_buffer.reset(new (std::nothrow) uchar[m_keys.buffer_size()]);
+  return !m_key_buffer;
+}
+
+int ha_blitz::open(const char *name, int mode, uint test_if_locked)
+{
+  m_share = get_share();
+  if (m_share == NULL || make_plans(name))
+    return HA_ERR_OUT_OF_MEM;
+  m_open_flags = mode == O_RDONLY ? (unsigned) BLITZ_OPEN_READONLY : 0;
+  if (is_short_lived(table_share, name))
+    m_open_flags |= BLITZ_OPEN_TEMPORARY;
+  int error = open_file(m_open_flags);
+  if (error == HA_ERR_CRASHED && (test_if_locked & HA_OPEN_FOR_REPAIR))
+    error = open_file(m_open_flags | BLITZ_OPEN_REPAIR);
+  if (error)
+    return error;
+  thr_lock_data_init(&m_share->lock, &m_lock, NULL);
+  m_share->handlers++;
   info(HA_STATUS_NO_LOCK | HA_STATUS_VARIABLE | HA_STATUS_CONST);
   return 0;
 }
@@ -195,14 +225,9 @@ int ha_blitz::open(const char *name, int mode, uint)
 int ha_blitz::close()
 {
   /* A change is left only if the statement failed, or drops its temporary table. */
-  if (--m_share->handlers == 0)
+  if (--m_share->handlers == 0 && m_table)
     blitz_session_forget(current_thd, ht, m_table);
-  blitz_cursor_close(m_cursor);
-  blitz_table_close(m_table);
-  m_cursor = NULL;
-  m_cursor_txn = NULL;
-  m_table = NULL;
-  m_change = NULL;
+  close_file();
   m_row_buffer.reset();
   m_row_buffer_size = 0;
   m_key_buffer.reset();
@@ -403,11 +428,10 @@ int ha_blitz::external_lock(THD *, int)
 int ha_blitz::reset()
 {
   if (m_cursor_txn)
-  {
     blitz_cursor_set_txn(m_cursor, NULL);
-    m_cursor_txn = NULL;
-  }
-  blitz_cursor_reset(m_cursor);
+  m_cursor_txn = NULL;
+  if (m_cursor) /* there is none if REPAIR TABLE failed */
+    blitz_cursor_reset(m_cursor);
   m_change = NULL;
   m_columns_changed = true;
   m_error_number = 0;
@@ -439,6 +463,8 @@ void ha_blitz::info_times()
 
 int ha_blitz::info(uint flag)
 {
+  if (m_table == NULL) /* REPAIR TABLE failed */
+    return HA_ERR_CRASHED;
   if (flag & HA_STATUS_VARIABLE)
   {
     struct blitz_table_stats figures;
@@ -472,83 +498,4 @@ int ha_blitz::info(uint flag)
   if (flag & HA_STATUS_ERRKEY)
     errkey = m_dup_key;
   return 0;
-}
-
-/* ---- admin statements ----------------------------------------------------------------------- */
-
-/* Does the row unpack, and does it stand under its own key? */
-int ha_blitz::check_row(struct blitz_slice value)
-{
-  uchar *record = table->record[0];
-  if (int error = decode(record, value))
-    return error;
-  if (!has_key())
-    return 0;
-  struct blitz_slice stored = blitz_cursor_key(m_cursor);
-  size_t len = m_keys.encode_record(record, m_key_buffer.get());
-  if (len != stored.len || memcmp(m_key_buffer.get(), stored.data, len) != 0)
-    return fail_with(BLITZ_CORRUPT, "a row stands under a key that is not its own");
-  return 0;
-}
-
-int ha_blitz::check_rows(THD *thd, uint64_t *count)
-{
-  if (int error = rnd_init(true))
-    return error;
-  m_rows.want(NULL);
-  struct blitz_slice value;
-  enum blitz_rc rc;
-  int error = 0;
-  while (error == 0 && (rc = blitz_scan_next(m_cursor, &value, &m_error)) == BLITZ_OK)
-  {
-    error = check_row(value);
-    ++*count;
-    if (thd_killed(thd))
-      error = HA_ERR_ABORTED_BY_USER;
-  }
-  if (error == 0 && rc != BLITZ_END)
-    error = fail(rc);
-  rnd_end();
-  return error;
-}
-
-static int check_message(THD *thd, const TABLE_SHARE *share, const char *text)
-{
-  push_warning_printf(thd, Sql_condition::WARN_LEVEL_WARN, ER_CRASHED_ON_USAGE,
-                      "BLITZDB: table %s.%s: %s", share->db.str, share->table_name.str, text);
-  return HA_ADMIN_CORRUPT;
-}
-
-/* Reads every row. The server keeps writers out meanwhile. */
-int ha_blitz::check(THD *thd, HA_CHECK_OPT *)
-{
-  uint64_t count = 0;
-  int error = check_rows(thd, &count);
-  if (error == HA_ERR_ABORTED_BY_USER)
-    return HA_ADMIN_FAILED;
-  if (error)
-  {
-    m_error_number = 0;
-    return check_message(thd, table_share, m_error.text);
-  }
-  struct blitz_table_stats figures;
-  blitz_table_stats(m_table, &figures);
-  if (count == figures.row_count)
-    return HA_ADMIN_OK;
-  char text[128];
-  my_snprintf(text, sizeof(text), "there are %llu rows, but the file's count is %llu",
-              (ulonglong) count, (ulonglong) figures.row_count);
-  return check_message(thd, table_share, text);
-}
-
-/* The figures are exact at any time. */
-int ha_blitz::analyze(THD *, HA_CHECK_OPT *)
-{
-  return HA_ADMIN_OK;
-}
-
-/* A new copy is compact and has a bucket array of the right size. */
-int ha_blitz::optimize(THD *, HA_CHECK_OPT *)
-{
-  return HA_ADMIN_TRY_ALTER;
 }

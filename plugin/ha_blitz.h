@@ -2,7 +2,8 @@
  *
  * ha_blitz.h: a table as one open instance of it in the server.
  *
- * ha_blitz.cc   open, close, create, drop, rename, locks, figures, check
+ * ha_blitz.cc   open, close, create, drop, rename, locks, figures, errors
+ * ha_admin.cc   CHECK, REPAIR, ANALYZE, OPTIMIZE
  * ha_read.cc    scans, look-ups, positions
  * ha_write.cc   changes, AUTO_INCREMENT, bulk loads
  *
@@ -19,6 +20,7 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
 
 #include "errors.h"
 #include "key_codec.h"
@@ -72,6 +74,7 @@ public:
   void update_create_info(HA_CREATE_INFO *create_info) override;
   bool check_if_incompatible_data(HA_CREATE_INFO *create_info, uint table_changes) override;
   int check(THD *thd, HA_CHECK_OPT *check_opt) override;
+  int repair(THD *thd, HA_CHECK_OPT *check_opt) override;
   int analyze(THD *thd, HA_CHECK_OPT *check_opt) override;
   int optimize(THD *thd, HA_CHECK_OPT *check_opt) override;
 
@@ -91,8 +94,10 @@ public:
                      enum ha_rkey_function find_flag) override;
   int index_read_idx_map(uchar *buf, uint index, const uchar *key, key_part_map keypart_map,
                          enum ha_rkey_function find_flag) override;
-  int index_next(uchar *) override { return after_unique_row(); }
-  int index_prev(uchar *) override { return after_unique_row(); }
+  int index_end() override;
+  int index_first(uchar *buf) override;
+  int index_next(uchar *buf) override;
+  int index_prev(uchar *) override { return HA_ERR_END_OF_FILE; }
   int index_next_same(uchar *, const uchar *, uint) override { return HA_ERR_END_OF_FILE; }
   void column_bitmaps_signal() override;
   ha_rows records() override;
@@ -125,11 +130,14 @@ private:
   int fail(enum blitz_rc rc);
   int fail_with(enum blitz_rc rc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+  int open_file(unsigned flags);
+  void close_file();
+  bool make_plans(const char *name);
+
   void attach();
   int begin_change();
   int read_key(uchar *buf, const uchar *key, key_part_map keypart_map,
                enum ha_rkey_function find_flag);
-  int after_unique_row() { return HA_ERR_END_OF_FILE; }
   int decode(uchar *buf, struct blitz_slice value);
   int read_error(enum blitz_rc rc, int not_found);
 
@@ -142,6 +150,8 @@ private:
   int check_rows(THD *thd, uint64_t *count);
   Blitz_share *get_share();
 
+  std::string m_path; /* of the file, without its extension */
+  unsigned m_open_flags = 0;
   struct blitz_table *m_table = NULL;
   struct blitz_cursor *m_cursor = NULL;
   struct blitz_txn *m_cursor_txn = NULL; /* what the cursor was told to show */
@@ -154,6 +164,7 @@ private:
   Row_codec m_rows;
   Key_codec m_keys;
   bool m_columns_changed = true; /* the plan for reading may be out of date */
+  bool m_analyzing = false; /* index_first() has begun a scan */
   bool m_is_sequence = false;
   uint m_dup_key = (uint) -1;
   int m_bulk_error = 0; /* of start_bulk_insert(), which cannot tell */

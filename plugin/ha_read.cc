@@ -145,6 +145,36 @@ int ha_blitz::index_read_idx_map(uchar *buf, uint, const uchar *key, key_part_ma
   return read_key(buf, key, keypart_map, find_flag);
 }
 
+/*
+  ANALYZE … PERSISTENT wants all rows by a key of several columns, in its order,
+  to count how often its first columns repeat. The key is of no use by its first
+  columns, so that number does not matter, but the statement should not fail.
+  Nobody else gets rows by a hash as if it had an order.
+*/
+int ha_blitz::index_first(uchar *buf)
+{
+  if (thd_sql_command(table->in_use) != SQLCOM_ANALYZE)
+    return HA_ERR_WRONG_COMMAND;
+  if (int error = rnd_init(true))
+    return error;
+  m_analyzing = true;
+  return rnd_next(buf);
+}
+
+/* After a look-up: the key is unique. */
+int ha_blitz::index_next(uchar *buf)
+{
+  return m_analyzing ? rnd_next(buf) : HA_ERR_END_OF_FILE;
+}
+
+int ha_blitz::index_end()
+{
+  if (m_analyzing)
+    blitz_scan_end(m_cursor);
+  m_analyzing = false;
+  return 0;
+}
+
 /* ---- figures for the optimizer ------------------------------------------------ */
 
 /* Exact, the running statement's own changes included. */
@@ -156,12 +186,15 @@ ha_rows ha_blitz::records()
   return figures.row_count + (txn ? blitz_txn_row_delta(txn, m_table) : 0);
 }
 
+/* The optimizer takes HA_POS_ERROR for: do not use the key for this. */
 ha_rows ha_blitz::records_in_range(uint, const key_range *min_key, const key_range *max_key,
                                    page_range *)
 {
-  if (min_key && max_key && min_key->flag == HA_READ_KEY_EXACT)
-    return 1;
-  return HA_POS_ERROR; /* asks not to use the key for this */
+  const uint whole = table->key_info[0].key_length;
+  if (min_key == NULL || max_key == NULL || min_key->flag != HA_READ_KEY_EXACT ||
+      max_key->flag != HA_READ_AFTER_KEY || min_key->length != whole || max_key->length != whole)
+    return HA_POS_ERROR;
+  return 1;
 }
 
 /*

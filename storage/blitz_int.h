@@ -49,7 +49,7 @@ struct bz_space
   struct bz_offsets large[BZ_LARGE_BINS];
   uint64_t small_mask; /* bit n: small[n] is not empty */
   uint32_t large_mask;
-  uint64_t free_len; /* bytes in blocks of state BZ_STATE_FREE */
+  atomic_ullong free_len; /* bytes in blocks of state BZ_STATE_FREE; anyone may read it */
 };
 
 /* A removed row whose space waits for snapshots to end. */
@@ -121,7 +121,7 @@ struct blitz_table
   /* Only the writer. */
   struct bz_space space;
   struct bz_removed_list removed;
-  uint64_t allocated; /* length of the file */
+  atomic_ullong allocated; /* length of the file; anyone may read it */
   bool dirty;         /* the file is marked open */
 
   /* Under slot_lock. */
@@ -184,7 +184,9 @@ void bz_file_close(struct blitz_table *table);
 enum blitz_rc bz_file_reserve(struct blitz_table *table, uint64_t len,
                               struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Marks the file as open for writing, before the first change. */
+/* Marks the file as open for writing: whoever takes the writer slot does, so that a
+ * file without the mark has not changed since its checksum was made.
+ */
 void bz_file_mark_dirty(struct blitz_table *table);
 
 /* Checksum of a closed file's header and bucket array, but for the caller's number. */
@@ -282,8 +284,11 @@ void bz_hash_link(struct blitz_table *table, struct bz_hash hash, uint64_t link_
 void bz_hash_replace(struct blitz_table *table, struct bz_hash hash, const struct bz_place *old,
                      uint64_t off);
 
-/* Takes the row out of its tree; its block stays as it is. */
-void bz_hash_unlink(struct blitz_table *table, struct bz_hash hash, const struct bz_place *place);
+/* Takes the row out of its tree; its block stays as it is. BLITZ_CORRUPT: the tree is
+ * damaged, and nothing was changed.
+ */
+enum blitz_rc bz_hash_unlink(struct blitz_table *table, struct bz_hash hash,
+                             const struct bz_place *place) BLITZ_MUST_CHECK;
 
 /* Splits the next bucket in two. */
 void bz_hash_split(struct blitz_table *table);
@@ -401,7 +406,7 @@ void bz_load_put(struct blitz_table *table, const struct bz_key *key, uint64_t l
                  uint64_t off);
 void bz_load_replace(struct blitz_table *table, const struct bz_key *key,
                      const struct bz_place *old, uint64_t off);
-void bz_load_remove(struct blitz_table *table, const struct bz_key *key,
-                    const struct bz_place *old);
+enum blitz_rc bz_load_remove(struct blitz_table *table, const struct bz_key *key,
+                             const struct bz_place *old) BLITZ_MUST_CHECK;
 
 #endif /* BLITZ_INT_H */

@@ -148,7 +148,6 @@ void bz_grow(struct blitz_table *table, struct blitz_txn *txn, uint64_t rows, ui
 
     if (between_rounds && (rows <= count || count >= BZ_BUCKETS_MAX))
       return;
-    bz_file_mark_dirty(table);
     if (!make_room(table, txn, BZ_HEADER_LEN + (count + 1) * BZ_BUCKET_LEN + BZ_POOL_LEN))
       return;
     bz_hash_split(table);

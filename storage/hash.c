@@ -104,25 +104,45 @@ void bz_hash_replace(struct blitz_table *table, struct bz_hash hash, const struc
   bz_stripe_end(stripe);
 }
 
-void bz_hash_unlink(struct blitz_table *table, struct bz_hash hash, const struct bz_place *place)
+/* The place at the right end of the tree whose first row is at OFF; 0: damaged. */
+static uint64_t right_end(const struct blitz_table *table, uint64_t off)
+{
+  const uint8_t *base = bz_base(table);
+  uint64_t end = atomic_load_explicit(&table->end, memory_order_relaxed);
+  struct bz_row row;
+
+  for (unsigned depth = 0; depth <= BZ_DEPTH_MAX; depth++)
+  {
+    uint64_t next;
+
+    if (!bz_row_parse(base, off, end, &row) || base[off] != BZ_ROW_MAGIC)
+      return 0;
+    next = bz_load_be64(base + off + BZ_ROW_RIGHT_OFF) << BZ_ALIGN_POWER;
+    if (next == 0)
+      return off + BZ_ROW_RIGHT_OFF;
+    off = next;
+  }
+  return 0;
+}
+
+enum blitz_rc bz_hash_unlink(struct blitz_table *table, struct bz_hash hash,
+                             const struct bz_place *place)
 {
   struct bz_stripe *stripe = bz_stripe_of(table, hash);
   uint8_t *base = bz_base(table);
   uint64_t left = bz_load_be64(base + place->row.off + BZ_ROW_LEFT_OFF) << BZ_ALIGN_POWER;
   uint64_t right = bz_load_be64(base + place->row.off + BZ_ROW_RIGHT_OFF) << BZ_ALIGN_POWER;
+  uint64_t right_link_off = 0;
 
+  /* Of two children the right one goes to the right end below the left one. */
+  if (left != 0 && right != 0 && (right_link_off = right_end(table, left)) == 0)
+    return BLITZ_CORRUPT;
   bz_stripe_begin(stripe);
-  if (left != 0 && right != 0)
-  {
-    /* The right child goes below the rightmost row on the left. */
-    uint64_t last_off = left + BZ_ROW_RIGHT_OFF;
-    uint64_t next;
-    while ((next = bz_load_be64(base + last_off) << BZ_ALIGN_POWER) != 0)
-      last_off = next + BZ_ROW_RIGHT_OFF;
-    set_link(base, last_off, right);
-  }
+  if (right_link_off != 0)
+    set_link(base, right_link_off, right);
   set_link(base, place->link_off, left != 0 ? left : right);
   bz_stripe_end(stripe);
+  return BLITZ_OK;
 }
 
 /* ---- splitting ----------------------------------------------------------- */

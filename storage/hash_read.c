@@ -115,7 +115,9 @@ enum blitz_rc bz_hash_read(struct blitz_table *table, const struct bz_key *key,
 
     if (!bz_stripe_read(stripe, &version))
       continue;
+    BZ_RACY_READS_BEGIN();
     rc = read_once(table, key, buf, row);
+    BZ_RACY_READS_END();
     if (!bz_stripe_valid(stripe, version))
       continue;
     if (rc == BLITZ_OK && !bz_row_intact(table->salt, row))

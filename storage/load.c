@@ -67,11 +67,14 @@ void bz_load_replace(struct blitz_table *table, const struct bz_key *key,
   free_row(table, old->row.off, old->row.len);
 }
 
-void bz_load_remove(struct blitz_table *table, const struct bz_key *key,
-                    const struct bz_place *old)
+enum blitz_rc bz_load_remove(struct blitz_table *table, const struct bz_key *key,
+                             const struct bz_place *old)
 {
-  bz_hash_unlink(table, key->hash, old);
-  free_row(table, old->row.off, old->row.len);
+  enum blitz_rc rc = bz_hash_unlink(table, key->hash, old);
+
+  if (rc == BLITZ_OK)
+    free_row(table, old->row.off, old->row.len);
+  return rc;
 }
 
 /* ---- undoing ------------------------------------------------------------- */

@@ -10,6 +10,24 @@
 
 #include "blitz_int.h"
 
+/* Between these, reads that race with the writer are meant to. Only ThreadSanitizer
+ * wants to know.
+ */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define BZ_THREAD_SANITIZER 1
+#endif
+#endif
+#if defined(BZ_THREAD_SANITIZER) || defined(__SANITIZE_THREAD__)
+void AnnotateIgnoreReadsBegin(const char *file, int line);
+void AnnotateIgnoreReadsEnd(const char *file, int line);
+#define BZ_RACY_READS_BEGIN() AnnotateIgnoreReadsBegin(__FILE__, __LINE__)
+#define BZ_RACY_READS_END() AnnotateIgnoreReadsEnd(__FILE__, __LINE__)
+#else
+#define BZ_RACY_READS_BEGIN() ((void)0)
+#define BZ_RACY_READS_END() ((void)0)
+#endif
+
 static inline void bz_stripe_begin(struct bz_stripe *stripe)
 {
   unsigned version = atomic_load_explicit(&stripe->version, memory_order_relaxed);

@@ -79,17 +79,27 @@ static uint64_t free_len_at(const struct blitz_table *table, uint64_t off)
   return bz_free_word_len(word);
 }
 
+static void change_free_len(struct blitz_table *table, int64_t by)
+{
+  uint64_t len = atomic_load_explicit(&table->space.free_len, memory_order_relaxed);
+
+  atomic_store_explicit(&table->space.free_len, len + (uint64_t)by, memory_order_relaxed);
+}
+
 static void put_free(struct blitz_table *table, uint64_t off, uint64_t len)
 {
+  /* A row that was here shall not be taken for one again, whatever becomes of word 0. */
+  if (len > BZ_ROW_SIZES_OFF)
+    bz_base(table)[off + BZ_ROW_SIZES_OFF] = 0;
   bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_FREE));
-  table->space.free_len += len;
+  change_free_len(table, (int64_t)len);
   bin_add(&table->space, off, len);
 }
 
 /* Cuts LEN bytes from the front of the free block at OFF. */
 static void cut(struct blitz_table *table, uint64_t off, uint64_t block_len, uint64_t len)
 {
-  table->space.free_len -= block_len;
+  change_free_len(table, -(int64_t)block_len);
   if (block_len > len)
     put_free(table, off + len, block_len - len);
   bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_INFLIGHT));
@@ -179,7 +189,6 @@ enum blitz_rc bz_space_alloc_at_end(struct blitz_table *table, uint64_t len, uin
   rc = bz_file_reserve(table, end + len, err);
   if (rc != BLITZ_OK)
     return rc;
-  bz_file_mark_dirty(table);
   bz_word_store(bz_base(table), end, bz_free_word(len, BZ_STATE_INFLIGHT));
   bz_file_set_end(table, end + len);
   *offp = end;
@@ -191,7 +200,6 @@ enum blitz_rc bz_space_alloc(struct blitz_table *table, uint64_t len, uint64_t *
 {
   uint64_t off = 0;
 
-  bz_file_mark_dirty(table);
   if (len <= SMALL_MAX)
     off = take_small(table, len);
   if (off == 0)
@@ -217,7 +225,7 @@ static void free_block(struct blitz_table *table, uint64_t off, uint64_t len, bo
   while ((next_len = free_len_at(table, off + len)) != 0 && len + next_len <= BZ_BLOCK_LEN_MAX)
   {
     bz_word_store(bz_base(table), off + len, 0);
-    table->space.free_len -= next_len;
+    change_free_len(table, -(int64_t)next_len);
     len += next_len;
   }
   if (off + len == atomic_load_explicit(&table->end, memory_order_relaxed))
@@ -258,7 +266,7 @@ void bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len)
 
   if (block_len > len)
     put_free(table, off + len, block_len - len);
-  table->space.free_len -= block_len;
+  change_free_len(table, -(int64_t)block_len);
   bz_word_store(bz_base(table), off, 0);
 }
 
@@ -435,7 +443,7 @@ static bool load_list(struct blitz_table *table)
     uint64_t len = block % BZ_ALIGN == 0 ? free_len_at(table, block) : 0;
     if (len == 0 || len % BZ_ALIGN != 0 || len > off - block)
       return false;
-    table->space.free_len += len;
+    change_free_len(table, (int64_t)len);
     bin_add(&table->space, block, len);
   }
   return true;

@@ -304,8 +304,9 @@ static enum blitz_rc copy_table(struct blitz_table *table, struct blitz_table *t
   if (rc == BLITZ_OK)
   {
     blitz_txn_commit(txn);
-    bz_store_le64(bz_base(to) + BZ_NEXT_ROW_ID_OFF,
-                  bz_load_le64(bz_base(table) + BZ_NEXT_ROW_ID_OFF));
+    /* Read after the rows: it is beyond all of theirs. */
+    bz_word_store(bz_base(to), BZ_NEXT_ROW_ID_OFF,
+                  bz_word_load(atomic_load(&table->map)->base, BZ_NEXT_ROW_ID_OFF));
     rc = blitz_table_counter_set(to, blitz_table_counter(table), err);
   }
   blitz_txn_free(txn);
@@ -348,10 +349,10 @@ enum blitz_rc blitz_table_sync(struct blitz_table *table, struct blitz_error *er
 void blitz_table_stats(struct blitz_table *table, struct blitz_table_stats *stats)
 {
   uint64_t end = atomic_load(&table->end);
-  uint64_t free_len = __atomic_load_n(&table->space.free_len, __ATOMIC_RELAXED);
+  uint64_t free_len = atomic_load(&table->space.free_len);
 
   stats->row_count = atomic_load(&table->row_count);
-  stats->file_len = __atomic_load_n(&table->allocated, __ATOMIC_RELAXED);
+  stats->file_len = atomic_load(&table->allocated);
   stats->free_len = free_len;
   stats->data_len = end - free_len;
   stats->bucket_count = atomic_load(&table->bucket_count);

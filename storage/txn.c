@@ -158,6 +158,7 @@ static enum blitz_rc begin_change(struct blitz_txn *txn, struct blitz_table *tab
   rc = bz_slot_take(table, txn, txn->lock_timeout, err);
   if (rc != BLITZ_OK)
     return rc;
+  bz_file_mark_dirty(table);
   txn->spare = NULL;
   writes->table = table;
   writes->next = txn->writes;
@@ -466,11 +467,14 @@ static enum blitz_rc replace(struct writes *writes, const struct bz_key *key,
 }
 
 /* Needs room from reserve(). */
-static void remove_current(struct writes *writes, const struct bz_key *key,
-                           struct current *current)
+static enum blitz_rc remove_current(struct writes *writes, const struct bz_key *key,
+                                    struct current *current, struct blitz_error *err)
 {
   if (writes->loading)
-    bz_load_remove(writes->table, key, &current->place);
+  {
+    if (bz_load_remove(writes->table, key, &current->place) != BLITZ_OK)
+      return bz_damaged(writes->table, current->row.off, err);
+  }
   else if (current->change == NULL)
     add_change(writes, key, 0, current->row.off);
   else
@@ -481,6 +485,7 @@ static void remove_current(struct writes *writes, const struct bz_key *key,
   }
   writes->row_delta--;
   writes->removed++;
+  return BLITZ_OK;
 }
 
 enum blitz_rc bz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
@@ -524,7 +529,7 @@ enum blitz_rc blitz_insert_row_id(struct blitz_txn *txn, struct blitz_table *tab
   if (rc != BLITZ_OK)
     return rc;
   row_id = bz_load_le64(bz_base(table) + BZ_NEXT_ROW_ID_OFF);
-  bz_store_le64(bz_base(table) + BZ_NEXT_ROW_ID_OFF, row_id + 1);
+  bz_word_store(bz_base(table), BZ_NEXT_ROW_ID_OFF, htole64(row_id + 1));
   bz_store_be64(key, row_id);
   rc = bz_insert(txn, table, (struct blitz_slice){key, sizeof key}, value, err);
   if (rc == BLITZ_OK)
@@ -551,8 +556,9 @@ static enum blitz_rc change_key(struct blitz_txn *txn, struct writes *writes,
   if (rc == BLITZ_OK)
     rc = find_current(writes, key, &current, err);
   if (rc == BLITZ_OK)
+    rc = remove_current(writes, key, &current, err);
+  if (rc == BLITZ_OK)
   {
-    remove_current(writes, key, &current);
     writes->inserted--;
     writes->removed--;
     writes->updated++;
@@ -560,7 +566,7 @@ static enum blitz_rc change_key(struct blitz_txn *txn, struct writes *writes,
   }
   /* The new row goes again; there is room for that. */
   if (find_current(writes, new_key, &current, NULL) == BLITZ_OK)
-    remove_current(writes, new_key, &current);
+    (void)!remove_current(writes, new_key, &current, NULL);
   return rc;
 }
 
@@ -647,7 +653,7 @@ enum blitz_rc blitz_remove_if(struct blitz_txn *txn, struct blitz_table *table,
   if (rc == BLITZ_OK)
     rc = find_if(writes, &file_key, compare, arg, &current, err);
   if (rc == BLITZ_OK)
-    remove_current(writes, &file_key, &current);
+    rc = remove_current(writes, &file_key, &current, err);
   return rc;
 }
 
@@ -696,7 +702,10 @@ static bool apply_change(struct blitz_table *table, const struct change *change,
   if (rc != (change->old_off != 0 ? BLITZ_OK : BLITZ_NOT_FOUND))
     return false;
   if (change->new_off == 0)
-    bz_hash_unlink(table, key.hash, &place);
+  {
+    if (bz_hash_unlink(table, key.hash, &place) != BLITZ_OK)
+      return false;
+  }
   else if (change->old_off == 0)
     bz_hash_link(table, key.hash, place.link_off, change->new_off);
   else
