@@ -129,7 +129,8 @@ void ha_blitz::print_error(int error, myf errflag)
   const char *text = m_error.text[0] ? m_error.text : blitz_rc_name(m_error.rc);
   if (blitz_error_is_serious(m_error.rc))
     errflag |= ME_ERROR_LOG;
-  my_printf_error(m_user_error, "BLITZDB: %s%s", MYF(errflag), shown_name(name, sizeof(name)), text);
+  my_printf_error(m_user_error, "BLITZDB: %s%s", MYF(errflag), shown_name(name, sizeof(name)),
+                  text);
 }
 
 bool ha_blitz::get_error_message(int error, String *buf)
@@ -192,8 +193,7 @@ bool ha_blitz::make_plans(const char *name)
   }
   m_is_sequence = table_share->table_type == TABLE_TYPE_SEQUENCE;
   m_columns_changed = true;
-  m_old_key.reset(new (std::nothrow) uchar[BLITZ_KEY_MAX]);
-  if (!m_old_key || m_rows.init(table))
+  if (m_rows.init(table))
     return true;
   if (!has_key())
     return false;
@@ -231,7 +231,6 @@ int ha_blitz::close()
   m_row_buffer.reset();
   m_row_buffer_size = 0;
   m_key_buffer.reset();
-  m_old_key.reset();
   return 0;
 }
 
@@ -343,7 +342,7 @@ int ha_blitz::rename_table(const char *from, const char *to)
 
 void ha_blitz::update_create_info(HA_CREATE_INFO *create_info)
 {
-  if (!(create_info->used_fields & HA_CREATE_USED_AUTO) && table->found_next_number_field)
+  if (!(create_info->used_fields & HA_CREATE_USED_AUTO))
   {
     info(HA_STATUS_AUTO);
     create_info->auto_increment_value = stats.auto_increment_value;

@@ -134,6 +134,7 @@ private:
   void close_file();
   bool make_plans(const char *name);
 
+  bool needs_all_columns() const;
   void attach();
   int begin_change();
   int read_key(uchar *buf, const uchar *key, key_part_map keypart_map,
@@ -172,7 +173,6 @@ private:
   std::unique_ptr<uchar[]> m_row_buffer;
   size_t m_row_buffer_size = 0;
   std::unique_ptr<uchar[]> m_key_buffer; /* of the key to look up or to write */
-  std::unique_ptr<uchar[]> m_old_key;    /* of the row to change */
   struct blitz_error m_error; /* of the last failure */
   uint m_user_error = 0;      /* the number that the user is going to see */
   int m_error_number = 0;     /* what was returned for it; 0: it has been reported */

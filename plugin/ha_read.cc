@@ -8,28 +8,34 @@
 #include "ha_blitz.h"
 
 /*
+  A statement that may change the row gets all columns, because packing the new
+  row needs them. DELETE gets by with those it asks for, unless it is one that
+  keeps the row, or a part of its period.
+*/
+bool ha_blitz::needs_all_columns() const
+{
+  if (table->reginfo.lock_type < TL_FIRST_WRITE && get_lock_type() != F_WRLCK)
+    return false;
+  int command = thd_sql_command(table->in_use);
+  if (command != SQLCOM_DELETE && command != SQLCOM_DELETE_MULTI)
+    return true;
+  return table->versioned() || table->s->period.name.str != NULL;
+}
+
+/*
   Makes the cursor show what the running statement has changed in this table so
   far, and makes the plan for the columns that it reads.
-
-  A statement that may change the row gets all columns, because packing the new
-  row needs them; DELETE does not.
 */
 void ha_blitz::attach()
 {
-  THD *thd = table->in_use;
-  struct blitz_txn *txn = blitz_session_txn(thd, ht, m_table);
+  struct blitz_txn *txn = blitz_session_txn(table->in_use, ht, m_table);
   if (txn != m_cursor_txn)
   {
     blitz_cursor_set_txn(m_cursor, txn);
     m_cursor_txn = txn;
   }
   m_columns_changed = false;
-  int command = thd_sql_command(thd);
-  bool may_write = table->reginfo.lock_type >= TL_FIRST_WRITE || get_lock_type() == F_WRLCK;
-  if (may_write && command != SQLCOM_DELETE && command != SQLCOM_DELETE_MULTI)
-    m_rows.want(NULL);
-  else
-    m_rows.want(table->read_set);
+  m_rows.want(needs_all_columns() ? NULL : table->read_set);
 }
 
 void ha_blitz::column_bitmaps_signal()

@@ -114,16 +114,13 @@ int ha_blitz::update_row(const uchar *, const uchar *new_data)
   struct blitz_slice value;
   if (int error = pack_row(new_data, &value))
     return error;
-  struct blitz_slice read = blitz_cursor_key(m_cursor);
-  if (read.len == 0 || read.len > BLITZ_KEY_MAX)
+  struct blitz_slice new_key = blitz_cursor_key(m_cursor);
+  if (new_key.len == 0)
     return HA_ERR_NO_ACTIVE_RECORD;
-  memcpy(m_old_key.get(), read.data, read.len);
-  struct blitz_slice key = {m_old_key.get(), read.len};
-  struct blitz_slice new_key = key;
   if (has_key())
     if (int error = pack_key(new_data, m_key_buffer.get(), &new_key))
       return error;
-  enum blitz_rc rc = blitz_update(m_change->txn, m_table, key, new_key, value, &m_error);
+  enum blitz_rc rc = blitz_cursor_update(m_cursor, new_key, value, &m_error);
   if (unlikely(rc != BLITZ_OK))
     return fail(rc);
   if (table->found_next_number_field && new_data == table->record[0] &&
@@ -137,11 +134,9 @@ int ha_blitz::delete_row(const uchar *)
 {
   if (int error = begin_change())
     return error;
-  struct blitz_slice read = blitz_cursor_key(m_cursor);
-  if (read.len == 0 || read.len > BLITZ_KEY_MAX)
+  if (blitz_cursor_key(m_cursor).len == 0)
     return HA_ERR_NO_ACTIVE_RECORD;
-  memcpy(m_old_key.get(), read.data, read.len);
-  enum blitz_rc rc = blitz_remove(m_change->txn, m_table, {m_old_key.get(), read.len}, &m_error);
+  enum blitz_rc rc = blitz_cursor_remove(m_cursor, &m_error);
   return rc == BLITZ_OK ? after_change() : fail(rc);
 }
 
@@ -158,7 +153,7 @@ int ha_blitz::delete_all_rows()
   int error = 0;
   while ((rc = blitz_scan_next(m_cursor, &value, &m_error)) == BLITZ_OK)
   {
-    rc = blitz_scan_remove(m_cursor, &m_error);
+    rc = blitz_cursor_remove(m_cursor, &m_error);
     if (rc != BLITZ_OK)
       break;
     if (thd_killed(table->in_use))

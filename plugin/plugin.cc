@@ -6,7 +6,9 @@
 #include "ha_blitz.h"
 
 #include <cstddef>
+#include <dirent.h>
 #include <new>
+#include <unistd.h>
 
 extern void sql_print_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 extern void sql_print_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -113,10 +115,45 @@ static handler *create_handler(handlerton *hton, TABLE_SHARE *share, MEM_ROOT *m
   return new (mem_root) ha_blitz(hton, share);
 }
 
+static bool ends_with(const char *name, const char *end)
+{
+  size_t len = strlen(name), end_len = strlen(end);
+  return len > end_len && strcmp(name + len - end_len, end) == 0;
+}
+
+/*
+  Called when a database has no tables any more. Files left over by a crash in the
+  middle of CREATE or DROP TABLE would keep its directory from being removed.
+*/
+static void drop_database(handlerton *, char *path)
+{
+  DIR *dir = opendir(path);
+  if (dir == NULL)
+    return;
+  while (const struct dirent *entry = readdir(dir))
+  {
+    char file[FN_REFLEN];
+    struct blitz_error error;
+    my_snprintf(file, sizeof(file), "%s%s", path, entry->d_name);
+    if (ends_with(file, BLITZ_FILE_EXT ".new"))
+    {
+      unlink(file);
+    }
+    else if (ends_with(file, BLITZ_FILE_EXT))
+    {
+      file[strlen(file) - strlen(BLITZ_FILE_EXT)] = 0;
+      if (blitz_table_drop(file, &error) != BLITZ_OK)
+        write_log(BLITZ_LOG_WARNING, error.text);
+    }
+  }
+  closedir(dir);
+}
+
 static int init_engine(void *plugin)
 {
   blitz_hton = static_cast<handlerton *>(plugin);
   blitz_hton->create = create_handler;
+  blitz_hton->drop_database = drop_database;
   /* Statements are atomic, transactions of several are not: see docs/MANUAL.md. */
   blitz_hton->flags = HTON_CAN_RECREATE | HTON_NO_ROLLBACK;
   blitz_hton->table_options = table_options;

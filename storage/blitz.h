@@ -283,6 +283,15 @@ enum blitz_rc blitz_scan_next(struct blitz_cursor *cursor, struct blitz_slice *v
 enum blitz_rc blitz_scan_remove(struct blitz_cursor *cursor,
                                 struct blitz_error *err) BLITZ_MUST_CHECK;
 
+/* Change the row that the cursor read last, in its transaction, as blitz_update() and
+ * blitz_remove() do, without looking for it again. The row stays the cursor's.
+ */
+enum blitz_rc blitz_cursor_update(struct blitz_cursor *cursor, struct blitz_slice new_key,
+                                  struct blitz_slice value,
+                                  struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc blitz_cursor_remove(struct blitz_cursor *cursor,
+                                  struct blitz_error *err) BLITZ_MUST_CHECK;
+
 /* Ends the scan. Positions taken with blitz_cursor_position() stay good. */
 void blitz_scan_end(struct blitz_cursor *cursor);
 

@@ -390,6 +390,13 @@ void bz_txn_moved(struct blitz_txn *txn, const struct blitz_table *table,
 enum blitz_rc bz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
                         struct blitz_slice value, struct blitz_error *err) BLITZ_MUST_CHECK;
 
+/* Changes of a row that was read at HINT_OFF (0: unknown), which saves looking for it. */
+enum blitz_rc bz_update(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
+                        uint64_t hint_off, struct blitz_slice new_key, struct blitz_slice value,
+                        struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_remove(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
+                        uint64_t hint_off, struct blitz_error *err) BLITZ_MUST_CHECK;
+
 /* ---- load.c: rows for an empty table, straight to their places --------------- */
 
 /* May TABLE be loaded by its writer? */

@@ -234,6 +234,11 @@ enum blitz_rc blitz_scan_next(struct blitz_cursor *cursor, struct blitz_slice *v
   return rc;
 }
 
+static enum blitz_rc no_row(const struct blitz_cursor *cursor, struct blitz_error *err)
+{
+  return bz_fail(err, BLITZ_INVALID, 0, "there is no row of %s to change", cursor->table->file);
+}
+
 static bool same_value(void *arg, struct blitz_slice current)
 {
   const struct blitz_slice *value = arg;
@@ -246,10 +251,31 @@ enum blitz_rc blitz_scan_remove(struct blitz_cursor *cursor, struct blitz_error 
   struct blitz_slice value;
 
   if (cursor->scan_off == 0 || cursor->row.off == 0 || cursor->txn == NULL)
-    return bz_fail(err, BLITZ_INVALID, 0, "there is no row of %s to remove", cursor->table->file);
+    return no_row(cursor, err);
   value = bz_row_value(&cursor->row);
   return blitz_remove_if(cursor->txn, cursor->table, blitz_cursor_key(cursor), same_value, &value,
                          err);
+}
+
+enum blitz_rc blitz_cursor_update(struct blitz_cursor *cursor, struct blitz_slice new_key,
+                                  struct blitz_slice value, struct blitz_error *err)
+{
+  struct bz_key key;
+
+  if (cursor->row.off == 0 || cursor->txn == NULL)
+    return no_row(cursor, err);
+  key = bz_key_of_row(&cursor->row);
+  return bz_update(cursor->txn, cursor->table, &key, cursor->row.off, new_key, value, err);
+}
+
+enum blitz_rc blitz_cursor_remove(struct blitz_cursor *cursor, struct blitz_error *err)
+{
+  struct bz_key key;
+
+  if (cursor->row.off == 0 || cursor->txn == NULL)
+    return no_row(cursor, err);
+  key = bz_key_of_row(&cursor->row);
+  return bz_remove(cursor->txn, cursor->table, &key, cursor->row.off, err);
 }
 
 void blitz_scan_end(struct blitz_cursor *cursor)

@@ -145,6 +145,8 @@ enum blitz_rc bz_hash_unlink(struct blitz_table *table, struct bz_hash hash,
   return BLITZ_OK;
 }
 
+#define PREFETCH_AHEAD 8 /* buckets; there are at least BZ_BUCKETS_MIN behind each one */
+
 /* ---- splitting ----------------------------------------------------------- */
 
 /* Hangs the row at OFF, and then what hung below it, into the two buckets at
@@ -197,6 +199,9 @@ void bz_hash_split(struct blitz_table *table)
   uint8_t *base = bz_base(table);
   uint64_t off = bz_load_be64(base + low_off) << BZ_ALIGN_POWER;
 
+  /* The next splits' rows come while this one is done. */
+  __builtin_prefetch(base + (bz_load_be64(base + low_off + PREFETCH_AHEAD * BZ_BUCKET_LEN)
+                             << BZ_ALIGN_POWER));
   bz_stripe_begin(stripe);
   memset(base + low_off, 0, BZ_BUCKET_LEN);
   memset(base + high_off, 0, BZ_BUCKET_LEN);

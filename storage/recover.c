@@ -32,6 +32,7 @@ struct recovery
   uint64_t undone;  /* changes of the unfinished commit */
   uint64_t damaged; /* rows of which the checksum does not hold */
   uint64_t gap_off; /* where the free space before the next row begins */
+  uint64_t tile_end; /* where the free block that is being looked at ends */
 };
 
 enum verdict
@@ -113,6 +114,15 @@ static void keep_row(struct recovery *r, const struct bz_row *row)
   note_row_id(r, row);
 }
 
+/* Length of the free block at OFF, 0 if there is none. */
+static uint64_t free_len(const struct recovery *r, uint64_t off, uint64_t end)
+{
+  uint64_t word = bz_word_load(bz_base(r->table), off);
+  uint64_t len = bz_free_word_len(word);
+
+  return bz_word_magic(word) == BZ_FREE_MAGIC && len % BZ_ALIGN == 0 && len <= end - off ? len : 0;
+}
+
 static void walk(struct recovery *r, uint64_t end)
 {
   uint64_t off = r->gap_off;
@@ -123,6 +133,8 @@ static void walk(struct recovery *r, uint64_t end)
     enum verdict verdict = judge(r, off, end, &row);
     bool kept = false;
 
+    if (off >= r->tile_end)
+      r->tile_end = off + free_len(r, off, end);
     switch (verdict)
     {
     case VERDICT_LIVE:
@@ -140,8 +152,9 @@ static void walk(struct recovery *r, uint64_t end)
       r->undone++;
       break;
     case VERDICT_DAMAGED:
+      /* In a free block it is not a damaged row but something that looks like a row. */
+      r->damaged += off >= r->tile_end;
       stamp_out(r, off);
-      r->damaged++;
       break;
     case VERDICT_NOTHING: break;
     }
@@ -191,7 +204,8 @@ enum blitz_rc bz_recover(struct blitz_table *table, bool closed, struct blitz_er
                    "%s %s and must be repaired, but is open for reading only. "
                    "Open it for writing once",
                    table->file, reason);
-  bz_log(BLITZ_LOG_WARNING, "%s %s: repairing it from its rows", table->file, reason);
+  bz_log(closed ? BLITZ_LOG_NOTE : BLITZ_LOG_WARNING, "%s %s: repairing it from its rows",
+         table->file, reason);
   bz_file_mark_dirty(table);
   if (closed)
     r.committed = UINT64_MAX; /* no commit was under way, whatever the header says now */

@@ -42,8 +42,8 @@ void blitz_counters_get(struct blitz_counters *counters)
 enum blitz_rc bz_damaged(const struct blitz_table *table, uint64_t off, struct blitz_error *err)
 {
   return bz_fail(err, BLITZ_CORRUPT, 0,
-                 "%s is damaged at or near byte %llu. Restore it from a backup, or copy the "
-                 "rows that can be read to a new table",
+                 "%s is damaged at or near byte %llu. Restore it from a backup, or repair it, "
+                 "which keeps all rows but the damaged ones",
                  table->file, (unsigned long long)off);
 }
 
@@ -101,7 +101,7 @@ static enum blitz_rc open_file(struct blitz_table *table, struct blitz_error *er
   if (bz_load_le32(bz_base(table) + BZ_CLOSED_CRC_OFF) != bz_file_closed_crc(table))
     return bz_fail(err, BLITZ_CORRUPT, 0,
                    "the header or the bucket array of %s is damaged. Restore it from a backup, "
-                   "or repair it, which keeps the rows that can be read",
+                   "or repair it, which keeps all rows that are intact",
                    table->file);
   if (table->flags & BLITZ_OPEN_READONLY)
     return BLITZ_OK;

@@ -24,6 +24,7 @@
 #define LINEAR_MAX 8         /* changes that are searched without an index */
 #define KEEP_ROOM_MAX 1024   /* changes whose memory is kept for the next one */
 #define SPLITS_PER_INSERT 4  /* a round of growing then takes a quarter of its rows */
+#define PREFETCH_AHEAD 16
 #define EXPECTED_MAX (UINT64_C(1) << 26)
 
 /* new_off 0: the row goes; old_off 0: it was not there; both 0: no change. */
@@ -42,6 +43,8 @@ struct writes
   uint32_t count, room;
   uint32_t *index; /* positions + 1 by hash, 0: none */
   uint32_t index_room;
+  uint32_t indexed;     /* changes in it: the first ones */
+  uint64_t old_off_max; /* of the changes */
   bool loading; /* rows go to their places at once: load.c */
   int64_t row_delta;
   uint64_t inserted, updated, removed;
@@ -176,7 +179,7 @@ static void end_change(struct blitz_txn *txn, struct writes *writes)
     free_writes(writes);
     return;
   }
-  if (writes->index != NULL)
+  if (writes->indexed > 0)
     memset(writes->index, 0, writes->index_room * sizeof *writes->index);
   *writes = (struct writes){.changes = writes->changes,
                             .room = writes->room,
@@ -208,7 +211,19 @@ static uint32_t index_slot(const struct writes *writes, uint64_t hash)
   return (uint32_t)((hash * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & (writes->index_room - 1);
 }
 
-static struct change *find_change(const struct writes *writes, const struct bz_key *key)
+static void index_change(struct writes *writes, uint32_t position)
+{
+  uint32_t slot = index_slot(writes, writes->changes[position].hash);
+
+  while (writes->index[slot] != 0)
+    slot = (slot + 1) & (writes->index_room - 1);
+  writes->index[slot] = position + 1;
+}
+
+/* The change of KEY. The index is brought up to date here, because a scan that
+ * changes each row that it meets needs none (find_current()).
+ */
+static struct change *find_change(struct writes *writes, const struct bz_key *key)
 {
   if (writes->count <= LINEAR_MAX)
   {
@@ -217,6 +232,8 @@ static struct change *find_change(const struct writes *writes, const struct bz_k
         return &writes->changes[i];
     return NULL;
   }
+  while (writes->indexed < writes->count)
+    index_change(writes, writes->indexed++);
   for (uint32_t slot = index_slot(writes, key->hash.bucket); writes->index[slot] != 0;
        slot = (slot + 1) & (writes->index_room - 1))
   {
@@ -227,15 +244,6 @@ static struct change *find_change(const struct writes *writes, const struct bz_k
   return NULL;
 }
 
-static void index_change(struct writes *writes, uint32_t position)
-{
-  uint32_t slot = index_slot(writes, writes->changes[position].hash);
-
-  while (writes->index[slot] != 0)
-    slot = (slot + 1) & (writes->index_room - 1);
-  writes->index[slot] = position + 1;
-}
-
 static bool grow_index(struct writes *writes)
 {
   uint32_t room = writes->index_room > 0 ? writes->index_room : 4 * LINEAR_MAX;
@@ -243,17 +251,13 @@ static bool grow_index(struct writes *writes)
 
   while (room < writes->room * 2)
     room *= 2;
-  if (room != writes->index_room)
-  {
-    index = calloc(room, sizeof *index);
-    if (index == NULL)
-      return false;
-    free(writes->index);
-    writes->index = index;
-    writes->index_room = room;
-  }
-  for (uint32_t i = 0; i < writes->count; i++)
-    index_change(writes, i);
+  index = calloc(room, sizeof *index);
+  if (index == NULL)
+    return false;
+  free(writes->index);
+  writes->index = index;
+  writes->index_room = room;
+  writes->indexed = 0;
   return true;
 }
 
@@ -262,8 +266,11 @@ static enum blitz_rc reserve_changes(struct writes *writes, struct blitz_error *
   uint32_t room = writes->room > 0 ? writes->room : LINEAR_MAX;
   struct change *changes;
 
+  if (writes->count > UINT32_MAX / 8)
+    return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: too many rows are changed at once",
+                   writes->table->file);
   while (room < writes->count + 2)
-    room = room > UINT32_MAX / 8 ? 0 : room * 2;
+    room *= 2;
   if (room != writes->room)
   {
     changes = realloc(writes->changes, room * sizeof *changes);
@@ -273,7 +280,7 @@ static enum blitz_rc reserve_changes(struct writes *writes, struct blitz_error *
     writes->changes = changes;
     writes->room = room;
   }
-  if (writes->index_room < room * 2 && !grow_index(writes))
+  if (room > LINEAR_MAX && writes->index_room < room * 2 && !grow_index(writes))
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s: too many rows at once",
                    writes->table->file);
   return BLITZ_OK;
@@ -294,9 +301,9 @@ static enum blitz_rc reserve(struct writes *writes, struct blitz_error *err)
 static void add_change(struct writes *writes, const struct bz_key *key, uint64_t new_off,
                        uint64_t old_off)
 {
-  writes->changes[writes->count] = (struct change){key->hash.bucket, new_off, old_off};
-  index_change(writes, writes->count);
-  writes->count++;
+  writes->changes[writes->count++] = (struct change){key->hash.bucket, new_off, old_off};
+  if (old_off > writes->old_off_max)
+    writes->old_off_max = old_off;
 }
 
 /* ---- what is there now ------------------------------------------------------ */
@@ -309,11 +316,32 @@ struct current
   struct bz_row row;
 };
 
+/* Is the live row KEY at OFF? There is only one. */
+static bool row_is_at(const struct blitz_table *table, const struct bz_key *key, uint64_t off,
+                      struct bz_row *row)
+{
+  return off >= atomic_load_explicit(&table->first, memory_order_relaxed) &&
+         row_at(table, off, row) &&
+         bz_word_magic(bz_word_load(bz_base(table), off)) == BZ_ROW_MAGIC &&
+         row->key_len == key->len && memcmp(row->key, key->data, key->len) == 0;
+}
+
+/* HINT_OFF, if not 0, is where the row was read. If no change is of a row that far in
+ * the file, none is of this one: so a scan that changes rows as it meets them asks
+ * neither the index nor the tree.
+ */
 static enum blitz_rc find_current(struct writes *writes, const struct bz_key *key,
-                                  struct current *current, struct blitz_error *err)
+                                  uint64_t hint_off, struct current *current,
+                                  struct blitz_error *err)
 {
   enum blitz_rc rc;
 
+  if (hint_off > writes->old_off_max && !writes->loading &&
+      row_is_at(writes->table, key, hint_off, &current->row))
+  {
+    current->change = NULL;
+    return BLITZ_OK;
+  }
   current->change = writes->loading ? NULL : find_change(writes, key);
   if (current->change != NULL)
   {
@@ -368,7 +396,11 @@ void bz_txn_moved(struct blitz_txn *txn, const struct blitz_table *table,
   if (change->new_off == from)
     change->new_off = to;
   if (change->old_off == from)
+  {
     change->old_off = to;
+    if (to > writes->old_off_max)
+      writes->old_off_max = to;
+  }
 }
 
 /* ---- changes ---------------------------------------------------------------- */
@@ -418,7 +450,7 @@ static enum blitz_rc insert(struct blitz_txn *txn, struct writes *writes, const 
           atomic_load_explicit(&table->row_count, memory_order_relaxed) +
               (uint64_t)(writes->row_delta > 0 ? writes->row_delta : 0) + 1,
           SPLITS_PER_INSERT);
-  rc = find_current(writes, key, &current, err);
+  rc = find_current(writes, key, 0, &current, err);
   if (rc == BLITZ_OK)
     return bz_fail(err, BLITZ_DUPLICATE, 0, "%s: there is a row with that key", table->file);
   if (rc != BLITZ_NOT_FOUND)
@@ -430,8 +462,8 @@ static enum blitz_rc insert(struct blitz_txn *txn, struct writes *writes, const 
     return rc;
   if (writes->loading)
     bz_load_put(table, key, current.place.link_off, off);
-  else if ((current.change = find_change(writes, key)) != NULL)
-    current.change->new_off = off;
+  else if (current.change != NULL)
+    find_change(writes, key)->new_off = off; /* reserve() may have moved it */
   else
     add_change(writes, key, off, 0);
   writes->row_delta++;
@@ -554,7 +586,7 @@ static enum blitz_rc change_key(struct blitz_txn *txn, struct writes *writes,
     return rc;
   rc = reserve(writes, err);
   if (rc == BLITZ_OK)
-    rc = find_current(writes, key, &current, err);
+    rc = find_current(writes, key, 0, &current, err);
   if (rc == BLITZ_OK)
     rc = remove_current(writes, key, &current, err);
   if (rc == BLITZ_OK)
@@ -565,48 +597,59 @@ static enum blitz_rc change_key(struct blitz_txn *txn, struct writes *writes,
     return BLITZ_OK;
   }
   /* The new row goes again; there is room for that. */
-  if (find_current(writes, new_key, &current, NULL) == BLITZ_OK)
+  if (find_current(writes, new_key, 0, &current, NULL) == BLITZ_OK)
     (void)!remove_current(writes, new_key, &current, NULL);
   return rc;
+}
+
+enum blitz_rc bz_update(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
+                        uint64_t hint_off, struct blitz_slice new_key, struct blitz_slice value,
+                        struct blitz_error *err)
+{
+  uint8_t buf[BZ_FILE_KEY_MAX];
+  struct writes *writes;
+  struct bz_key to;
+  struct current current;
+  enum blitz_rc rc = make_key(buf, new_key, &to, err);
+
+  if (rc == BLITZ_OK)
+    rc = check_value(table, value, err);
+  if (rc == BLITZ_OK)
+    rc = begin_change(txn, table, &writes, err);
+  if (rc == BLITZ_OK)
+    rc = find_current(writes, key, hint_off, &current, err);
+  if (rc == BLITZ_NOT_FOUND)
+    return not_found(table, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  if (key->len == to.len && memcmp(key->data, to.data, to.len) == 0)
+    return replace(writes, key, &current, value, err);
+  return change_key(txn, writes, key, &to, value, err);
 }
 
 enum blitz_rc blitz_update(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
                            struct blitz_slice new_key, struct blitz_slice value,
                            struct blitz_error *err)
 {
-  uint8_t buf[BZ_FILE_KEY_MAX], new_buf[BZ_FILE_KEY_MAX];
-  struct writes *writes;
-  struct bz_key from, to;
-  struct current current;
-  enum blitz_rc rc = make_key(buf, key, &from, err);
+  uint8_t buf[BZ_FILE_KEY_MAX];
+  struct bz_key file_key;
+  enum blitz_rc rc = make_key(buf, key, &file_key, err);
 
-  if (rc == BLITZ_OK)
-    rc = make_key(new_buf, new_key, &to, err);
-  if (rc == BLITZ_OK)
-    rc = check_value(table, value, err);
-  if (rc == BLITZ_OK)
-    rc = begin_change(txn, table, &writes, err);
-  if (rc == BLITZ_OK)
-    rc = find_current(writes, &from, &current, err);
-  if (rc == BLITZ_NOT_FOUND)
-    return not_found(table, err);
   if (rc != BLITZ_OK)
     return rc;
-  if (from.len == to.len && memcmp(from.data, to.data, to.len) == 0)
-    return replace(writes, &from, &current, value, err);
-  return change_key(txn, writes, &from, &to, value, err);
+  return bz_update(txn, table, &file_key, 0, new_key, value, err);
 }
 
-/* The current row KEY, if COMPARE, which may be NULL, says yes to its value. */
+/* The current row KEY, if COMPARE says yes to its value. */
 static enum blitz_rc find_if(struct writes *writes, const struct bz_key *key,
                              blitz_compare_fn *compare, void *arg, struct current *current,
                              struct blitz_error *err)
 {
-  enum blitz_rc rc = find_current(writes, key, current, err);
+  enum blitz_rc rc = find_current(writes, key, 0, current, err);
 
   if (rc == BLITZ_NOT_FOUND)
     return not_found(writes->table, err);
-  if (rc != BLITZ_OK || compare == NULL)
+  if (rc != BLITZ_OK)
     return rc;
   if (current->change == NULL && !bz_row_intact(writes->table->salt, &current->row))
     return bz_damaged(writes->table, current->row.off, err);
@@ -657,10 +700,34 @@ enum blitz_rc blitz_remove_if(struct blitz_txn *txn, struct blitz_table *table,
   return rc;
 }
 
+enum blitz_rc bz_remove(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
+                        uint64_t hint_off, struct blitz_error *err)
+{
+  struct writes *writes;
+  struct current current;
+  enum blitz_rc rc = begin_change(txn, table, &writes, err);
+
+  if (rc == BLITZ_OK)
+    rc = reserve(writes, err);
+  if (rc == BLITZ_OK)
+    rc = find_current(writes, key, hint_off, &current, err);
+  if (rc == BLITZ_NOT_FOUND)
+    return not_found(table, err);
+  if (rc == BLITZ_OK)
+    rc = remove_current(writes, key, &current, err);
+  return rc;
+}
+
 enum blitz_rc blitz_remove(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
                            struct blitz_error *err)
 {
-  return blitz_remove_if(txn, table, key, NULL, NULL, err);
+  uint8_t buf[BZ_FILE_KEY_MAX];
+  struct bz_key file_key;
+  enum blitz_rc rc = make_key(buf, key, &file_key, err);
+
+  if (rc != BLITZ_OK)
+    return rc;
+  return bz_remove(txn, table, &file_key, 0, err);
 }
 
 enum blitz_rc blitz_txn_expect_rows(struct blitz_txn *txn, struct blitz_table *table,
@@ -724,6 +791,16 @@ static void set_broken(struct blitz_table *table)
            table->file);
 }
 
+/* Asks for what apply_change() will need soon, so that it need not wait for it. */
+static void prefetch_change(const struct blitz_table *table, const struct change *change)
+{
+  const uint8_t *base = bz_base(table);
+  uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
+
+  __builtin_prefetch(base + bz_bucket_off(change->hash, count));
+  __builtin_prefetch(base + (change->new_off != 0 ? change->new_off : change->old_off));
+}
+
 static void apply(struct writes *writes)
 {
   struct blitz_table *table = writes->table;
@@ -736,6 +813,8 @@ static void apply(struct writes *writes)
   for (uint32_t i = 0; i < writes->count; i++)
   {
     const struct change *change = &writes->changes[i];
+    if (i + PREFETCH_AHEAD < writes->count)
+      prefetch_change(table, change + PREFETCH_AHEAD);
     if ((change->new_off != 0 || change->old_off != 0) && !apply_change(table, change, seq))
       set_broken(table);
   }
