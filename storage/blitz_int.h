@@ -379,6 +379,9 @@ uint64_t bz_txn_added_row(const struct blitz_txn *txn, const struct blitz_table 
 /* Has TXN, which may be NULL, changed TABLE? */
 bool bz_txn_changes(const struct blitz_txn *txn, const struct blitz_table *table);
 
+/* Puts all that it has loaded into its place, so that a scan finds it. */
+void bz_txn_settle(struct blitz_txn *txn, const struct blitz_table *table);
+
 /* Is it loading TABLE (load.c)? */
 bool bz_txn_loads(const struct blitz_txn *txn, const struct blitz_table *table);
 
@@ -397,14 +400,33 @@ enum blitz_rc bz_update(struct blitz_txn *txn, struct blitz_table *table, const 
 enum blitz_rc bz_remove(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
                         uint64_t hint_off, struct blitz_error *err) BLITZ_MUST_CHECK;
 
+/* After a change that could not be finished: no more of them. */
+void bz_set_broken(struct blitz_table *table);
+
 /* ---- load.c: rows for an empty table, straight to their places --------------- */
+
+struct bz_load;
 
 /* May TABLE be loaded by its writer? */
 bool bz_load_possible(const struct blitz_table *table);
 
-void bz_load_begin(struct blitz_table *table);
-void bz_load_commit(struct blitz_table *table, uint64_t rows);
-void bz_load_rollback(struct blitz_table *table);
+/* NULL: out of memory. Commit and rollback free LOAD. */
+struct bz_load *bz_load_begin(struct blitz_table *table);
+void bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t rows);
+void bz_load_rollback(struct blitz_table *table, struct bz_load *load);
+
+/* Is KEY certainly not there, since it is beyond all before it? Remembers it if so. */
+bool bz_load_is_new(struct bz_load *load, const struct bz_key *key);
+
+/* Makes the block at OFF, which bz_row_fill() filled, the row of such a KEY. */
+void bz_load_append(struct blitz_table *table, struct bz_load *load, const struct bz_key *key,
+                    uint64_t off);
+
+/* Brings the trees up to date; to be called before anyone looks at them. */
+void bz_load_flush(struct blitz_table *table, struct bz_load *load);
+
+/* The block at FROM has moved. */
+void bz_load_moved(struct bz_load *load, uint64_t from, uint64_t to);
 
 /* Makes the block at OFF, which bz_row_fill() filled, the row KEY: at the free place
  * LINK_OFF, or in the place of another row, which goes.

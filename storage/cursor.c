@@ -155,6 +155,7 @@ struct blitz_slice blitz_cursor_key(const struct blitz_cursor *cursor)
 
 enum blitz_rc blitz_scan_begin(struct blitz_cursor *cursor)
 {
+  bz_txn_settle(cursor->txn, cursor->table);
   take_snapshot(cursor);
   cursor->scan_off = cursor->snapshot.first;
   cursor->scan_rows = 0;

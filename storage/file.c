@@ -27,7 +27,7 @@
 
 #define PAGE 4096
 #define MAP_MIN ((size_t)1 << 20)
-#define GROW_MAX ((uint64_t)64 << 20)
+#define GROW_MAX ((uint64_t)16 << 20)
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23

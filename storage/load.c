@@ -1,36 +1,66 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
  * load.c: rows for an empty table go straight to their places, so that a load
- * needs neither memory nor a second look at each row.
+ * needs neither memory for each row nor a second look at it.
  *
  * The rows carry the number of the commit that is to come. So readers and scans
  * do not see them, and recovery after a crash drops them, all by the rules there
  * are; `loading` tells readers not to wait for that commit. To undo a load is to
  * empty the table.
+ *
+ * Rows that come in ascending order of their keys, as most do, cannot be there
+ * already. They are hung into their trees a queue at a time, so that the memory of
+ * all their buckets is fetched at once instead of one after the other. Whoever
+ * looks at the trees empties the queue first (bz_load_flush()).
  */
 #include "blitz_int.h"
 #include "bytes.h"
 #include "seqlock.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#define QUEUE_LEN 32
+
+struct queued
+{
+  uint64_t off; /* of a block BZ_STATE_INFLIGHT */
+  struct bz_hash hash;
+};
+
+struct bz_load
+{
+  struct queued queue[QUEUE_LEN];
+  unsigned count;
+  size_t key_max_len; /* the highest file key so far, by memcmp() and length */
+  uint8_t key_max[BZ_FILE_KEY_MAX];
+};
 
 bool bz_load_possible(const struct blitz_table *table)
 {
   return atomic_load(&table->row_count) == 0 && table->removed.first == table->removed.count;
 }
 
-void bz_load_begin(struct blitz_table *table)
+struct bz_load *bz_load_begin(struct blitz_table *table)
 {
+  struct bz_load *load = malloc(sizeof *load);
+
+  if (load == NULL)
+    return NULL;
+  load->count = 0;
+  load->key_max_len = 0;
   atomic_store_explicit(&table->loading, true, memory_order_release);
+  return load;
 }
 
-void bz_load_commit(struct blitz_table *table, uint64_t rows)
+void bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t rows)
 {
-  uint64_t seq = atomic_load_explicit(&table->committed, memory_order_relaxed) + 1;
-
-  bz_snapshot_publish(table, seq, rows);
+  bz_load_flush(table, load);
+  bz_snapshot_publish(table, atomic_load_explicit(&table->committed, memory_order_relaxed) + 1,
+                      rows);
   atomic_store_explicit(&table->loading, false, memory_order_release);
   bz_space_reclaim(table);
+  free(load);
 }
 
 /* ---- rows ---------------------------------------------------------------- */
@@ -50,6 +80,65 @@ static void free_row(struct blitz_table *table, uint64_t off, uint64_t len)
 {
   bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_INFLIGHT));
   bz_space_free_later(table, off);
+}
+
+bool bz_load_is_new(struct bz_load *load, const struct bz_key *key)
+{
+  size_t len = key->len < load->key_max_len ? key->len : load->key_max_len;
+  int order = memcmp(key->data, load->key_max, len);
+
+  if (order < 0 || (order == 0 && key->len <= load->key_max_len))
+    return false;
+  memcpy(load->key_max, key->data, key->len);
+  load->key_max_len = key->len;
+  return true;
+}
+
+void bz_load_append(struct blitz_table *table, struct bz_load *load, const struct bz_key *key,
+                    uint64_t off)
+{
+  uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
+
+  __builtin_prefetch(bz_base(table) + bz_bucket_off(key->hash.bucket, count));
+  load->queue[load->count++] = (struct queued){off, key->hash};
+  if (load->count == QUEUE_LEN)
+    bz_load_flush(table, load);
+}
+
+void bz_load_flush(struct blitz_table *table, struct bz_load *load)
+{
+  const uint8_t *base = bz_base(table);
+  uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
+  uint64_t end = atomic_load_explicit(&table->end, memory_order_relaxed);
+
+  for (unsigned i = 0; i < load->count; i++)
+    __builtin_prefetch(base + (bz_load_be64(base + bz_bucket_off(load->queue[i].hash.bucket,
+                                                                 count))
+                               << BZ_ALIGN_POWER));
+  for (unsigned i = 0; i < load->count; i++)
+  {
+    struct bz_row row;
+    struct bz_place place;
+    struct bz_key key = {.hash = load->queue[i].hash};
+
+    if (!bz_row_parse(base, load->queue[i].off, end, &row))
+      continue;
+    number_row(table, row.off);
+    key.data = row.key;
+    key.len = row.key_len;
+    if (bz_hash_find(table, &key, &place) == BLITZ_NOT_FOUND)
+      bz_hash_link(table, key.hash, place.link_off, row.off);
+    else
+      bz_set_broken(table);
+  }
+  load->count = 0;
+}
+
+void bz_load_moved(struct bz_load *load, uint64_t from, uint64_t to)
+{
+  for (unsigned i = 0; i < load->count; i++)
+    if (load->queue[i].off == from)
+      load->queue[i].off = to;
 }
 
 void bz_load_put(struct blitz_table *table, const struct bz_key *key, uint64_t link_off,
@@ -114,10 +203,12 @@ static void free_rows(struct blitz_table *table)
   }
 }
 
-void bz_load_rollback(struct blitz_table *table)
+void bz_load_rollback(struct blitz_table *table, struct bz_load *load)
 {
   bool alone;
 
+  bz_load_flush(table, load);
+  free(load);
   clear_buckets(table);
   pthread_mutex_lock(&table->snapshot_lock);
   alone = table->snapshots == NULL;

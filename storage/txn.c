@@ -45,7 +45,7 @@ struct writes
   uint32_t index_room;
   uint32_t indexed;     /* changes in it: the first ones */
   uint64_t old_off_max; /* of the changes */
-  bool loading; /* rows go to their places at once: load.c */
+  struct bz_load *load; /* not NULL: rows go to their places at once */
   int64_t row_delta;
   uint64_t inserted, updated, removed;
   struct writes *next;
@@ -111,11 +111,19 @@ bool bz_txn_changes(const struct blitz_txn *txn, const struct blitz_table *table
   return writes_of(txn, table) != NULL;
 }
 
+void bz_txn_settle(struct blitz_txn *txn, const struct blitz_table *table)
+{
+  struct writes *writes = writes_of(txn, table);
+
+  if (writes != NULL && writes->load != NULL)
+    bz_load_flush(writes->table, writes->load);
+}
+
 bool bz_txn_loads(const struct blitz_txn *txn, const struct blitz_table *table)
 {
   const struct writes *writes = writes_of(txn, table);
 
-  return writes != NULL && writes->loading;
+  return writes != NULL && writes->load != NULL;
 }
 
 int64_t blitz_txn_row_delta(const struct blitz_txn *txn, const struct blitz_table *table)
@@ -291,7 +299,7 @@ static enum blitz_rc reserve_changes(struct writes *writes, struct blitz_error *
  */
 static enum blitz_rc reserve(struct writes *writes, struct blitz_error *err)
 {
-  enum blitz_rc rc = writes->loading ? BLITZ_OK : reserve_changes(writes, err);
+  enum blitz_rc rc = writes->load != NULL ? BLITZ_OK : reserve_changes(writes, err);
 
   if (rc == BLITZ_OK)
     rc = bz_space_prepare_removals(writes->table, (size_t)writes->count + 4, err);
@@ -336,13 +344,15 @@ static enum blitz_rc find_current(struct writes *writes, const struct bz_key *ke
 {
   enum blitz_rc rc;
 
-  if (hint_off > writes->old_off_max && !writes->loading &&
+  if (hint_off > writes->old_off_max && writes->load == NULL &&
       row_is_at(writes->table, key, hint_off, &current->row))
   {
     current->change = NULL;
     return BLITZ_OK;
   }
-  current->change = writes->loading ? NULL : find_change(writes, key);
+  if (writes->load != NULL)
+    bz_load_flush(writes->table, writes->load);
+  current->change = writes->load != NULL ? NULL : find_change(writes, key);
   if (current->change != NULL)
   {
     if (current->change->new_off == 0)
@@ -368,8 +378,9 @@ enum bz_own bz_txn_own(const struct blitz_txn *txn, const struct blitz_table *ta
   *offp = 0;
   if (writes == NULL)
     return BZ_OWN_NONE;
-  if (writes->loading)
+  if (writes->load != NULL)
   {
+    bz_load_flush(writes->table, writes->load);
     if (bz_hash_find(table, key, &place) != BLITZ_OK)
       return BZ_OWN_REMOVED;
     *offp = place.row.off;
@@ -388,8 +399,13 @@ void bz_txn_moved(struct blitz_txn *txn, const struct blitz_table *table,
   struct writes *writes = writes_of(txn, table);
   struct change *change;
 
-  if (writes == NULL || writes->loading)
+  if (writes == NULL)
     return;
+  if (writes->load != NULL)
+  {
+    bz_load_moved(writes->load, from, to);
+    return;
+  }
   change = find_change(writes, key);
   if (change == NULL)
     return;
@@ -438,21 +454,29 @@ static enum blitz_rc check_value(const struct blitz_table *table, struct blitz_s
                  table->file, value.len, BLITZ_VALUE_MAX);
 }
 
-static enum blitz_rc insert(struct blitz_txn *txn, struct writes *writes, const struct bz_key *key,
+/* A row of a load, of which the key cannot be there yet. */
+static enum blitz_rc append(struct writes *writes, const struct bz_key *key,
                             struct blitz_slice value, struct blitz_error *err)
 {
-  struct blitz_table *table = writes->table;
+  uint64_t off;
+  enum blitz_rc rc = put_block(writes, key, value, &off, err);
+
+  if (rc == BLITZ_OK)
+    bz_load_append(writes->table, writes->load, key, off);
+  return rc;
+}
+
+/* A row of which the key may be there. */
+static enum blitz_rc add(struct writes *writes, const struct bz_key *key,
+                         struct blitz_slice value, struct blitz_error *err)
+{
   struct current current;
   uint64_t off;
-  enum blitz_rc rc;
+  enum blitz_rc rc = find_current(writes, key, 0, &current, err);
 
-  bz_grow(table, txn,
-          atomic_load_explicit(&table->row_count, memory_order_relaxed) +
-              (uint64_t)(writes->row_delta > 0 ? writes->row_delta : 0) + 1,
-          SPLITS_PER_INSERT);
-  rc = find_current(writes, key, 0, &current, err);
   if (rc == BLITZ_OK)
-    return bz_fail(err, BLITZ_DUPLICATE, 0, "%s: there is a row with that key", table->file);
+    return bz_fail(err, BLITZ_DUPLICATE, 0, "%s: there is a row with that key",
+                   writes->table->file);
   if (rc != BLITZ_NOT_FOUND)
     return rc;
   rc = reserve(writes, err);
@@ -460,15 +484,33 @@ static enum blitz_rc insert(struct blitz_txn *txn, struct writes *writes, const 
     rc = put_block(writes, key, value, &off, err);
   if (rc != BLITZ_OK)
     return rc;
-  if (writes->loading)
-    bz_load_put(table, key, current.place.link_off, off);
+  if (writes->load != NULL)
+    bz_load_put(writes->table, key, current.place.link_off, off);
   else if (current.change != NULL)
     find_change(writes, key)->new_off = off; /* reserve() may have moved it */
   else
     add_change(writes, key, off, 0);
-  writes->row_delta++;
-  writes->inserted++;
   return BLITZ_OK;
+}
+
+static enum blitz_rc insert(struct blitz_txn *txn, struct writes *writes, const struct bz_key *key,
+                            struct blitz_slice value, struct blitz_error *err)
+{
+  struct blitz_table *table = writes->table;
+  uint64_t rows = atomic_load_explicit(&table->row_count, memory_order_relaxed);
+  enum blitz_rc rc;
+
+  if (writes->row_delta > 0)
+    rows += (uint64_t)writes->row_delta;
+  bz_grow(table, txn, rows + 1, SPLITS_PER_INSERT);
+  rc = writes->load != NULL && bz_load_is_new(writes->load, key) ? append(writes, key, value, err)
+                                                                 : add(writes, key, value, err);
+  if (rc == BLITZ_OK)
+  {
+    writes->row_delta++;
+    writes->inserted++;
+  }
+  return rc;
 }
 
 static enum blitz_rc replace(struct writes *writes, const struct bz_key *key,
@@ -482,7 +524,7 @@ static enum blitz_rc replace(struct writes *writes, const struct bz_key *key,
     rc = put_block(writes, key, value, &off, err);
   if (rc != BLITZ_OK)
     return rc;
-  if (writes->loading)
+  if (writes->load != NULL)
     bz_load_replace(writes->table, key, &current->place, off);
   else if (current->change == NULL)
     add_change(writes, key, off, current->row.off);
@@ -502,7 +544,7 @@ static enum blitz_rc replace(struct writes *writes, const struct bz_key *key,
 static enum blitz_rc remove_current(struct writes *writes, const struct bz_key *key,
                                     struct current *current, struct blitz_error *err)
 {
-  if (writes->loading)
+  if (writes->load != NULL)
   {
     if (bz_load_remove(writes->table, key, &current->place) != BLITZ_OK)
       return bz_damaged(writes->table, current->row.off, err);
@@ -738,10 +780,9 @@ enum blitz_rc blitz_txn_expect_rows(struct blitz_txn *txn, struct blitz_table *t
 
   if (rc != BLITZ_OK)
     return rc;
-  if (!writes->loading && writes->count == 0 && bz_load_possible(table))
+  if (writes->load == NULL && writes->count == 0 && bz_load_possible(table))
   {
-    writes->loading = true;
-    bz_load_begin(table);
+    writes->load = bz_load_begin(table);
   }
   /* The array takes its space at once if it can have all of it. */
   row_count = atomic_load(&table->row_count) + (row_count < EXPECTED_MAX ? row_count : EXPECTED_MAX);
@@ -782,7 +823,7 @@ static bool apply_change(struct blitz_table *table, const struct change *change,
   return true;
 }
 
-static void set_broken(struct blitz_table *table)
+void bz_set_broken(struct blitz_table *table)
 {
   if (!atomic_exchange(&table->broken, true))
     bz_log(BLITZ_LOG_ERROR,
@@ -816,7 +857,7 @@ static void apply(struct writes *writes)
     if (i + PREFETCH_AHEAD < writes->count)
       prefetch_change(table, change + PREFETCH_AHEAD);
     if ((change->new_off != 0 || change->old_off != 0) && !apply_change(table, change, seq))
-      set_broken(table);
+      bz_set_broken(table);
   }
   bz_snapshot_publish(table, seq, rows + (uint64_t)writes->row_delta);
   atomic_store_explicit(&table->committing, BZ_COMMITTING_NOTHING, memory_order_release);
@@ -828,8 +869,8 @@ static void commit_table(struct writes *writes)
   bz_count(&bz_counters.rows_inserted, writes->inserted);
   bz_count(&bz_counters.rows_updated, writes->updated);
   bz_count(&bz_counters.rows_removed, writes->removed);
-  if (writes->loading)
-    bz_load_commit(writes->table, (uint64_t)writes->row_delta);
+  if (writes->load != NULL)
+    bz_load_commit(writes->table, writes->load, (uint64_t)writes->row_delta);
   else if (writes->count > 0)
     apply(writes);
 }
@@ -847,8 +888,8 @@ void blitz_txn_commit(struct blitz_txn *txn)
 
 static void rollback_table(struct writes *writes)
 {
-  if (writes->loading)
-    bz_load_rollback(writes->table);
+  if (writes->load != NULL)
+    bz_load_rollback(writes->table, writes->load);
   for (uint32_t i = writes->count; i > 0; i--)
     if (writes->changes[i - 1].new_off != 0)
       bz_space_free(writes->table, writes->changes[i - 1].new_off);
