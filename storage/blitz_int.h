@@ -341,6 +341,13 @@ enum blitz_rc bz_snapshot_block(const struct blitz_table *table,
                                 const struct bz_snapshot *snapshot, uint64_t off,
                                 struct bz_row *row) BLITZ_MUST_CHECK;
 
+/* The row at OFF that was read while SNAPSHOT was open, by a scan or otherwise: its
+ * bytes have stayed, whatever became of it. BLITZ_NOT_FOUND: there is none.
+ */
+enum blitz_rc bz_snapshot_kept(const struct blitz_table *table,
+                               const struct bz_snapshot *snapshot, uint64_t off,
+                               struct bz_row *row) BLITZ_MUST_CHECK;
+
 /* ---- slot.c: one writer a table -------------------------------------------- */
 
 enum blitz_rc bz_slot_take(struct blitz_table *table, const struct blitz_txn *txn,

@@ -304,7 +304,7 @@ enum blitz_rc blitz_cursor_position(struct blitz_cursor *cursor, uint64_t *posit
     key = bz_key_of_row(&cursor->row);
     /* The row may have been replaced between its look-up and the snapshot. */
     if (!bz_txn_changes(cursor->txn, cursor->table) &&
-        (bz_snapshot_block(cursor->table, &cursor->snapshot, cursor->row.off, &row) != BLITZ_OK ||
+        (bz_snapshot_kept(cursor->table, &cursor->snapshot, cursor->row.off, &row) != BLITZ_OK ||
          row.key_len != key.len || memcmp(row.key, key.data, key.len) != 0))
     {
       rc = read_key(cursor, &key, NULL);
@@ -345,9 +345,8 @@ enum blitz_rc blitz_get_at(struct blitz_cursor *cursor, uint64_t position,
   case BZ_OWN_ROW: rc = read_own(cursor, own_off, err); break;
   case BZ_OWN_REMOVED: break;
   case BZ_OWN_NONE:
-    if (cursor->has_snapshot && position % BZ_ALIGN == 0 && position >= cursor->snapshot.first &&
-        position < cursor->snapshot.end)
-      rc = bz_snapshot_block(cursor->table, &cursor->snapshot, position, &cursor->row);
+    if (cursor->has_snapshot)
+      rc = bz_snapshot_kept(cursor->table, &cursor->snapshot, position, &cursor->row);
     break;
   }
   if (rc == BLITZ_OK)

@@ -63,52 +63,78 @@ uint64_t bz_snapshot_oldest(const struct blitz_table *table)
   return oldest;
 }
 
-/* A row is damaged, or the snapshot sees it or not. */
-static enum blitz_rc judge_row(const struct blitz_table *table,
-                               const struct bz_snapshot *snapshot, const struct bz_row *row)
+/* What of a file is looked at, and which rows are seen. */
+struct view
+{
+  const uint8_t *base;
+  uint64_t end;
+  uint64_t written_max;   /* rows with a number up to this one ... */
+  uint64_t removed_after; /* ... that were not removed by a commit up to this one */
+};
+
+/* A row is damaged, or it is seen or not. */
+static enum blitz_rc judge_row(const struct blitz_table *table, const struct view *view,
+                               const struct bz_row *row)
 {
   if (!bz_row_intact(table->salt, row))
     return BLITZ_CORRUPT;
-  return bz_row_seq(row) <= snapshot->seq ? BLITZ_OK : BLITZ_NOT_FOUND;
+  return bz_row_seq(row) <= view->written_max ? BLITZ_OK : BLITZ_NOT_FOUND;
 }
 
-static enum blitz_rc judge_block(const struct blitz_table *table,
-                                 const struct bz_snapshot *snapshot, uint64_t off,
-                                 struct bz_row *row)
+static enum blitz_rc judge_block(const struct blitz_table *table, const struct view *view,
+                                 uint64_t off, struct bz_row *row)
 {
-  const uint8_t *base = snapshot->map->base;
-  uint64_t word = bz_word_load(base, off);
+  uint64_t word = bz_word_load(view->base, off);
   uint64_t free_len;
 
   if (bz_word_magic(word) == BZ_ROW_MAGIC)
-  {
-    if (!bz_row_parse(base, off, snapshot->end, row))
-      return BLITZ_CORRUPT;
-    return judge_row(table, snapshot, row);
-  }
+    return bz_row_parse(view->base, off, view->end, row) ? judge_row(table, view, row)
+                                                         : BLITZ_CORRUPT;
   free_len = bz_free_word_len(word);
   if (bz_word_magic(word) != BZ_FREE_MAGIC || free_len == 0 || free_len % BZ_ALIGN != 0 ||
-      free_len > snapshot->end - off)
+      free_len > view->end - off)
     return BLITZ_CORRUPT;
   row->off = off;
   row->len = free_len;
   if (bz_free_word_state(word) != BZ_STATE_REMOVED ||
-      le64toh(bz_word_load(base, off + 8)) <= snapshot->seq)
+      le64toh(bz_word_load(view->base, off + 8)) <= view->removed_after)
     return BLITZ_NOT_FOUND;
-  if (!bz_row_parse(base, off, snapshot->end, row) || row->len != free_len)
+  if (!bz_row_parse(view->base, off, view->end, row) || row->len != free_len)
     return BLITZ_CORRUPT;
-  return judge_row(table, snapshot, row);
+  return judge_row(table, view, row);
+}
+
+static enum blitz_rc look(const struct blitz_table *table, const struct view *view, uint64_t off,
+                          struct bz_row *row)
+{
+  enum blitz_rc rc;
+
+  /* A link that is being set shares word 0, but not the byte that is looked at. */
+  BZ_RACY_READS_BEGIN();
+  rc = judge_block(table, view, off, row);
+  BZ_RACY_READS_END();
+  return rc;
 }
 
 enum blitz_rc bz_snapshot_block(const struct blitz_table *table,
                                 const struct bz_snapshot *snapshot, uint64_t off,
                                 struct bz_row *row)
 {
-  enum blitz_rc rc;
+  const struct view view = {snapshot->map->base, snapshot->end, snapshot->seq, snapshot->seq};
 
-  /* A link that is being set shares word 0, but not the byte that is looked at. */
-  BZ_RACY_READS_BEGIN();
-  rc = judge_block(table, snapshot, off, row);
-  BZ_RACY_READS_END();
-  return rc;
+  return look(table, &view, off, row);
+}
+
+enum blitz_rc bz_snapshot_kept(const struct blitz_table *table,
+                               const struct bz_snapshot *snapshot, uint64_t off,
+                               struct bz_row *row)
+{
+  struct view view = {.removed_after = snapshot->seq};
+
+  view.written_max = atomic_load_explicit(&table->committed, memory_order_acquire);
+  view.end = atomic_load_explicit(&table->end, memory_order_acquire);
+  view.base = atomic_load_explicit(&table->map, memory_order_acquire)->base;
+  if (off % BZ_ALIGN != 0 || off < snapshot->first || off >= view.end)
+    return BLITZ_NOT_FOUND;
+  return look(table, &view, off, row);
 }

@@ -268,8 +268,15 @@ static void step_statement(void)
       continue;
     if (remove)
     {
-      assert_ok(blitz_scan_remove(cursor, ERR));
+      assert_ok(n % 2 ? blitz_scan_remove(cursor, ERR) : blitz_cursor_remove(cursor, ERR));
       current.version[n] = 0;
+      continue;
+    }
+    if (n % 5 == 0)
+    {
+      uint32_t version = ++next_version;
+      assert_ok(blitz_cursor_update(cursor, key_of(n), value_of(n, version), ERR));
+      current.version[n] = version;
       continue;
     }
     assert_ok(blitz_cursor_position(cursor, &positions[count]));
@@ -283,7 +290,8 @@ static void step_statement(void)
     assert_ok(blitz_get_at(cursor, positions[i], &value, ERR));
     assert_is(value, n, current.version[n]);
     assert_int_equal(number_at(cursor), n);
-    assert_ok(blitz_update(txn, table, key_of(n), key_of(n), value_of(n, version), ERR));
+    assert_ok(n % 2 ? blitz_update(txn, table, key_of(n), key_of(n), value_of(n, version), ERR)
+                    : blitz_cursor_update(cursor, key_of(n), value_of(n, version), ERR));
     current.version[n] = version;
   }
   for (uint32_t i = 0; i < count; i++)
