@@ -50,21 +50,21 @@ extern "C" {
 enum blitz_rc
 {
   BLITZ_OK = 0,
-  BLITZ_NOT_FOUND = 1,   /* no row with that key, or no such file */
-  BLITZ_END = 2,         /* a scan has no further row */
-  BLITZ_DUPLICATE = 3,   /* a row with that key is there already */
-  BLITZ_CHANGED = 4,     /* a compare callback said no */
-  BLITZ_NOMEM = 5,       /* out of memory */
-  BLITZ_IO = 6,          /* the operating system refused; see sys_errno */
-  BLITZ_FULL = 7,        /* no space left on the device, or over quota */
-  BLITZ_BUSY = 8,        /* another transaction or process holds the table */
-  BLITZ_TOO_BIG = 9,     /* key or value over its limit */
-  BLITZ_CORRUPT = 10,    /* bytes of the file are damaged */
-  BLITZ_BAD_VERSION = 11,/* written by a later version of BlitzDB */
-  BLITZ_NOT_BLITZ = 12,  /* not a BlitzDB file at all */
-  BLITZ_EXISTS = 13,     /* the file to create is there already */
-  BLITZ_INVALID = 14,    /* a mistake of the caller */
-  BLITZ_READONLY = 15,   /* the table was opened for reading only */
+  BLITZ_NOT_FOUND = 1,    /* no row with that key, or no such file */
+  BLITZ_END = 2,          /* a scan has no further row */
+  BLITZ_DUPLICATE = 3,    /* a row with that key is there already */
+  BLITZ_CHANGED = 4,      /* a compare callback said no */
+  BLITZ_NOMEM = 5,        /* out of memory */
+  BLITZ_IO = 6,           /* the operating system refused; see sys_errno */
+  BLITZ_FULL = 7,         /* no space left on the device, or over quota */
+  BLITZ_BUSY = 8,         /* another transaction or process holds the table */
+  BLITZ_TOO_BIG = 9,      /* key or value over its limit */
+  BLITZ_CORRUPT = 10,     /* bytes of the file are damaged */
+  BLITZ_BAD_VERSION = 11, /* written by a later version of BlitzDB */
+  BLITZ_NOT_BLITZ = 12,   /* not a BlitzDB file at all */
+  BLITZ_EXISTS = 13,      /* the file to create is there already */
+  BLITZ_INVALID = 14,     /* a mistake of the caller */
+  BLITZ_READONLY = 15,    /* the table was opened for reading only */
 };
 
 struct blitz_slice
@@ -149,15 +149,14 @@ enum blitz_rc blitz_table_copy(struct blitz_table *table, const char *to,
                                struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Waits until all that is committed is on the device. */
-enum blitz_rc blitz_table_sync(struct blitz_table *table, struct blitz_error *err)
-    BLITZ_MUST_CHECK;
+enum blitz_rc blitz_table_sync(struct blitz_table *table, struct blitz_error *err) BLITZ_MUST_CHECK;
 
 struct blitz_table_stats
 {
-  uint64_t row_count;    /* committed rows, exact */
-  uint64_t file_len;     /* bytes of the file, allocated ahead included */
-  uint64_t data_len;     /* bytes in use, rows and bucket array */
-  uint64_t free_len;     /* bytes inside the file that no row uses */
+  uint64_t row_count; /* committed rows, exact */
+  uint64_t file_len;  /* bytes of the file, allocated ahead included */
+  uint64_t data_len;  /* bytes in use, rows and bucket array */
+  uint64_t free_len;  /* bytes inside the file that no row uses */
   uint64_t bucket_count;
 };
 
@@ -314,9 +313,9 @@ void blitz_cursor_reset(struct blitz_cursor *cursor);
 
 struct blitz_counters
 {
-  uint64_t commits;         /* transactions committed that had changed something */
+  uint64_t commits; /* transactions committed that had changed something */
   uint64_t rollbacks;
-  uint64_t rows_inserted;   /* by committed transactions */
+  uint64_t rows_inserted; /* by committed transactions */
   uint64_t rows_updated;
   uint64_t rows_removed;
   uint64_t read_retries;    /* look-ups repeated for a writer in their way */

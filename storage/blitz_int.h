@@ -71,8 +71,8 @@ struct bz_removed_list
 struct bz_snapshot
 {
   uint64_t seq;
-  uint64_t first;           /* where blocks began ... */
-  uint64_t end;             /* ... and ended, then */
+  uint64_t first; /* where blocks began ... */
+  uint64_t end;   /* ... and ended, then */
   uint64_t row_count;
   const struct bz_map *map; /* covers all of that */
   struct bz_snapshot *prev, *next;
@@ -122,7 +122,7 @@ struct blitz_table
   struct bz_space space;
   struct bz_removed_list removed;
   atomic_ullong allocated; /* length of the file; anyone may read it */
-  bool dirty;         /* the file is marked open */
+  bool dirty;              /* the file is marked open */
 
   /* Under slot_lock. */
   pthread_mutex_t slot_lock;
@@ -337,16 +337,14 @@ uint64_t bz_snapshot_oldest(const struct blitz_table *table);
  * that it does not see (BLITZ_NOT_FOUND), or damage. row->len is set unless it is
  * damage.
  */
-enum blitz_rc bz_snapshot_block(const struct blitz_table *table,
-                                const struct bz_snapshot *snapshot, uint64_t off,
-                                struct bz_row *row) BLITZ_MUST_CHECK;
+enum blitz_rc bz_snapshot_block(const struct blitz_table *table, const struct bz_snapshot *snapshot,
+                                uint64_t off, struct bz_row *row) BLITZ_MUST_CHECK;
 
 /* The row at OFF that was read while SNAPSHOT was open, by a scan or otherwise: its
  * bytes have stayed, whatever became of it. BLITZ_NOT_FOUND: there is none.
  */
-enum blitz_rc bz_snapshot_kept(const struct blitz_table *table,
-                               const struct bz_snapshot *snapshot, uint64_t off,
-                               struct bz_row *row) BLITZ_MUST_CHECK;
+enum blitz_rc bz_snapshot_kept(const struct blitz_table *table, const struct bz_snapshot *snapshot,
+                               uint64_t off, struct bz_row *row) BLITZ_MUST_CHECK;
 
 /* ---- slot.c: one writer a table -------------------------------------------- */
 
@@ -360,7 +358,7 @@ void bz_slot_release(struct blitz_table *table);
 enum blitz_rc bz_recover(struct blitz_table *table, bool closed,
                          struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* ---- txn.c: what others need of a transaction's changes --------------------- */
+/* ---- txn.c, change.c: what others need of a transaction's changes --------------------- */
 
 enum bz_own
 {
@@ -380,8 +378,7 @@ enum bz_own bz_txn_own(const struct blitz_txn *txn, const struct blitz_table *ta
  * if that change did not add a row.
  */
 uint32_t bz_txn_change_count(const struct blitz_txn *txn, const struct blitz_table *table);
-uint64_t bz_txn_added_row(const struct blitz_txn *txn, const struct blitz_table *table,
-                          uint32_t i);
+uint64_t bz_txn_added_row(const struct blitz_txn *txn, const struct blitz_table *table, uint32_t i);
 
 /* Has TXN, which may be NULL, changed TABLE? */
 bool bz_txn_changes(const struct blitz_txn *txn, const struct blitz_table *table);
@@ -393,8 +390,8 @@ void bz_txn_settle(struct blitz_txn *txn, const struct blitz_table *table);
 bool bz_txn_loads(const struct blitz_txn *txn, const struct blitz_table *table);
 
 /* The block at FROM with the row KEY has moved. TXN, if not NULL, is the writer. */
-void bz_txn_moved(struct blitz_txn *txn, const struct blitz_table *table,
-                  const struct bz_key *key, uint64_t from, uint64_t to);
+void bz_txn_moved(struct blitz_txn *txn, const struct blitz_table *table, const struct bz_key *key,
+                  uint64_t from, uint64_t to);
 
 /* Inserts a row of which the caller made the key, in a table with row ids too. */
 enum blitz_rc bz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,

@@ -98,7 +98,7 @@ static inline uint8_t *bz_varint_store(uint8_t *p, uint32_t n)
 {
   while (n >= 0x80)
   {
-    *p++ = (uint8_t)~(n & 0x7f);
+    *p++ = (uint8_t) ~(n & 0x7f);
     n >>= 7;
   }
   *p++ = (uint8_t)n;

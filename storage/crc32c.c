@@ -11,8 +11,8 @@
 #if defined(__x86_64__)
 #include <nmmintrin.h>
 
-__attribute__((target("sse4.2"))) static uint32_t crc_by_instruction(uint32_t crc,
-                                                                      const uint8_t *p, size_t len)
+__attribute__((target("sse4.2"))) static uint32_t crc_by_instruction(uint32_t crc, const uint8_t *p,
+                                                                     size_t len)
 {
   uint64_t sum = ~crc;
 

@@ -230,8 +230,8 @@ static int allocate_to(struct blitz_table *table, uint64_t len)
   int sys_errno;
 
   do
-    sys_errno = posix_fallocate(table->fd, (off_t)table->allocated,
-                                (off_t)(len - table->allocated));
+    sys_errno =
+        posix_fallocate(table->fd, (off_t)table->allocated, (off_t)(len - table->allocated));
   while (sys_errno == EINTR);
   /* Some file systems keep what they could allocate. */
   if (sys_errno != 0)

@@ -107,9 +107,14 @@ void bz_row_set_seq(uint8_t *base, uint32_t salt, const struct bz_row *row, uint
 
 uint64_t bz_free_word(uint64_t len, enum bz_block_state state)
 {
-  uint8_t bytes[8] = {BZ_FREE_MAGIC,        (uint8_t)(len >> 24), (uint8_t)(len >> 16),
-                      (uint8_t)(len >> 8),  (uint8_t)len,         (uint8_t)state,
-                      0,                    0};
+  uint8_t bytes[8] = {BZ_FREE_MAGIC,
+                      (uint8_t)(len >> 24),
+                      (uint8_t)(len >> 16),
+                      (uint8_t)(len >> 8),
+                      (uint8_t)len,
+                      (uint8_t)state,
+                      0,
+                      0};
   uint64_t word;
 
   memcpy(&word, bytes, sizeof word);
@@ -186,8 +191,8 @@ void bz_header_make(uint8_t *to, const struct bz_header *header)
 
 uint32_t bz_header_closed_crc(const uint8_t *from, uint32_t salt)
 {
-  uint32_t crc = bz_crc32c(salt, from + BZ_TC_ALIGN_POWER_OFF,
-                           BZ_COUNTER_OFF - BZ_TC_ALIGN_POWER_OFF);
+  uint32_t crc =
+      bz_crc32c(salt, from + BZ_TC_ALIGN_POWER_OFF, BZ_COUNTER_OFF - BZ_TC_ALIGN_POWER_OFF);
 
   return bz_crc32c(crc, from + BZ_FREE_LIST_OFF, BZ_CLOSED_CRC_OFF - BZ_FREE_LIST_OFF);
 }
@@ -222,8 +227,8 @@ enum blitz_rc bz_header_read(const uint8_t *from, uint64_t file_len, const char 
                    name, bz_load_le16(from + BZ_VERSION_OFF), BZ_VERSION);
   if (bz_load_le32(from + BZ_HEADER_CRC_OFF) !=
       bz_crc32c(0, from + BZ_MAGIC_OFF, BZ_HEADER_CRC_OFF - BZ_MAGIC_OFF))
-    return bz_fail(err, BLITZ_CORRUPT, 0,
-                   "the header of %s is damaged. Restore it from a backup", name);
+    return bz_fail(err, BLITZ_CORRUPT, 0, "the header of %s is damaged. Restore it from a backup",
+                   name);
   header->row_ids = (bz_load_le32(from + BZ_FLAGS_OFF) & BZ_FLAG_ROW_IDS) != 0;
   header->open = (from[BZ_TC_FLAGS_OFF] & BZ_TC_FLAG_OPEN) != 0;
   header->salt = bz_load_le32(from + BZ_SALT_OFF);
@@ -234,8 +239,8 @@ enum blitz_rc bz_header_read(const uint8_t *from, uint64_t file_len, const char 
   header->committed = bz_load_le64(from + BZ_COMMITTED_OFF);
   if (from[BZ_TC_TYPE_OFF] != BZ_TC_TYPE_HASH || from[BZ_TC_ALIGN_POWER_OFF] != BZ_ALIGN_POWER ||
       from[BZ_TC_OPTIONS_OFF] != BZ_TC_OPTION_LARGE || !geometry_sane(header, file_len) ||
-      (!header->open && header->first < BZ_HEADER_LEN + header->bucket_count * BZ_BUCKET_LEN +
-                                            BZ_POOL_LEN))
+      (!header->open &&
+       header->first < BZ_HEADER_LEN + header->bucket_count * BZ_BUCKET_LEN + BZ_POOL_LEN))
     return bz_fail(err, BLITZ_CORRUPT, 0,
                    "the header of %s does not fit the file (%llu bytes): it was cut off or "
                    "damaged. Restore it from a backup",

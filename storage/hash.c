@@ -27,7 +27,6 @@
 
 #include <string.h>
 
-
 enum blitz_rc bz_hash_find(const struct blitz_table *table, const struct bz_key *key,
                            struct bz_place *place)
 {
@@ -200,8 +199,8 @@ void bz_hash_split(struct blitz_table *table)
   uint64_t off = bz_load_be64(base + low_off) << BZ_ALIGN_POWER;
 
   /* The next splits' rows come while this one is done. */
-  __builtin_prefetch(base + (bz_load_be64(base + low_off + PREFETCH_AHEAD * BZ_BUCKET_LEN)
-                             << BZ_ALIGN_POWER));
+  __builtin_prefetch(
+      base + (bz_load_be64(base + low_off + PREFETCH_AHEAD * BZ_BUCKET_LEN) << BZ_ALIGN_POWER));
   bz_stripe_begin(stripe);
   memset(base + low_off, 0, BZ_BUCKET_LEN);
   memset(base + high_off, 0, BZ_BUCKET_LEN);

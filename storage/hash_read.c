@@ -134,8 +134,8 @@ enum blitz_rc bz_hash_read(struct blitz_table *table, const struct bz_key *key,
       continue;
     }
     /* A row that a commit has just removed is there until that commit is done. */
-    if (rc == BLITZ_NOT_FOUND && (committing_before == BZ_COMMITTING_REMOVES ||
-                                  committing(table) == BZ_COMMITTING_REMOVES))
+    if (rc == BLITZ_NOT_FOUND &&
+        (committing_before == BZ_COMMITTING_REMOVES || committing(table) == BZ_COMMITTING_REMOVES))
       continue;
     return rc;
   }

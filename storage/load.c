@@ -112,8 +112,7 @@ void bz_load_flush(struct blitz_table *table, struct bz_load *load)
   uint64_t end = atomic_load_explicit(&table->end, memory_order_relaxed);
 
   for (unsigned i = 0; i < load->count; i++)
-    __builtin_prefetch(base + (bz_load_be64(base + bz_bucket_off(load->queue[i].hash.bucket,
-                                                                 count))
+    __builtin_prefetch(base + (bz_load_be64(base + bz_bucket_off(load->queue[i].hash.bucket, count))
                                << BZ_ALIGN_POWER));
   for (unsigned i = 0; i < load->count; i++)
   {

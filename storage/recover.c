@@ -29,9 +29,9 @@ struct recovery
   uint64_t seq_max;   /* highest number seen */
   uint64_t row_id_max;
   uint64_t rows;
-  uint64_t undone;  /* changes of the unfinished commit */
-  uint64_t damaged; /* rows of which the checksum does not hold */
-  uint64_t gap_off; /* where the free space before the next row begins */
+  uint64_t undone;   /* changes of the unfinished commit */
+  uint64_t damaged;  /* rows of which the checksum does not hold */
+  uint64_t gap_off;  /* where the free space before the next row begins */
   uint64_t tile_end; /* where the free block that is being looked at ends */
 };
 
@@ -39,8 +39,8 @@ enum verdict
 {
   VERDICT_NOTHING, /* no row starts here */
   VERDICT_LIVE,
-  VERDICT_UNDO,    /* a row of the unfinished commit */
-  VERDICT_REVIVE,  /* removed by the unfinished commit */
+  VERDICT_UNDO,   /* a row of the unfinished commit */
+  VERDICT_REVIVE, /* removed by the unfinished commit */
   VERDICT_DAMAGED,
 };
 

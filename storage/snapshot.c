@@ -116,18 +116,16 @@ static enum blitz_rc look(const struct blitz_table *table, const struct view *vi
   return rc;
 }
 
-enum blitz_rc bz_snapshot_block(const struct blitz_table *table,
-                                const struct bz_snapshot *snapshot, uint64_t off,
-                                struct bz_row *row)
+enum blitz_rc bz_snapshot_block(const struct blitz_table *table, const struct bz_snapshot *snapshot,
+                                uint64_t off, struct bz_row *row)
 {
   const struct view view = {snapshot->map->base, snapshot->end, snapshot->seq, snapshot->seq};
 
   return look(table, &view, off, row);
 }
 
-enum blitz_rc bz_snapshot_kept(const struct blitz_table *table,
-                               const struct bz_snapshot *snapshot, uint64_t off,
-                               struct bz_row *row)
+enum blitz_rc bz_snapshot_kept(const struct blitz_table *table, const struct bz_snapshot *snapshot,
+                               uint64_t off, struct bz_row *row)
 {
   struct view view = {.removed_after = snapshot->seq};
 

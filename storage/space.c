@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #define SMALL_MAX ((uint64_t)BZ_SMALL_BINS * BZ_ALIGN)
-#define LARGE_TRIES 16    /* blocks of one bin looked at for one that is long enough */
+#define LARGE_TRIES 16     /* blocks of one bin looked at for one that is long enough */
 #define RECLAIM_BATCH 4096 /* blocks freed in one go under snapshot_lock */
 
 /* ---- bins ---------------------------------------------------------------- */

@@ -189,8 +189,10 @@ static void close_file(struct blitz_table *table)
   bz_space_reclaim(table);
   if (!bz_grow_finish(table))
   {
-    bz_log(BLITZ_LOG_WARNING, "%s could not be closed for lack of space: it will be repaired "
-                              "when it is opened", table->file);
+    bz_log(BLITZ_LOG_WARNING,
+           "%s could not be closed for lack of space: it will be repaired "
+           "when it is opened",
+           table->file);
     return;
   }
   bz_space_save(table);

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * change.c: insert, update and remove. A new row is written at once into a block that
+ * looks free to everyone else, and remembered (writes.c); in a load it goes to its
+ * place (load.c). Whatever fails here has changed nothing.
+ */
+#include "bytes.h"
+#include "txn.h"
+
+#include <string.h>
+
+#define SPLITS_PER_INSERT 4 /* a round of growing then takes a quarter of its rows */
+#define EXPECTED_MAX (UINT64_C(1) << 26)
+
+/* ---- what is there now ------------------------------------------------------ */
+
+/* A key as the transaction sees it. */
+struct current
+{
+  struct bz_change *change; /* NULL: none of that key */
+  struct bz_place place;    /* of the committed row, if change is NULL */
+  struct bz_row row;
+};
+
+/* Is the live row KEY at OFF? There is only one. */
+static bool row_is_at(const struct blitz_table *table, const struct bz_key *key, uint64_t off,
+                      struct bz_row *row)
+{
+  return off >= atomic_load_explicit(&table->first, memory_order_relaxed) &&
+         bz_block_row(table, off, row) &&
+         bz_word_magic(bz_word_load(bz_base(table), off)) == BZ_ROW_MAGIC &&
+         row->key_len == key->len && memcmp(row->key, key->data, key->len) == 0;
+}
+
+/* HINT_OFF, if not 0, is where the row was read. If no change is of a row that far in
+ * the file, none is of this one: so a scan that changes rows as it meets them asks
+ * neither the index nor the tree.
+ */
+static enum blitz_rc find_current(struct bz_writes *writes, const struct bz_key *key,
+                                  uint64_t hint_off, struct current *current,
+                                  struct blitz_error *err)
+{
+  enum blitz_rc rc;
+
+  if (hint_off > writes->old_off_max && writes->load == NULL &&
+      row_is_at(writes->table, key, hint_off, &current->row))
+  {
+    current->change = NULL;
+    return BLITZ_OK;
+  }
+  if (writes->load != NULL)
+    bz_load_flush(writes->table, writes->load);
+  current->change = writes->load != NULL ? NULL : bz_writes_find(writes, key);
+  if (current->change != NULL)
+  {
+    if (current->change->new_off == 0)
+      return BLITZ_NOT_FOUND;
+    if (!bz_block_row(writes->table, current->change->new_off, &current->row))
+      return bz_damaged(writes->table, current->change->new_off, err);
+    return BLITZ_OK;
+  }
+  rc = bz_hash_find(writes->table, key, &current->place);
+  if (rc == BLITZ_CORRUPT)
+    return bz_damaged(writes->table, current->place.link_off, err);
+  current->row = current->place.row;
+  return rc;
+}
+
+/* ---- changes ---------------------------------------------------------------- */
+
+/* Writes a row into a new block. */
+static enum blitz_rc put_block(struct bz_writes *writes, const struct bz_key *key,
+                               struct blitz_slice value, uint64_t *offp, struct blitz_error *err)
+{
+  uint64_t len = bz_row_block_len(key->len, value.len + BZ_VALUE_HEADER_LEN);
+  enum blitz_rc rc = bz_space_alloc(writes->table, len, offp, err);
+
+  if (rc == BLITZ_OK)
+    bz_row_fill(bz_base(writes->table) + *offp, key->data, key->len, value);
+  return rc;
+}
+
+static enum blitz_rc make_key(uint8_t *buf, struct blitz_slice key, struct bz_key *to,
+                              struct blitz_error *err)
+{
+  if (key.len > BLITZ_KEY_MAX)
+    return bz_fail(err, BLITZ_TOO_BIG, 0, "a key of %zu bytes is too long: the limit is %d",
+                   key.len, BLITZ_KEY_MAX);
+  to->data = buf;
+  to->len = bz_file_key(buf, key);
+  to->hash = bz_hash(buf, to->len);
+  return BLITZ_OK;
+}
+
+static enum blitz_rc check_value(const struct blitz_table *table, struct blitz_slice value,
+                                 struct blitz_error *err)
+{
+  if (value.len <= BLITZ_VALUE_MAX)
+    return BLITZ_OK;
+  return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a row of %zu bytes is too big: the limit is %u",
+                 table->file, value.len, BLITZ_VALUE_MAX);
+}
+
+/* A row of a load, of which the key cannot be there yet. */
+static enum blitz_rc append(struct bz_writes *writes, const struct bz_key *key,
+                            struct blitz_slice value, struct blitz_error *err)
+{
+  uint64_t off;
+  enum blitz_rc rc = put_block(writes, key, value, &off, err);
+
+  if (rc == BLITZ_OK)
+    bz_load_append(writes->table, writes->load, key, off);
+  return rc;
+}
+
+/* A row of which the key may be there. */
+static enum blitz_rc add(struct bz_writes *writes, const struct bz_key *key,
+                         struct blitz_slice value, struct blitz_error *err)
+{
+  struct current current;
+  uint64_t off;
+  enum blitz_rc rc = find_current(writes, key, 0, &current, err);
+
+  if (rc == BLITZ_OK)
+    return bz_fail(err, BLITZ_DUPLICATE, 0, "%s: there is a row with that key",
+                   writes->table->file);
+  if (rc != BLITZ_NOT_FOUND)
+    return rc;
+  rc = bz_writes_reserve(writes, err);
+  if (rc == BLITZ_OK)
+    rc = put_block(writes, key, value, &off, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  if (writes->load != NULL)
+    bz_load_put(writes->table, key, current.place.link_off, off);
+  else if (current.change != NULL)
+    bz_writes_find(writes, key)->new_off = off; /* bz_writes_reserve() may have moved it */
+  else
+    bz_writes_add(writes, key, off, 0);
+  return BLITZ_OK;
+}
+
+static enum blitz_rc insert(struct blitz_txn *txn, struct bz_writes *writes,
+                            const struct bz_key *key, struct blitz_slice value,
+                            struct blitz_error *err)
+{
+  struct blitz_table *table = writes->table;
+  uint64_t rows = atomic_load_explicit(&table->row_count, memory_order_relaxed);
+  enum blitz_rc rc;
+
+  if (writes->row_delta > 0)
+    rows += (uint64_t)writes->row_delta;
+  bz_grow(table, txn, rows + 1, SPLITS_PER_INSERT);
+  rc = writes->load != NULL && bz_load_is_new(writes->load, key) ? append(writes, key, value, err)
+                                                                 : add(writes, key, value, err);
+  if (rc == BLITZ_OK)
+  {
+    writes->row_delta++;
+    writes->inserted++;
+  }
+  return rc;
+}
+
+static enum blitz_rc replace(struct bz_writes *writes, const struct bz_key *key,
+                             struct current *current, struct blitz_slice value,
+                             struct blitz_error *err)
+{
+  uint64_t off, replaced;
+  enum blitz_rc rc = bz_writes_reserve(writes, err);
+
+  if (rc == BLITZ_OK)
+    rc = put_block(writes, key, value, &off, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  if (writes->load != NULL)
+    bz_load_replace(writes->table, key, &current->place, off);
+  else if (current->change == NULL)
+    bz_writes_add(writes, key, off, current->row.off);
+  else
+  {
+    /* bz_writes_reserve() may have moved the changes. */
+    current->change = bz_writes_find(writes, key);
+    replaced = current->change->new_off;
+    current->change->new_off = off;
+    bz_space_free_later(writes->table, replaced);
+  }
+  writes->updated++;
+  return BLITZ_OK;
+}
+
+/* Needs room from bz_writes_reserve(). */
+static enum blitz_rc remove_current(struct bz_writes *writes, const struct bz_key *key,
+                                    struct current *current, struct blitz_error *err)
+{
+  if (writes->load != NULL)
+  {
+    if (bz_load_remove(writes->table, key, &current->place) != BLITZ_OK)
+      return bz_damaged(writes->table, current->row.off, err);
+  }
+  else if (current->change == NULL)
+    bz_writes_add(writes, key, 0, current->row.off);
+  else
+  {
+    uint64_t off = current->change->new_off;
+    current->change->new_off = 0;
+    bz_space_free_later(writes->table, off);
+  }
+  writes->row_delta--;
+  writes->removed++;
+  return BLITZ_OK;
+}
+
+enum blitz_rc bz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
+                        struct blitz_slice value, struct blitz_error *err)
+{
+  uint8_t buf[BZ_FILE_KEY_MAX];
+  struct bz_writes *writes;
+  struct bz_key file_key;
+  enum blitz_rc rc = make_key(buf, key, &file_key, err);
+
+  if (rc == BLITZ_OK)
+    rc = check_value(table, value, err);
+  if (rc == BLITZ_OK)
+    rc = bz_writes_begin(txn, table, &writes, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  return insert(txn, writes, &file_key, value, err);
+}
+
+enum blitz_rc blitz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
+                           struct blitz_slice value, struct blitz_error *err)
+{
+  if (table->row_ids)
+    return bz_fail(err, BLITZ_INVALID, 0, "%s makes its keys itself", table->file);
+  return bz_insert(txn, table, key, value, err);
+}
+
+enum blitz_rc blitz_insert_row_id(struct blitz_txn *txn, struct blitz_table *table,
+                                  struct blitz_slice value, uint64_t *row_idp,
+                                  struct blitz_error *err)
+{
+  uint8_t key[8];
+  struct bz_writes *writes;
+  uint64_t row_id;
+  enum blitz_rc rc;
+
+  *row_idp = 0;
+  if (!table->row_ids)
+    return bz_fail(err, BLITZ_INVALID, 0, "%s does not make its keys itself", table->file);
+  rc = bz_writes_begin(txn, table, &writes, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  row_id = bz_load_le64(bz_base(table) + BZ_NEXT_ROW_ID_OFF);
+  bz_word_store(bz_base(table), BZ_NEXT_ROW_ID_OFF, htole64(row_id + 1));
+  bz_store_be64(key, row_id);
+  rc = bz_insert(txn, table, (struct blitz_slice){key, sizeof key}, value, err);
+  if (rc == BLITZ_OK)
+    *row_idp = row_id;
+  return rc;
+}
+
+static enum blitz_rc not_found(const struct blitz_table *table, struct blitz_error *err)
+{
+  return bz_fail(err, BLITZ_NOT_FOUND, 0, "%s: there is no row with that key", table->file);
+}
+
+/* Gives the row another key: a removal and an insertion, both or none. */
+static enum blitz_rc change_key(struct blitz_txn *txn, struct bz_writes *writes,
+                                const struct bz_key *key, const struct bz_key *new_key,
+                                struct blitz_slice value, struct blitz_error *err)
+{
+  struct current current;
+  enum blitz_rc rc = insert(txn, writes, new_key, value, err);
+
+  if (rc != BLITZ_OK)
+    return rc;
+  rc = bz_writes_reserve(writes, err);
+  if (rc == BLITZ_OK)
+    rc = find_current(writes, key, 0, &current, err);
+  if (rc == BLITZ_OK)
+    rc = remove_current(writes, key, &current, err);
+  if (rc == BLITZ_OK)
+  {
+    writes->inserted--;
+    writes->removed--;
+    writes->updated++;
+    return BLITZ_OK;
+  }
+  /* The new row goes again; there is room for that. */
+  if (find_current(writes, new_key, 0, &current, NULL) == BLITZ_OK)
+    (void)!remove_current(writes, new_key, &current, NULL);
+  return rc;
+}
+
+enum blitz_rc bz_update(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
+                        uint64_t hint_off, struct blitz_slice new_key, struct blitz_slice value,
+                        struct blitz_error *err)
+{
+  uint8_t buf[BZ_FILE_KEY_MAX];
+  struct bz_writes *writes;
+  struct bz_key to;
+  struct current current;
+  enum blitz_rc rc = make_key(buf, new_key, &to, err);
+
+  if (rc == BLITZ_OK)
+    rc = check_value(table, value, err);
+  if (rc == BLITZ_OK)
+    rc = bz_writes_begin(txn, table, &writes, err);
+  if (rc == BLITZ_OK)
+    rc = find_current(writes, key, hint_off, &current, err);
+  if (rc == BLITZ_NOT_FOUND)
+    return not_found(table, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  if (key->len == to.len && memcmp(key->data, to.data, to.len) == 0)
+    return replace(writes, key, &current, value, err);
+  return change_key(txn, writes, key, &to, value, err);
+}
+
+enum blitz_rc blitz_update(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
+                           struct blitz_slice new_key, struct blitz_slice value,
+                           struct blitz_error *err)
+{
+  uint8_t buf[BZ_FILE_KEY_MAX];
+  struct bz_key file_key;
+  enum blitz_rc rc = make_key(buf, key, &file_key, err);
+
+  if (rc != BLITZ_OK)
+    return rc;
+  return bz_update(txn, table, &file_key, 0, new_key, value, err);
+}
+
+/* The current row KEY, if COMPARE says yes to its value. */
+static enum blitz_rc find_if(struct bz_writes *writes, const struct bz_key *key,
+                             blitz_compare_fn *compare, void *arg, struct current *current,
+                             struct blitz_error *err)
+{
+  enum blitz_rc rc = find_current(writes, key, 0, current, err);
+
+  if (rc == BLITZ_NOT_FOUND)
+    return not_found(writes->table, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  if (current->change == NULL && !bz_row_intact(writes->table->salt, &current->row))
+    return bz_damaged(writes->table, current->row.off, err);
+  if (compare(arg, bz_row_value(&current->row)))
+    return BLITZ_OK;
+  return bz_fail(err, BLITZ_CHANGED, 0, "%s: the row has changed", writes->table->file);
+}
+
+enum blitz_rc blitz_update_if(struct blitz_txn *txn, struct blitz_table *table,
+                              struct blitz_slice key, struct blitz_slice value,
+                              blitz_compare_fn *compare, void *arg, struct blitz_error *err)
+{
+  uint8_t buf[BZ_FILE_KEY_MAX];
+  struct bz_writes *writes;
+  struct bz_key file_key;
+  struct current current;
+  enum blitz_rc rc = make_key(buf, key, &file_key, err);
+
+  if (rc == BLITZ_OK)
+    rc = check_value(table, value, err);
+  if (rc == BLITZ_OK)
+    rc = bz_writes_begin(txn, table, &writes, err);
+  if (rc == BLITZ_OK)
+    rc = find_if(writes, &file_key, compare, arg, &current, err);
+  if (rc == BLITZ_OK)
+    rc = replace(writes, &file_key, &current, value, err);
+  return rc;
+}
+
+enum blitz_rc blitz_remove_if(struct blitz_txn *txn, struct blitz_table *table,
+                              struct blitz_slice key, blitz_compare_fn *compare, void *arg,
+                              struct blitz_error *err)
+{
+  uint8_t buf[BZ_FILE_KEY_MAX];
+  struct bz_writes *writes;
+  struct bz_key file_key;
+  struct current current;
+  enum blitz_rc rc = make_key(buf, key, &file_key, err);
+
+  if (rc == BLITZ_OK)
+    rc = bz_writes_begin(txn, table, &writes, err);
+  if (rc == BLITZ_OK)
+    rc = bz_writes_reserve(writes, err);
+  if (rc == BLITZ_OK)
+    rc = find_if(writes, &file_key, compare, arg, &current, err);
+  if (rc == BLITZ_OK)
+    rc = remove_current(writes, &file_key, &current, err);
+  return rc;
+}
+
+enum blitz_rc bz_remove(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
+                        uint64_t hint_off, struct blitz_error *err)
+{
+  struct bz_writes *writes;
+  struct current current;
+  enum blitz_rc rc = bz_writes_begin(txn, table, &writes, err);
+
+  if (rc == BLITZ_OK)
+    rc = bz_writes_reserve(writes, err);
+  if (rc == BLITZ_OK)
+    rc = find_current(writes, key, hint_off, &current, err);
+  if (rc == BLITZ_NOT_FOUND)
+    return not_found(table, err);
+  if (rc == BLITZ_OK)
+    rc = remove_current(writes, key, &current, err);
+  return rc;
+}
+
+enum blitz_rc blitz_remove(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
+                           struct blitz_error *err)
+{
+  uint8_t buf[BZ_FILE_KEY_MAX];
+  struct bz_key file_key;
+  enum blitz_rc rc = make_key(buf, key, &file_key, err);
+
+  if (rc != BLITZ_OK)
+    return rc;
+  return bz_remove(txn, table, &file_key, 0, err);
+}
+
+enum blitz_rc blitz_txn_expect_rows(struct blitz_txn *txn, struct blitz_table *table,
+                                    uint64_t row_count, struct blitz_error *err)
+{
+  struct bz_writes *writes;
+  enum blitz_rc rc = bz_writes_begin(txn, table, &writes, err);
+
+  if (rc != BLITZ_OK)
+    return rc;
+  if (writes->load == NULL && writes->count == 0 && bz_load_possible(table))
+  {
+    writes->load = bz_load_begin(table);
+  }
+  /* The array takes its space at once if it can have all of it. */
+  if (row_count > EXPECTED_MAX)
+    row_count = EXPECTED_MAX;
+  row_count += atomic_load(&table->row_count);
+  if (bz_file_reserve(table, atomic_load(&table->end) + row_count * 2 * BZ_BUCKET_LEN, NULL) ==
+      BLITZ_OK)
+    bz_grow(table, txn, row_count, UINT64_MAX);
+  return BLITZ_OK;
+}
