@@ -33,6 +33,7 @@ struct recovery
   uint64_t damaged;  /* rows of which the checksum does not hold */
   uint64_t gap_off;  /* where the free space before the next row begins */
   uint64_t tile_end; /* where the free block that is being looked at ends */
+  uint64_t end;      /* of the blocks, says the header */
 };
 
 enum verdict
@@ -152,8 +153,8 @@ static void walk(struct recovery *r, uint64_t end)
       r->undone++;
       break;
     case VERDICT_DAMAGED:
-      /* In a free block it is not a damaged row but something that looks like a row. */
-      r->damaged += off >= r->tile_end;
+      /* In a free block, or behind the end, it is something that looks like a row. */
+      r->damaged += off >= r->tile_end && off < r->end;
       stamp_out(r, off);
       break;
     case VERDICT_NOTHING: break;
@@ -212,6 +213,7 @@ enum blitz_rc bz_recover(struct blitz_table *table, bool closed, struct blitz_er
   else
     r.seq_max = r.committed;
   r.gap_off = atomic_load(&table->first);
+  r.end = atomic_load(&table->end);
   bz_space_clear(table);
   clear_buckets(table);
   bz_file_set_end(table, end);
