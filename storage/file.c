@@ -188,7 +188,8 @@ enum blitz_rc bz_file_open(struct blitz_table *table, struct bz_header *header,
     return rc;
   if (pread(table->fd, bytes, sizeof bytes, 0) < 0)
     return bz_fail(err, BLITZ_IO, errno, "cannot read %s", table->file);
-  rc = bz_header_read(bytes, (uint64_t)st.st_size, table->file, header, err);
+  rc = bz_header_read(bytes, (uint64_t)st.st_size, table->file,
+                      (table->flags & BLITZ_OPEN_REPAIR) != 0, header, err);
   if (rc != BLITZ_OK)
     return rc;
   sys_errno = map_file(table, (uint64_t)st.st_size);

@@ -53,9 +53,12 @@ bool bz_row_parse(const uint8_t *base, uint64_t off, uint64_t limit, struct bz_r
     return false;
   row->off = off;
   row->key = p;
-  row->len = (uint64_t)(p - (base + off)) + row->key_len + row->value_len +
-             bz_load_be16(base + off + BZ_ROW_PADDING_OFF);
-  if (row->len % BZ_ALIGN != 0 || row->len > limit - off)
+  /* The padding follows from the alignment; what the row says of it is for Tokyo
+   * Cabinet, and under no checksum.
+   */
+  row->len = (uint64_t)(p - (base + off)) + row->key_len + row->value_len;
+  row->len = (row->len + BZ_ALIGN - 1) & ~(uint64_t)(BZ_ALIGN - 1);
+  if (row->len > limit - off)
     return false;
   row->value = p + row->key_len;
   return true;
@@ -202,12 +205,14 @@ static bool geometry_sane(const struct bz_header *header, uint64_t file_len)
   return header->bucket_count >= BZ_BUCKETS_MIN && header->bucket_count <= BZ_BUCKETS_MAX &&
          (header->bucket_count & (header->bucket_count - 1)) == 0 &&
          header->first % BZ_ALIGN == 0 && header->end % BZ_ALIGN == 0 &&
-         header->first <= header->end && header->end <= file_len &&
-         header->first >= BZ_HEADER_LEN + BZ_BUCKETS_MIN * BZ_BUCKET_LEN + BZ_POOL_LEN;
+         header->first <= header->end && header->end <= file_len && header->first >= BZ_FIRST_MIN &&
+         (header->open ||
+          header->first >= BZ_HEADER_LEN + header->bucket_count * BZ_BUCKET_LEN + BZ_POOL_LEN);
 }
 
-enum blitz_rc bz_header_read(const uint8_t *from, uint64_t file_len, const char *name,
-                             struct bz_header *header, struct blitz_error *err)
+/* Checks what never changes in a file. */
+static enum blitz_rc check_identity(const uint8_t *from, uint64_t file_len, const char *name,
+                                    struct blitz_error *err)
 {
   if (file_len < BZ_HEADER_LEN)
     return bz_fail(err, file_len == 0 ? BLITZ_CORRUPT : BLITZ_NOT_BLITZ, 0,
@@ -229,6 +234,20 @@ enum blitz_rc bz_header_read(const uint8_t *from, uint64_t file_len, const char 
       bz_crc32c(0, from + BZ_MAGIC_OFF, BZ_HEADER_CRC_OFF - BZ_MAGIC_OFF))
     return bz_fail(err, BLITZ_CORRUPT, 0, "the header of %s is damaged. Restore it from a backup",
                    name);
+  if (from[BZ_TC_TYPE_OFF] != BZ_TC_TYPE_HASH || from[BZ_TC_ALIGN_POWER_OFF] != BZ_ALIGN_POWER ||
+      from[BZ_TC_OPTIONS_OFF] != BZ_TC_OPTION_LARGE)
+    return bz_fail(err, BLITZ_CORRUPT, 0, "the header of %s is damaged. Restore it from a backup",
+                   name);
+  return BLITZ_OK;
+}
+
+enum blitz_rc bz_header_read(const uint8_t *from, uint64_t file_len, const char *name, bool repair,
+                             struct bz_header *header, struct blitz_error *err)
+{
+  enum blitz_rc rc = check_identity(from, file_len, name, err);
+
+  if (rc != BLITZ_OK)
+    return rc;
   header->row_ids = (bz_load_le32(from + BZ_FLAGS_OFF) & BZ_FLAG_ROW_IDS) != 0;
   header->open = (from[BZ_TC_FLAGS_OFF] & BZ_TC_FLAG_OPEN) != 0;
   header->salt = bz_load_le32(from + BZ_SALT_OFF);
@@ -237,13 +256,18 @@ enum blitz_rc bz_header_read(const uint8_t *from, uint64_t file_len, const char 
   header->end = bz_load_be64(from + BZ_TC_END_OFF);
   header->first = bz_load_be64(from + BZ_TC_FIRST_OFF);
   header->committed = bz_load_le64(from + BZ_COMMITTED_OFF);
-  if (from[BZ_TC_TYPE_OFF] != BZ_TC_TYPE_HASH || from[BZ_TC_ALIGN_POWER_OFF] != BZ_ALIGN_POWER ||
-      from[BZ_TC_OPTIONS_OFF] != BZ_TC_OPTION_LARGE || !geometry_sane(header, file_len) ||
-      (!header->open &&
-       header->first < BZ_HEADER_LEN + header->bucket_count * BZ_BUCKET_LEN + BZ_POOL_LEN))
+  if (geometry_sane(header, file_len))
+    return BLITZ_OK;
+  if (!repair)
     return bz_fail(err, BLITZ_CORRUPT, 0,
                    "the header of %s does not fit the file (%llu bytes): it was cut off or "
-                   "damaged. Restore it from a backup",
+                   "damaged. Restore it from a backup, or repair it, which keeps all rows "
+                   "that are intact",
                    name, (unsigned long long)file_len);
-  return BLITZ_OK;
+  header->bucket_count = BZ_BUCKETS_MIN;
+  header->first = BZ_FIRST_MIN;
+  header->end = file_len / BZ_ALIGN * BZ_ALIGN;
+  return header->end >= BZ_FIRST_MIN
+             ? BLITZ_OK
+             : bz_fail(err, BLITZ_CORRUPT, 0, "%s was cut off: there is nothing to repair", name);
 }

@@ -69,6 +69,7 @@
 #define BZ_BUCKETS_MIN 64 /* also the number of stripes: see hash.c */
 #define BZ_BUCKETS_MAX (UINT64_C(1) << 40)
 #define BZ_POOL_LEN 64 /* room that Tokyo Cabinet wants after the buckets */
+#define BZ_FIRST_MIN (BZ_HEADER_LEN + BZ_BUCKETS_MIN * BZ_BUCKET_LEN + BZ_POOL_LEN)
 
 /* ---- blocks -------------------------------------------------------------- */
 
@@ -204,8 +205,10 @@ void bz_header_make(uint8_t *to, const struct bz_header *header);
  */
 uint32_t bz_header_closed_crc(const uint8_t *from, uint32_t salt);
 
-/* Reads and checks a header of a file of FILE_LEN bytes, which is NAME. */
-enum blitz_rc bz_header_read(const uint8_t *from, uint64_t file_len, const char *name,
+/* Reads and checks a header of a file of FILE_LEN bytes, which is NAME. To REPAIR a
+ * file, the places of buckets and blocks may be wrong; they are then the widest ones.
+ */
+enum blitz_rc bz_header_read(const uint8_t *from, uint64_t file_len, const char *name, bool repair,
                              struct bz_header *header, struct blitz_error *err) BLITZ_MUST_CHECK;
 
 #endif /* BZ_FORMAT_H */

@@ -32,7 +32,7 @@ struct recovery
   uint64_t undone;   /* changes of the unfinished commit */
   uint64_t damaged;  /* rows of which the checksum does not hold */
   uint64_t gap_off;  /* where the free space before the next row begins */
-  uint64_t tile_end; /* where the free block that is being looked at ends */
+  uint64_t tile_end; /* where the next block must begin, if nothing is damaged */
   uint64_t end;      /* of the blocks, says the header */
 };
 
@@ -133,9 +133,10 @@ static void walk(struct recovery *r, uint64_t end)
     struct bz_row row;
     enum verdict verdict = judge(r, off, end, &row);
     bool kept = false;
+    bool at_block = off == r->tile_end;
 
-    if (off >= r->tile_end)
-      r->tile_end = off + free_len(r, off, end);
+    if (at_block || verdict == VERDICT_LIVE)
+      r->tile_end = off + (verdict != VERDICT_NOTHING ? row.len : free_len(r, off, end));
     switch (verdict)
     {
     case VERDICT_LIVE:
@@ -153,8 +154,8 @@ static void walk(struct recovery *r, uint64_t end)
       r->undone++;
       break;
     case VERDICT_DAMAGED:
-      /* In a free block, or behind the end, it is something that looks like a row. */
-      r->damaged += off >= r->tile_end && off < r->end;
+      /* Elsewhere it is something that looks like a row. */
+      r->damaged += at_block && off < r->end;
       stamp_out(r, off);
       break;
     case VERDICT_NOTHING: break;
@@ -162,6 +163,19 @@ static void walk(struct recovery *r, uint64_t end)
     off += kept ? row.len : BZ_ALIGN;
   }
   bz_file_set_end(r->table, r->gap_off);
+}
+
+/* Where the first row of a closed file is, whatever its header says. Before it there is
+ * nothing that could be taken for one: the file was closed so.
+ */
+static uint64_t find_first(struct recovery *r, uint64_t end)
+{
+  struct bz_row row;
+
+  for (uint64_t off = BZ_FIRST_MIN; off < end; off += BZ_ALIGN)
+    if (judge(r, off, end, &row) == VERDICT_LIVE)
+      return off;
+  return BZ_FIRST_MIN;
 }
 
 /* As many buckets as fit before the first block, a power of two, all empty. */
@@ -209,10 +223,16 @@ enum blitz_rc bz_recover(struct blitz_table *table, bool closed, struct blitz_er
          table->file, reason);
   bz_file_mark_dirty(table);
   if (closed)
-    r.committed = UINT64_MAX; /* no commit was under way, whatever the header says now */
+  {
+    /* No commit was under way. */
+    r.committed = UINT64_MAX;
+    atomic_store(&table->first, find_first(&r, end));
+    bz_store_be64(bz_base(table) + BZ_TC_FIRST_OFF, atomic_load(&table->first));
+  }
   else
     r.seq_max = r.committed;
   r.gap_off = atomic_load(&table->first);
+  r.tile_end = r.gap_off;
   r.end = atomic_load(&table->end);
   bz_space_clear(table);
   clear_buckets(table);

@@ -94,10 +94,8 @@ static enum blitz_rc open_file(struct blitz_table *table, struct blitz_error *er
 
   if (rc != BLITZ_OK)
     return rc;
-  if (header.open)
-    return bz_recover(table, false, err);
-  if (table->flags & BLITZ_OPEN_REPAIR)
-    return bz_recover(table, true, err);
+  if (header.open || (table->flags & BLITZ_OPEN_REPAIR))
+    return bz_recover(table, !header.open, err);
   if (bz_load_le32(bz_base(table) + BZ_CLOSED_CRC_OFF) != bz_file_closed_crc(table))
     return bz_fail(err, BLITZ_CORRUPT, 0,
                    "the header or the bucket array of %s is damaged. Restore it from a backup, "
@@ -182,6 +180,7 @@ enum blitz_rc blitz_table_open(const char *path, unsigned flags, struct blitz_ta
 /* Writes what a closed file carries, then takes the mark away. */
 static void close_file(struct blitz_table *table)
 {
+  uint64_t buckets_end;
   uint8_t *base;
 
   if (!table->dirty || atomic_load(&table->broken))
@@ -197,8 +196,11 @@ static void close_file(struct blitz_table *table)
   }
   bz_space_save(table);
   base = bz_base(table);
-  /* An empty free-block pool, for Tokyo Cabinet. */
-  memset(base + BZ_HEADER_LEN + atomic_load(&table->bucket_count) * BZ_BUCKET_LEN, 0, BZ_POOL_LEN);
+  /* Nothing of rows that were here before the array; and an empty free-block pool, for
+   * Tokyo Cabinet.
+   */
+  buckets_end = BZ_HEADER_LEN + atomic_load(&table->bucket_count) * BZ_BUCKET_LEN;
+  memset(base + buckets_end, 0, atomic_load(&table->first) - buckets_end);
   bz_store_le32(base + BZ_CLOSED_CRC_OFF, bz_file_closed_crc(table));
   if (!(table->flags & BLITZ_OPEN_TEMPORARY) && fdatasync(table->fd) != 0)
   {
