@@ -76,7 +76,7 @@ static enum blitz_rc put_block(struct bz_writes *writes, const struct bz_key *ke
   enum blitz_rc rc = bz_space_alloc(writes->table, len, offp, err);
 
   if (rc == BLITZ_OK)
-    bz_row_fill(bz_base(writes->table) + *offp, key->data, key->len, value);
+    bz_row_fill(bz_base(writes->table) + *offp, writes->table->salt, key->data, key->len, value);
   return rc;
 }
 

@@ -64,7 +64,16 @@ bool bz_row_parse(const uint8_t *base, uint64_t off, uint64_t limit, struct bz_r
   return true;
 }
 
-void bz_row_fill(uint8_t *block, const uint8_t *key, size_t key_len, struct blitz_slice value)
+/* Number and place belong to the row too: one that was written to a wrong place, or is
+ * an older copy, is damaged. They are mixed in last, so that giving them is cheap.
+ */
+static uint32_t crc_of_place(uint64_t seq, uint64_t off)
+{
+  return (uint32_t)(((seq ^ off) * UINT64_C(0x9E3779B97F4A7C15)) >> 32);
+}
+
+void bz_row_fill(uint8_t *block, uint32_t salt, const uint8_t *key, size_t key_len,
+                 struct blitz_slice value)
 {
   size_t value_len = value.len + BZ_VALUE_HEADER_LEN;
   uint64_t block_len = bz_row_block_len(key_len, value_len);
@@ -75,35 +84,40 @@ void bz_row_fill(uint8_t *block, const uint8_t *key, size_t key_len, struct blit
   p = bz_varint_store(p, (uint32_t)key_len);
   p = bz_varint_store(p, (uint32_t)value_len);
   memcpy(p, key, key_len);
-  p += key_len + BZ_VALUE_HEADER_LEN;
+  p += key_len;
+  bz_store_le64(p + BZ_VALUE_SEQ_OFF, 0);
+  bz_store_le32(p + BZ_VALUE_CRC_OFF,
+                bz_crc32c(bz_crc32c(salt, key, key_len), value.data, value.len));
+  p += BZ_VALUE_HEADER_LEN;
   if (value.len > 0)
     memcpy(p, value.data, value.len);
   memset(p + value.len, 0, padding);
 }
 
-uint32_t bz_row_crc(uint32_t salt, const struct bz_row *row, uint64_t seq)
-{
-  uint32_t crc = bz_crc32c(salt, row->key, row->key_len);
-  struct blitz_slice value = bz_row_value(row);
-
-  crc = bz_crc32c(crc, value.data, value.len);
-  /* Number and place belong to the row too: one that was written to a wrong place, or
-   * is an older copy, is damaged.
-   */
-  return crc ^ (uint32_t)(((seq ^ row->off) * UINT64_C(0x9E3779B97F4A7C15)) >> 32);
-}
-
 bool bz_row_intact(uint32_t salt, const struct bz_row *row)
 {
-  return bz_load_le32(row->value + BZ_VALUE_CRC_OFF) == bz_row_crc(salt, row, bz_row_seq(row));
+  struct blitz_slice value = bz_row_value(row);
+  uint32_t crc = bz_crc32c(bz_crc32c(salt, row->key, row->key_len), value.data, value.len);
+
+  return bz_load_le32(row->value + BZ_VALUE_CRC_OFF) ==
+         (crc ^ crc_of_place(bz_row_seq(row), row->off));
 }
 
-void bz_row_set_seq(uint8_t *base, uint32_t salt, const struct bz_row *row, uint64_t seq)
+void bz_row_seal(uint8_t *base, const struct bz_row *row, uint64_t seq)
 {
   uint8_t *value = base + (row->value - base);
+  uint32_t crc = bz_load_le32(value + BZ_VALUE_CRC_OFF);
 
   bz_store_le64(value + BZ_VALUE_SEQ_OFF, seq);
-  bz_store_le32(value + BZ_VALUE_CRC_OFF, bz_row_crc(salt, row, seq));
+  bz_store_le32(value + BZ_VALUE_CRC_OFF, crc ^ crc_of_place(seq, row->off));
+}
+
+void bz_row_moved(uint8_t *base, const struct bz_row *row, uint64_t from)
+{
+  uint8_t *crc = base + (row->value - base) + BZ_VALUE_CRC_OFF;
+  uint64_t seq = bz_row_seq(row);
+
+  bz_store_le32(crc, bz_load_le32(crc) ^ crc_of_place(seq, from) ^ crc_of_place(seq, row->off));
 }
 
 /* ---- words --------------------------------------------------------------- */

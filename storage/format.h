@@ -132,19 +132,22 @@ uint64_t bz_row_block_len(size_t key_len, size_t value_len);
  */
 bool bz_row_parse(const uint8_t *base, uint64_t off, uint64_t limit, struct bz_row *row);
 
-/* Writes all of a row but words 0 and 1 and the sequence number into BLOCK,
- * which is bz_row_block_len() bytes.
+/* Writes all of a row but words 0 and 1 into BLOCK, which is bz_row_block_len() bytes.
+ * It has no number yet, and its checksum is that of key and value alone.
  */
-void bz_row_fill(uint8_t *block, const uint8_t *key, size_t key_len, struct blitz_slice value);
+void bz_row_fill(uint8_t *block, uint32_t salt, const uint8_t *key, size_t key_len,
+                 struct blitz_slice value);
 
-/* Checksum of a row with sequence number SEQ, in the place ROW->off. */
-uint32_t bz_row_crc(uint32_t salt, const struct bz_row *row, uint64_t seq);
+/* Numbers such a row, and puts number and place under its checksum. */
+void bz_row_seal(uint8_t *base, const struct bz_row *row, uint64_t seq);
 
-/* Is the row's checksum right? */
+/* Puts the new place of a sealed row that was at FROM under its checksum. A damaged row
+ * stays one.
+ */
+void bz_row_moved(uint8_t *base, const struct bz_row *row, uint64_t from);
+
+/* Is the checksum of a sealed row right? */
 bool bz_row_intact(uint32_t salt, const struct bz_row *row);
-
-/* Numbers the row and sets its checksum. */
-void bz_row_set_seq(uint8_t *base, uint32_t salt, const struct bz_row *row, uint64_t seq);
 
 /* ---- words --------------------------------------------------------------- */
 

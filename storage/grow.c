@@ -44,14 +44,13 @@ static bool move_live_row(struct blitz_table *table, struct blitz_txn *txn, uint
   struct bz_key key;
   uint64_t new_off;
 
-  /* A damaged row stays: in a new place it would get a new checksum, a right one. */
   if (!bz_row_parse(bz_base(table), off, atomic_load(&table->end), &row) ||
-      !bz_row_intact(table->salt, &row) || !copy_to_end(table, &row, &new_off))
+      !copy_to_end(table, &row, &new_off))
     return false;
   /* The map may be another one now. */
   if (!bz_row_parse(bz_base(table), new_off, atomic_load(&table->end), &row))
     return false;
-  bz_row_set_seq(bz_base(table), table->salt, &row, bz_row_seq(&row));
+  bz_row_moved(bz_base(table), &row, off);
   key = bz_key_of_row(&row);
   if (bz_hash_find(table, &key, &place) != BLITZ_OK || place.row.off != off)
     return false;

@@ -72,7 +72,7 @@ static void number_row(struct blitz_table *table, uint64_t off)
   struct bz_row row;
 
   if (bz_row_parse(base, off, atomic_load_explicit(&table->end, memory_order_relaxed), &row))
-    bz_row_set_seq(base, table->salt, &row, seq);
+    bz_row_seal(base, &row, seq);
 }
 
 /* Frees the block of a row that nobody but the load has seen. */

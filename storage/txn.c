@@ -19,7 +19,8 @@
 #include <stdlib.h>
 
 #define LOCK_TIMEOUT_SECONDS 50
-#define PREFETCH_AHEAD 16
+#define PREFETCH_AHEAD 16 /* changes */
+#define PREFETCH_KEY 40   /* bytes */
 
 /* ---- the object ---------------------------------------------------------- */
 
@@ -165,7 +166,7 @@ static bool apply_change(struct blitz_table *table, const struct bz_change *chan
     return false;
   key = bz_key_of_row(&row);
   if (change->new_off != 0)
-    bz_row_set_seq(bz_base(table), table->salt, &row, seq);
+    bz_row_seal(bz_base(table), &row, seq);
   rc = bz_hash_find(table, &key, &place);
   if (rc != (change->old_off != 0 ? BLITZ_OK : BLITZ_NOT_FOUND))
     return false;
@@ -199,7 +200,17 @@ static void prefetch_change(const struct blitz_table *table, const struct bz_cha
   uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
 
   __builtin_prefetch(base + bz_bucket_off(change->hash, count));
-  __builtin_prefetch(base + (change->new_off != 0 ? change->new_off : change->old_off));
+  /* A block's first bytes and its key, which may be in the next line of the cache. */
+  if (change->new_off != 0)
+  {
+    __builtin_prefetch(base + change->new_off);
+    __builtin_prefetch(base + change->new_off + PREFETCH_KEY);
+  }
+  if (change->old_off != 0)
+  {
+    __builtin_prefetch(base + change->old_off);
+    __builtin_prefetch(base + change->old_off + PREFETCH_KEY);
+  }
 }
 
 static void apply(struct bz_writes *writes)
