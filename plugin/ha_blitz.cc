@@ -212,7 +212,9 @@ int ha_blitz::open(const char *name, int mode, uint test_if_locked)
   if (is_short_lived(table_share, name))
     m_open_flags |= BLITZ_OPEN_TEMPORARY;
   int error = open_file(m_open_flags);
-  if (error == HA_ERR_CRASHED && (test_if_locked & HA_OPEN_FOR_REPAIR))
+  /* CHECK TABLE opens so too, and is to tell of the damage. */
+  if (error == HA_ERR_CRASHED && (test_if_locked & HA_OPEN_FOR_REPAIR) &&
+      thd_sql_command(ha_thd()) == SQLCOM_REPAIR)
     error = open_file(m_open_flags | BLITZ_OPEN_REPAIR);
   if (error)
     return error;
@@ -468,7 +470,7 @@ int ha_blitz::info(uint flag)
   {
     struct blitz_table_stats figures;
     blitz_table_stats(m_table, &figures);
-    stats.records = figures.row_count;
+    stats.records = records();
     stats.deleted = 0;
     stats.data_file_length = figures.data_len;
     stats.delete_length = figures.free_len;

@@ -188,7 +188,7 @@ ha_rows ha_blitz::records()
 {
   struct blitz_table_stats figures;
   blitz_table_stats(m_table, &figures);
-  struct blitz_txn *txn = blitz_session_txn(table->in_use, ht, m_table);
+  struct blitz_txn *txn = blitz_session_txn(ha_thd(), ht, m_table);
   return figures.row_count + (txn ? blitz_txn_row_delta(txn, m_table) : 0);
 }
 

@@ -40,9 +40,7 @@ struct bz_offsets
 #define BZ_SMALL_BINS 64 /* blocks of 16, 32, ... 1,024 bytes */
 #define BZ_LARGE_BINS 32 /* larger ones by the power of two below their length */
 
-/* The free blocks of a file. An offset in a bin is a hint: the block there may
- * have been used or joined since, and its word 0 tells.
- */
+/* The free blocks of a file. */
 struct bz_space
 {
   struct bz_offsets small[BZ_SMALL_BINS];

@@ -80,27 +80,6 @@ static enum blitz_rc put_block(struct bz_writes *writes, const struct bz_key *ke
   return rc;
 }
 
-static enum blitz_rc make_key(uint8_t *buf, struct blitz_slice key, struct bz_key *to,
-                              struct blitz_error *err)
-{
-  if (key.len > BLITZ_KEY_MAX)
-    return bz_fail(err, BLITZ_TOO_BIG, 0, "a key of %zu bytes is too long: the limit is %d",
-                   key.len, BLITZ_KEY_MAX);
-  to->data = buf;
-  to->len = bz_file_key(buf, key);
-  to->hash = bz_hash(buf, to->len);
-  return BLITZ_OK;
-}
-
-static enum blitz_rc check_value(const struct blitz_table *table, struct blitz_slice value,
-                                 struct blitz_error *err)
-{
-  if (value.len <= BLITZ_VALUE_MAX)
-    return BLITZ_OK;
-  return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a row of %zu bytes is too big: the limit is %u",
-                 table->file, value.len, BLITZ_VALUE_MAX);
-}
-
 /* A row of a load, of which the key cannot be there yet. */
 static enum blitz_rc append(struct bz_writes *writes, const struct bz_key *key,
                             struct blitz_slice value, struct blitz_error *err)
@@ -126,15 +105,13 @@ static enum blitz_rc add(struct bz_writes *writes, const struct bz_key *key,
                    writes->table->file);
   if (rc != BLITZ_NOT_FOUND)
     return rc;
-  rc = bz_writes_reserve(writes, err);
-  if (rc == BLITZ_OK)
-    rc = put_block(writes, key, value, &off, err);
+  rc = put_block(writes, key, value, &off, err);
   if (rc != BLITZ_OK)
     return rc;
   if (writes->load != NULL)
     bz_load_put(writes->table, key, current.place.link_off, off);
   else if (current.change != NULL)
-    bz_writes_find(writes, key)->new_off = off; /* bz_writes_reserve() may have moved it */
+    current.change->new_off = off;
   else
     bz_writes_add(writes, key, off, 0);
   return BLITZ_OK;
@@ -165,11 +142,9 @@ static enum blitz_rc replace(struct bz_writes *writes, const struct bz_key *key,
                              struct current *current, struct blitz_slice value,
                              struct blitz_error *err)
 {
-  uint64_t off, replaced;
-  enum blitz_rc rc = bz_writes_reserve(writes, err);
+  uint64_t off;
+  enum blitz_rc rc = put_block(writes, key, value, &off, err);
 
-  if (rc == BLITZ_OK)
-    rc = put_block(writes, key, value, &off, err);
   if (rc != BLITZ_OK)
     return rc;
   if (writes->load != NULL)
@@ -178,17 +153,13 @@ static enum blitz_rc replace(struct bz_writes *writes, const struct bz_key *key,
     bz_writes_add(writes, key, off, current->row.off);
   else
   {
-    /* bz_writes_reserve() may have moved the changes. */
-    current->change = bz_writes_find(writes, key);
-    replaced = current->change->new_off;
+    bz_space_free_later(writes->table, current->change->new_off);
     current->change->new_off = off;
-    bz_space_free_later(writes->table, replaced);
   }
   writes->updated++;
   return BLITZ_OK;
 }
 
-/* Needs room from bz_writes_reserve(). */
 static enum blitz_rc remove_current(struct bz_writes *writes, const struct bz_key *key,
                                     struct current *current, struct blitz_error *err)
 {
@@ -201,30 +172,50 @@ static enum blitz_rc remove_current(struct bz_writes *writes, const struct bz_ke
     bz_writes_add(writes, key, 0, current->row.off);
   else
   {
-    uint64_t off = current->change->new_off;
+    bz_space_free_later(writes->table, current->change->new_off);
     current->change->new_off = 0;
-    bz_space_free_later(writes->table, off);
   }
   writes->row_delta--;
   writes->removed++;
   return BLITZ_OK;
 }
 
+/* ---- what callers ask for ------------------------------------------------------ */
+
+/* A change of the row KEY. */
+struct request
+{
+  struct bz_writes *writes;
+  struct bz_key key;
+  uint8_t key_buf[BZ_FILE_KEY_MAX];
+};
+
+/* VALUE is NULL if there is to be none. */
+static enum blitz_rc begin(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
+                           const struct blitz_slice *value, struct request *request,
+                           struct blitz_error *err)
+{
+  if (key.len > BLITZ_KEY_MAX)
+    return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a key of %zu bytes is too long: the limit is %d",
+                   table->file, key.len, BLITZ_KEY_MAX);
+  if (value != NULL && value->len > BLITZ_VALUE_MAX)
+    return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a row of %zu bytes is too big: the limit is %u",
+                   table->file, value->len, BLITZ_VALUE_MAX);
+  request->key.data = request->key_buf;
+  request->key.len = bz_file_key(request->key_buf, key);
+  request->key.hash = bz_hash(request->key_buf, request->key.len);
+  return bz_writes_begin(txn, table, &request->writes, err);
+}
+
 enum blitz_rc bz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
                         struct blitz_slice value, struct blitz_error *err)
 {
-  uint8_t buf[BZ_FILE_KEY_MAX];
-  struct bz_writes *writes;
-  struct bz_key file_key;
-  enum blitz_rc rc = make_key(buf, key, &file_key, err);
+  struct request request;
+  enum blitz_rc rc = begin(txn, table, key, &value, &request, err);
 
-  if (rc == BLITZ_OK)
-    rc = check_value(table, value, err);
-  if (rc == BLITZ_OK)
-    rc = bz_writes_begin(txn, table, &writes, err);
   if (rc != BLITZ_OK)
     return rc;
-  return insert(txn, writes, &file_key, value, err);
+  return insert(txn, request.writes, &request.key, value, err);
 }
 
 enum blitz_rc blitz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
@@ -274,9 +265,7 @@ static enum blitz_rc change_key(struct blitz_txn *txn, struct bz_writes *writes,
 
   if (rc != BLITZ_OK)
     return rc;
-  rc = bz_writes_reserve(writes, err);
-  if (rc == BLITZ_OK)
-    rc = find_current(writes, key, 0, &current, err);
+  rc = find_current(writes, key, 0, &current, err);
   if (rc == BLITZ_OK)
     rc = remove_current(writes, key, &current, err);
   if (rc == BLITZ_OK)
@@ -292,42 +281,48 @@ static enum blitz_rc change_key(struct blitz_txn *txn, struct bz_writes *writes,
   return rc;
 }
 
+/* Gives the row KEY, read at HINT_OFF, the key and value of REQUEST. */
+static enum blitz_rc update(struct blitz_txn *txn, struct request *request,
+                            const struct bz_key *key, uint64_t hint_off, struct blitz_slice value,
+                            struct blitz_error *err)
+{
+  const struct bz_key *new_key = &request->key;
+  struct current current;
+  enum blitz_rc rc = find_current(request->writes, key, hint_off, &current, err);
+
+  if (rc == BLITZ_NOT_FOUND)
+    return not_found(request->writes->table, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  if (key->len == new_key->len && memcmp(key->data, new_key->data, key->len) == 0)
+    return replace(request->writes, key, &current, value, err);
+  return change_key(txn, request->writes, key, new_key, value, err);
+}
+
 enum blitz_rc bz_update(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
                         uint64_t hint_off, struct blitz_slice new_key, struct blitz_slice value,
                         struct blitz_error *err)
 {
-  uint8_t buf[BZ_FILE_KEY_MAX];
-  struct bz_writes *writes;
-  struct bz_key to;
-  struct current current;
-  enum blitz_rc rc = make_key(buf, new_key, &to, err);
+  struct request request;
+  enum blitz_rc rc = begin(txn, table, new_key, &value, &request, err);
 
-  if (rc == BLITZ_OK)
-    rc = check_value(table, value, err);
-  if (rc == BLITZ_OK)
-    rc = bz_writes_begin(txn, table, &writes, err);
-  if (rc == BLITZ_OK)
-    rc = find_current(writes, key, hint_off, &current, err);
-  if (rc == BLITZ_NOT_FOUND)
-    return not_found(table, err);
   if (rc != BLITZ_OK)
     return rc;
-  if (key->len == to.len && memcmp(key->data, to.data, to.len) == 0)
-    return replace(writes, key, &current, value, err);
-  return change_key(txn, writes, key, &to, value, err);
+  return update(txn, &request, key, hint_off, value, err);
 }
 
 enum blitz_rc blitz_update(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
                            struct blitz_slice new_key, struct blitz_slice value,
                            struct blitz_error *err)
 {
-  uint8_t buf[BZ_FILE_KEY_MAX];
-  struct bz_key file_key;
-  enum blitz_rc rc = make_key(buf, key, &file_key, err);
+  struct request from, to;
+  enum blitz_rc rc = begin(txn, table, key, NULL, &from, err);
 
+  if (rc == BLITZ_OK)
+    rc = begin(txn, table, new_key, &value, &to, err);
   if (rc != BLITZ_OK)
     return rc;
-  return bz_update(txn, table, &file_key, 0, new_key, value, err);
+  return update(txn, &to, &from.key, 0, value, err);
 }
 
 /* The current row KEY, if COMPARE says yes to its value. */
@@ -352,20 +347,14 @@ enum blitz_rc blitz_update_if(struct blitz_txn *txn, struct blitz_table *table,
                               struct blitz_slice key, struct blitz_slice value,
                               blitz_compare_fn *compare, void *arg, struct blitz_error *err)
 {
-  uint8_t buf[BZ_FILE_KEY_MAX];
-  struct bz_writes *writes;
-  struct bz_key file_key;
+  struct request request;
   struct current current;
-  enum blitz_rc rc = make_key(buf, key, &file_key, err);
+  enum blitz_rc rc = begin(txn, table, key, &value, &request, err);
 
   if (rc == BLITZ_OK)
-    rc = check_value(table, value, err);
+    rc = find_if(request.writes, &request.key, compare, arg, &current, err);
   if (rc == BLITZ_OK)
-    rc = bz_writes_begin(txn, table, &writes, err);
-  if (rc == BLITZ_OK)
-    rc = find_if(writes, &file_key, compare, arg, &current, err);
-  if (rc == BLITZ_OK)
-    rc = replace(writes, &file_key, &current, value, err);
+    rc = replace(request.writes, &request.key, &current, value, err);
   return rc;
 }
 
@@ -373,20 +362,28 @@ enum blitz_rc blitz_remove_if(struct blitz_txn *txn, struct blitz_table *table,
                               struct blitz_slice key, blitz_compare_fn *compare, void *arg,
                               struct blitz_error *err)
 {
-  uint8_t buf[BZ_FILE_KEY_MAX];
-  struct bz_writes *writes;
-  struct bz_key file_key;
+  struct request request;
   struct current current;
-  enum blitz_rc rc = make_key(buf, key, &file_key, err);
+  enum blitz_rc rc = begin(txn, table, key, NULL, &request, err);
 
   if (rc == BLITZ_OK)
-    rc = bz_writes_begin(txn, table, &writes, err);
+    rc = find_if(request.writes, &request.key, compare, arg, &current, err);
   if (rc == BLITZ_OK)
-    rc = bz_writes_reserve(writes, err);
+    rc = remove_current(request.writes, &request.key, &current, err);
+  return rc;
+}
+
+/* Removes the row KEY, read at HINT_OFF. */
+static enum blitz_rc remove_row(struct bz_writes *writes, const struct bz_key *key,
+                                uint64_t hint_off, struct blitz_error *err)
+{
+  struct current current;
+  enum blitz_rc rc = find_current(writes, key, hint_off, &current, err);
+
+  if (rc == BLITZ_NOT_FOUND)
+    return not_found(writes->table, err);
   if (rc == BLITZ_OK)
-    rc = find_if(writes, &file_key, compare, arg, &current, err);
-  if (rc == BLITZ_OK)
-    rc = remove_current(writes, &file_key, &current, err);
+    rc = remove_current(writes, key, &current, err);
   return rc;
 }
 
@@ -394,30 +391,18 @@ enum blitz_rc bz_remove(struct blitz_txn *txn, struct blitz_table *table, const 
                         uint64_t hint_off, struct blitz_error *err)
 {
   struct bz_writes *writes;
-  struct current current;
   enum blitz_rc rc = bz_writes_begin(txn, table, &writes, err);
 
-  if (rc == BLITZ_OK)
-    rc = bz_writes_reserve(writes, err);
-  if (rc == BLITZ_OK)
-    rc = find_current(writes, key, hint_off, &current, err);
-  if (rc == BLITZ_NOT_FOUND)
-    return not_found(table, err);
-  if (rc == BLITZ_OK)
-    rc = remove_current(writes, key, &current, err);
-  return rc;
+  return rc == BLITZ_OK ? remove_row(writes, key, hint_off, err) : rc;
 }
 
 enum blitz_rc blitz_remove(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
                            struct blitz_error *err)
 {
-  uint8_t buf[BZ_FILE_KEY_MAX];
-  struct bz_key file_key;
-  enum blitz_rc rc = make_key(buf, key, &file_key, err);
+  struct request request;
+  enum blitz_rc rc = begin(txn, table, key, NULL, &request, err);
 
-  if (rc != BLITZ_OK)
-    return rc;
-  return bz_remove(txn, table, &file_key, 0, err);
+  return rc == BLITZ_OK ? remove_row(request.writes, &request.key, 0, err) : rc;
 }
 
 enum blitz_rc blitz_txn_expect_rows(struct blitz_txn *txn, struct blitz_table *table,
@@ -429,9 +414,9 @@ enum blitz_rc blitz_txn_expect_rows(struct blitz_txn *txn, struct blitz_table *t
   if (rc != BLITZ_OK)
     return rc;
   if (writes->load == NULL && writes->count == 0 && bz_load_possible(table))
-  {
     writes->load = bz_load_begin(table);
-  }
+  if (row_count == 0)
+    return BLITZ_OK;
   /* The array takes its space at once if it can have all of it. */
   if (row_count > EXPECTED_MAX)
     row_count = EXPECTED_MAX;

@@ -98,6 +98,7 @@ enum bz_block_state
   BZ_STATE_FREE = 1,     /* for anyone */
   BZ_STATE_INFLIGHT = 2, /* holds a row that is not committed */
   BZ_STATE_REMOVED = 3,  /* a removed row; earlier snapshots may read it */
+  BZ_STATE_DROPPED = 4,  /* a row that was not committed and will not be */
 };
 
 /* The file's value: sequence number (8), checksum (4), the caller's value. */

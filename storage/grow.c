@@ -116,7 +116,7 @@ static bool clear_first_block(struct blitz_table *table, struct blitz_txn *txn, 
       if (!move_inflight_row(table, txn, off))
         return false;
       break;
-    default: return false; /* removed, but not reclaimed yet: later */
+    default: return false; /* not reclaimed yet: later */
     }
   }
   set_first(table, off + len);

@@ -84,24 +84,32 @@ static enum blitz_rc judge_row(const struct blitz_table *table, const struct vie
 static enum blitz_rc judge_block(const struct blitz_table *table, const struct view *view,
                                  uint64_t off, struct bz_row *row)
 {
-  uint64_t word = bz_word_load(view->base, off);
-  uint64_t free_len;
+  for (;;)
+  {
+    uint64_t word = bz_word_load(view->base, off);
+    uint64_t free_len, removed;
 
-  if (bz_word_magic(word) == BZ_ROW_MAGIC)
-    return bz_row_parse(view->base, off, view->end, row) ? judge_row(table, view, row)
-                                                         : BLITZ_CORRUPT;
-  free_len = bz_free_word_len(word);
-  if (bz_word_magic(word) != BZ_FREE_MAGIC || free_len == 0 || free_len % BZ_ALIGN != 0 ||
-      free_len > view->end - off)
-    return BLITZ_CORRUPT;
-  row->off = off;
-  row->len = free_len;
-  if (bz_free_word_state(word) != BZ_STATE_REMOVED ||
-      le64toh(bz_word_load(view->base, off + 8)) <= view->removed_after)
-    return BLITZ_NOT_FOUND;
-  if (!bz_row_parse(view->base, off, view->end, row) || row->len != free_len)
-    return BLITZ_CORRUPT;
-  return judge_row(table, view, row);
+    if (bz_word_magic(word) == BZ_ROW_MAGIC)
+      return bz_row_parse(view->base, off, view->end, row) ? judge_row(table, view, row)
+                                                           : BLITZ_CORRUPT;
+    free_len = bz_free_word_len(word);
+    if (bz_word_magic(word) != BZ_FREE_MAGIC || free_len == 0 || free_len % BZ_ALIGN != 0 ||
+        free_len > view->end - off)
+      return BLITZ_CORRUPT;
+    row->off = off;
+    row->len = free_len;
+    if (bz_free_word_state(word) != BZ_STATE_REMOVED)
+      return BLITZ_NOT_FOUND;
+    removed = le64toh(bz_word_load(view->base, off + 8));
+    /* The space of a row removed long ago may be used again just now. */
+    if (bz_word_load(view->base, off) != word)
+      continue;
+    if (removed <= view->removed_after)
+      return BLITZ_NOT_FOUND;
+    if (!bz_row_parse(view->base, off, view->end, row) || row->len != free_len)
+      return BLITZ_CORRUPT;
+    return judge_row(table, view, row);
+  }
 }
 
 static enum blitz_rc look(const struct blitz_table *table, const struct view *view, uint64_t off,

@@ -5,9 +5,10 @@
  * file carries behind its last block.
  *
  * Invariants:
- *  1. All blocks of state BZ_STATE_FREE, and no others, count in free_len. Each
- *     is in a bin, unless memory ran out: then its space is found at the next
- *     open. Bins may hold stale offsets too; take_from() sees it by word 0.
+ *  1. All blocks of state BZ_STATE_FREE, and no others, are in the bin for their
+ *     length, once, and count in free_len. Word 1 of each is its position there.
+ *     What is found inside a block is never taken for one: values may hold
+ *     anything, even a copy of such a file.
  *  2. A block is cut from its front. While a snapshot is open no two blocks are
  *     joined and the end does not move back, so a scan never finds its next
  *     offset in the middle of something.
@@ -54,29 +55,24 @@ static unsigned large_bin(uint64_t len)
   return 63 - (unsigned)__builtin_clzll(len);
 }
 
-static void bin_add(struct bz_space *space, uint64_t off, uint64_t len)
+static struct bz_offsets *bin_for(struct bz_space *space, uint64_t len)
+{
+  return len <= SMALL_MAX ? &space->small[small_bin(len)] : &space->large[large_bin(len)];
+}
+
+/* Notes whether the bin for LEN is empty. */
+static void set_mask(struct bz_space *space, uint64_t len, bool empty)
 {
   if (len <= SMALL_MAX)
   {
-    if (offsets_push(&space->small[small_bin(len)], off))
-      space->small_mask |= UINT64_C(1) << small_bin(len);
+    uint64_t bit = UINT64_C(1) << small_bin(len);
+    space->small_mask = empty ? space->small_mask & ~bit : space->small_mask | bit;
   }
-  else if (offsets_push(&space->large[large_bin(len)], off))
-    space->large_mask |= UINT32_C(1) << large_bin(len);
-}
-
-/* Length of the free block at OFF, 0 if there is none. */
-static uint64_t free_len_at(const struct blitz_table *table, uint64_t off)
-{
-  uint64_t word;
-
-  if (off >= atomic_load_explicit(&table->end, memory_order_relaxed) ||
-      off < atomic_load_explicit(&table->first, memory_order_relaxed))
-    return 0;
-  word = bz_word_load(bz_base(table), off);
-  if (bz_word_magic(word) != BZ_FREE_MAGIC || bz_free_word_state(word) != BZ_STATE_FREE)
-    return 0;
-  return bz_free_word_len(word);
+  else
+  {
+    uint32_t bit = UINT32_C(1) << large_bin(len);
+    space->large_mask = empty ? space->large_mask & ~bit : space->large_mask | bit;
+  }
 }
 
 static void change_free_len(struct blitz_table *table, int64_t by)
@@ -86,93 +82,102 @@ static void change_free_len(struct blitz_table *table, int64_t by)
   atomic_store_explicit(&table->space.free_len, len + (uint64_t)by, memory_order_relaxed);
 }
 
+/* Length of the free block at OFF, where a block begins or the end is; 0: none. */
+static uint64_t free_len_at(const struct blitz_table *table, uint64_t off)
+{
+  uint64_t word;
+
+  if (off >= atomic_load_explicit(&table->end, memory_order_relaxed))
+    return 0;
+  word = bz_word_load(bz_base(table), off);
+  if (bz_word_magic(word) != BZ_FREE_MAGIC || bz_free_word_state(word) != BZ_STATE_FREE)
+    return 0;
+  return bz_free_word_len(word);
+}
+
+/* Makes LEN bytes at OFF a free block. */
 static void put_free(struct blitz_table *table, uint64_t off, uint64_t len)
 {
+  struct bz_offsets *bin = bin_for(&table->space, len);
+  bool in_bin = offsets_push(bin, off);
+
   /* A row that was here shall not be taken for one again, whatever becomes of word 0. */
   if (len > BZ_ROW_SIZES_OFF)
     bz_base(table)[off + BZ_ROW_SIZES_OFF] = 0;
-  bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_FREE));
+  /* Without memory its space is lost until the file is opened again. */
+  bz_word_store(bz_base(table), off, bz_free_word(len, in_bin ? BZ_STATE_FREE : BZ_STATE_DROPPED));
+  if (!in_bin)
+    return;
+  bz_word_store(bz_base(table), off + 8, bin->count - 1);
+  set_mask(&table->space, len, false);
   change_free_len(table, (int64_t)len);
-  bin_add(&table->space, off, len);
 }
 
-/* Cuts LEN bytes from the front of the free block at OFF. */
+/* Takes the free block at OFF out of its bin. */
+static void take_out(struct blitz_table *table, uint64_t off, uint64_t len)
+{
+  struct bz_offsets *bin = bin_for(&table->space, len);
+  uint64_t position = bz_word_load(bz_base(table), off + 8), last;
+
+  /* Word 1 is in the file, where it can come to harm. */
+  if (position >= bin->count || bin->items[position] != off)
+    for (position = 0; position < bin->count && bin->items[position] != off; position++)
+      ;
+  if (position == bin->count)
+    return;
+  last = bin->items[--bin->count];
+  bin->items[position] = last;
+  bz_word_store(bz_base(table), last + 8, position);
+  if (bin->count == 0)
+    set_mask(&table->space, len, true);
+  change_free_len(table, -(int64_t)len);
+}
+
+/* Takes LEN bytes from the front of the free block at OFF. */
 static void cut(struct blitz_table *table, uint64_t off, uint64_t block_len, uint64_t len)
 {
-  change_free_len(table, -(int64_t)block_len);
+  take_out(table, off, block_len);
   if (block_len > len)
     put_free(table, off + len, block_len - len);
   bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_INFLIGHT));
 }
 
-/* Takes LEN bytes from a block of the bin, all of whose blocks are at least
- * BIN_MIN and at most BIN_MAX bytes. 0: there is none.
- */
-static uint64_t take_from(struct blitz_table *table, struct bz_offsets *bin, uint64_t bin_min,
-                          uint64_t bin_max, uint64_t len)
+/* Takes LEN bytes from a block of the bin. 0: none that was looked at is long enough. */
+static uint64_t take_from(struct blitz_table *table, struct bz_offsets *bin, uint64_t len)
 {
-  size_t i = bin->count;
+  size_t stop = bin->count > LARGE_TRIES ? bin->count - LARGE_TRIES : 0;
 
-  for (unsigned tries = 0; i > 0 && tries < LARGE_TRIES;)
+  for (size_t i = bin->count; i > stop; i--)
   {
-    uint64_t off = bin->items[--i];
-    uint64_t block_len = free_len_at(table, off);
+    uint64_t off = bin->items[i - 1];
+    uint64_t block_len = bz_free_word_len(bz_word_load(bz_base(table), off));
 
-    if (block_len < bin_min || block_len > bin_max)
-    {
-      /* Stale. Its place goes to the last one, which was looked at already. */
-      bin->items[i] = bin->items[--bin->count];
+    if (block_len < len)
       continue;
-    }
-    if (block_len >= len)
-    {
-      bin->items[i] = bin->items[--bin->count];
-      cut(table, off, block_len, len);
-      return off;
-    }
-    tries++;
+    cut(table, off, block_len, len);
+    return off;
   }
   return 0;
 }
 
-static uint64_t take_small(struct blitz_table *table, uint64_t len)
+static uint64_t take(struct blitz_table *table, uint64_t len)
 {
   struct bz_space *space = &table->space;
-  uint64_t mask = space->small_mask & (~UINT64_C(0) << small_bin(len));
+  uint32_t large_mask = space->large_mask;
 
-  while (mask != 0)
+  if (len <= SMALL_MAX)
   {
-    unsigned bin = (unsigned)__builtin_ctzll(mask);
-    uint64_t bin_len = (uint64_t)(bin + 1) * BZ_ALIGN;
-    uint64_t off = take_from(table, &space->small[bin], bin_len, bin_len, len);
-
-    if (space->small[bin].count == 0)
-      space->small_mask &= ~(UINT64_C(1) << bin);
-    if (off != 0)
-      return off;
-    mask &= mask - 1;
+    uint64_t mask = space->small_mask & (~UINT64_C(0) << small_bin(len));
+    if (mask != 0)
+      return take_from(table, &space->small[__builtin_ctzll(mask)], len);
   }
-  return 0;
-}
-
-static uint64_t take_large(struct blitz_table *table, uint64_t len)
-{
-  struct bz_space *space = &table->space;
-  uint32_t mask = space->large_mask;
-
-  if (len > SMALL_MAX)
-    mask &= ~UINT32_C(0) << large_bin(len);
-  while (mask != 0)
+  else
+    large_mask &= ~UINT32_C(0) << large_bin(len);
+  for (; large_mask != 0; large_mask &= large_mask - 1)
   {
-    unsigned bin = (unsigned)__builtin_ctz(mask);
-    uint64_t bin_min = UINT64_C(1) << bin;
-    uint64_t off = take_from(table, &space->large[bin], bin_min, bin_min * 2 - 1, len);
-
-    if (space->large[bin].count == 0)
-      space->large_mask &= ~(UINT32_C(1) << bin);
+    uint64_t off = take_from(table, &space->large[__builtin_ctz(large_mask)], len);
     if (off != 0)
       return off;
-    mask &= mask - 1;
   }
   return 0;
 }
@@ -198,16 +203,8 @@ enum blitz_rc bz_space_alloc_at_end(struct blitz_table *table, uint64_t len, uin
 enum blitz_rc bz_space_alloc(struct blitz_table *table, uint64_t len, uint64_t *offp,
                              struct blitz_error *err)
 {
-  uint64_t off = 0;
-
-  if (len <= SMALL_MAX)
-    off = take_small(table, len);
-  if (off == 0)
-    off = take_large(table, len);
-  if (off == 0)
-    return bz_space_alloc_at_end(table, len, offp, err);
-  *offp = off;
-  return BLITZ_OK;
+  *offp = take(table, len);
+  return *offp != 0 ? BLITZ_OK : bz_space_alloc_at_end(table, len, offp, err);
 }
 
 /* Frees a block. JOIN, which needs snapshot_lock and no snapshot: with the free
@@ -224,8 +221,8 @@ static void free_block(struct blitz_table *table, uint64_t off, uint64_t len, bo
   }
   while ((next_len = free_len_at(table, off + len)) != 0 && len + next_len <= BZ_BLOCK_LEN_MAX)
   {
+    take_out(table, off + len, next_len);
     bz_word_store(bz_base(table), off + len, 0);
-    change_free_len(table, -(int64_t)next_len);
     len += next_len;
   }
   if (off + len == atomic_load_explicit(&table->end, memory_order_relaxed))
@@ -248,25 +245,29 @@ void bz_space_free(struct blitz_table *table, uint64_t off)
 
 void bz_space_free_later(struct blitz_table *table, uint64_t off)
 {
+  uint64_t len = bz_free_word_len(bz_word_load(bz_base(table), off));
   uint64_t seq = atomic_load_explicit(&table->committed, memory_order_relaxed) + 1;
   bool wait;
 
   pthread_mutex_lock(&table->snapshot_lock);
   wait = table->snapshots != NULL;
   pthread_mutex_unlock(&table->snapshot_lock);
-  if (wait)
-    table->removed.items[table->removed.count++] = (struct bz_removed){off, seq};
-  else
+  if (!wait)
+  {
     bz_space_free(table, off);
+    return;
+  }
+  bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_DROPPED));
+  table->removed.items[table->removed.count++] = (struct bz_removed){off, seq};
 }
 
 void bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len)
 {
   uint64_t block_len = free_len_at(table, off);
 
+  take_out(table, off, block_len);
   if (block_len > len)
     put_free(table, off + len, block_len - len);
-  change_free_len(table, -(int64_t)block_len);
   bz_word_store(bz_base(table), off, 0);
 }
 
@@ -380,23 +381,18 @@ static int compare_offsets(const void *a, const void *b)
   return x < y ? -1 : x > y;
 }
 
-/* All free blocks, sorted, each once. */
+/* All free blocks, sorted. */
 static struct bz_offsets list_free(struct blitz_table *table)
 {
   struct bz_offsets *bins[BZ_SMALL_BINS + BZ_LARGE_BINS];
   struct bz_offsets all = {0};
-  size_t bin_count = each_bin(&table->space, bins), unique = 0;
+  size_t bin_count = each_bin(&table->space, bins);
 
   for (size_t b = 0; b < bin_count; b++)
     for (size_t i = 0; i < bins[b]->count; i++)
-      if (free_len_at(table, bins[b]->items[i]) != 0)
-        (void)!offsets_push(&all, bins[b]->items[i]);
+      (void)!offsets_push(&all, bins[b]->items[i]);
   if (all.count > 0)
     qsort(all.items, all.count, sizeof *all.items, compare_offsets);
-  for (size_t i = 0; i < all.count; i++)
-    if (i == 0 || all.items[i] != all.items[i - 1])
-      all.items[unique++] = all.items[i];
-  all.count = unique;
   return all;
 }
 
@@ -443,8 +439,7 @@ static bool load_list(struct blitz_table *table)
     uint64_t len = block % BZ_ALIGN == 0 ? free_len_at(table, block) : 0;
     if (len == 0 || len % BZ_ALIGN != 0 || len > off - block)
       return false;
-    change_free_len(table, (int64_t)len);
-    bin_add(&table->space, block, len);
+    put_free(table, block, len);
   }
   return true;
 }

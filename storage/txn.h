@@ -51,7 +51,9 @@ static inline bool bz_block_row(const struct blitz_table *table, uint64_t off, s
 /* TXN's changes of TABLE; NULL: there are none. */
 struct bz_writes *bz_txn_writes(const struct blitz_txn *txn, const struct blitz_table *table);
 
-/* The same, or new ones, after taking TABLE's writer slot. */
+/* The same, or new ones, after taking TABLE's writer slot; with room for what one call
+ * changes: until the next such call, changes stay where they are in memory.
+ */
 enum blitz_rc bz_writes_begin(struct blitz_txn *txn, struct blitz_table *table,
                               struct bz_writes **writesp, struct blitz_error *err) BLITZ_MUST_CHECK;
 
@@ -63,12 +65,7 @@ void bz_writes_free(struct bz_writes *writes); /* NULL is allowed */
 /* The change of KEY; NULL: there is none. */
 struct bz_change *bz_writes_find(struct bz_writes *writes, const struct bz_key *key);
 
-/* Makes room for what one call changes: two changes at most, each of which may leave a
- * block behind at once and another one at commit. May move the changes.
- */
-enum blitz_rc bz_writes_reserve(struct bz_writes *writes, struct blitz_error *err) BLITZ_MUST_CHECK;
-
-/* Adds a change of KEY, of which there is none, in room from bz_writes_reserve(). */
+/* Adds a change of KEY, of which there is none, in room from bz_writes_begin(). */
 void bz_writes_add(struct bz_writes *writes, const struct bz_key *key, uint64_t new_off,
                    uint64_t old_off);
 

@@ -24,35 +24,6 @@ void bz_writes_free(struct bz_writes *writes)
   free(writes);
 }
 
-enum blitz_rc bz_writes_begin(struct blitz_txn *txn, struct blitz_table *table,
-                              struct bz_writes **writesp, struct blitz_error *err)
-{
-  struct bz_writes *writes = bz_txn_writes(txn, table);
-  enum blitz_rc rc;
-
-  *writesp = writes;
-  if (writes != NULL)
-    return BLITZ_OK;
-  if (table->flags & BLITZ_OPEN_READONLY)
-    return bz_fail(err, BLITZ_READONLY, 0, "%s is open for reading only", table->file);
-  if (atomic_load_explicit(&table->broken, memory_order_relaxed))
-    return bz_damaged(table, 0, err);
-  writes = txn->spare != NULL ? txn->spare : calloc(1, sizeof *writes);
-  if (writes == NULL)
-    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
-  txn->spare = writes;
-  rc = bz_slot_take(table, txn, txn->lock_timeout, err);
-  if (rc != BLITZ_OK)
-    return rc;
-  bz_file_mark_dirty(table);
-  txn->spare = NULL;
-  writes->table = table;
-  writes->next = txn->writes;
-  txn->writes = writes;
-  *writesp = writes;
-  return BLITZ_OK;
-}
-
 void bz_writes_end(struct blitz_txn *txn, struct bz_writes *writes)
 {
   txn->writes = writes->next;
@@ -163,13 +134,45 @@ static enum blitz_rc reserve_changes(struct bz_writes *writes, struct blitz_erro
   return BLITZ_OK;
 }
 
-enum blitz_rc bz_writes_reserve(struct bz_writes *writes, struct blitz_error *err)
+/* Makes room for what one call changes: two changes at most, each of which may leave a
+ * block behind at once and another one at commit.
+ */
+static enum blitz_rc reserve(struct bz_writes *writes, struct blitz_error *err)
 {
   enum blitz_rc rc = writes->load != NULL ? BLITZ_OK : reserve_changes(writes, err);
 
   if (rc == BLITZ_OK)
     rc = bz_space_prepare_removals(writes->table, (size_t)writes->count + 4, err);
   return rc;
+}
+
+enum blitz_rc bz_writes_begin(struct blitz_txn *txn, struct blitz_table *table,
+                              struct bz_writes **writesp, struct blitz_error *err)
+{
+  struct bz_writes *writes = bz_txn_writes(txn, table);
+  enum blitz_rc rc;
+
+  *writesp = writes;
+  if (writes != NULL)
+    return reserve(writes, err);
+  if (table->flags & BLITZ_OPEN_READONLY)
+    return bz_fail(err, BLITZ_READONLY, 0, "%s is open for reading only", table->file);
+  if (atomic_load_explicit(&table->broken, memory_order_relaxed))
+    return bz_damaged(table, 0, err);
+  writes = txn->spare != NULL ? txn->spare : calloc(1, sizeof *writes);
+  if (writes == NULL)
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
+  txn->spare = writes;
+  rc = bz_slot_take(table, txn, txn->lock_timeout, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  bz_file_mark_dirty(table);
+  txn->spare = NULL;
+  writes->table = table;
+  writes->next = txn->writes;
+  txn->writes = writes;
+  *writesp = writes;
+  return reserve(writes, err);
 }
 
 void bz_writes_add(struct bz_writes *writes, const struct bz_key *key, uint64_t new_off,
