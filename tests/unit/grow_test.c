@@ -255,6 +255,48 @@ static void space_is_free_again_when_a_scan_ends(void **state)
   blitz_table_close(table);
 }
 
+static void insert_text(struct blitz_table *table, const char *key, struct blitz_slice value)
+{
+  struct blitz_txn *txn = new_txn();
+  assert_ok(blitz_insert(txn, table, text(key), value, ERR));
+  blitz_txn_commit(txn);
+  blitz_txn_free(txn);
+}
+
+static void remove_text(struct blitz_table *table, const char *key)
+{
+  struct blitz_txn *txn = new_txn();
+  assert_ok(blitz_remove(txn, table, text(key), ERR));
+  blitz_txn_commit(txn);
+  blitz_txn_free(txn);
+}
+
+/* Two blocks of 64 bytes are freed and joined, and a row of 128 is put there, of which
+ * the value holds a free block's first word where the second one began.
+ */
+static void a_value_that_looks_like_a_free_block_is_none(void **state)
+{
+  (void)state;
+  static const unsigned char word[8] = {0xb0, 0, 0, 0, 64, 1, 0, 0};
+  struct blitz_table *table = new_table("forged");
+  struct blitz_cursor *cursor = new_cursor(table, NULL);
+  struct blitz_slice found;
+  char value[91] = {0};
+  insert_text(table, "a", bytes(value, 27));
+  insert_text(table, "b", bytes(value, 27));
+  insert_text(table, "c", bytes(value, 27));
+  remove_text(table, "b");
+  remove_text(table, "a");
+  memcpy(value + 27, word, sizeof word);
+  insert_text(table, "v", bytes(value, sizeof value));
+  insert_text(table, "w", bytes(value, 27));
+  insert_text(table, "x", bytes(value, 27));
+  assert_ok(blitz_get(cursor, text("v"), &found, ERR));
+  assert_true(slice_is(found, value, sizeof value));
+  blitz_cursor_close(cursor);
+  blitz_table_close(table);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -269,6 +311,7 @@ int main(void)
       cmocka_unit_test(space_is_used_again_after_a_reopen),
       cmocka_unit_test(space_of_rolled_back_rows_is_used_again),
       cmocka_unit_test(space_is_free_again_when_a_scan_ends),
+      cmocka_unit_test(a_value_that_looks_like_a_free_block_is_none),
   };
   return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
