@@ -429,8 +429,8 @@ static void a_seed_that_once_failed(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(random_operations_agree_with_a_model),
       cmocka_unit_test(a_seed_that_once_failed),
+      cmocka_unit_test(random_operations_agree_with_a_model),
   };
   return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
