@@ -264,9 +264,10 @@ enum blitz_rc blitz_get_prefix(struct blitz_cursor *cursor, struct blitz_slice k
                                size_t prefix_len, struct blitz_slice *value,
                                struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Begins a scan, in no order that means anything, of the rows that are committed
- * now (or were when the oldest position was taken that blitz_cursor_reset() has not
- * forgotten) and what the cursor's transaction has changed so far.
+/* Begins a scan, in no order that means anything, of the rows that are committed now
+ * and what the cursor's transaction has changed so far. While the cursor has positions
+ * that blitz_cursor_reset() has not forgotten, "now" is when the first was taken; a scan
+ * that is running begins again at its own moment.
  */
 enum blitz_rc blitz_scan_begin(struct blitz_cursor *cursor) BLITZ_MUST_CHECK;
 
