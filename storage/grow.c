@@ -44,16 +44,15 @@ static bool move_live_row(struct blitz_table *table, struct blitz_txn *txn, uint
   struct bz_key key;
   uint64_t new_off;
 
-  if (!bz_row_parse(bz_base(table), off, atomic_load(&table->end), &row) ||
-      !copy_to_end(table, &row, &new_off))
+  if (!bz_row_parse(bz_base(table), off, atomic_load(&table->end), &row))
     return false;
-  /* The map may be another one now. */
-  if (!bz_row_parse(bz_base(table), new_off, atomic_load(&table->end), &row))
+  key = bz_key_of_row(&row);
+  /* A row that does not hang where it should cannot move. */
+  if (bz_hash_find(table, &key, &place) != BLITZ_OK || place.row.off != off ||
+      !copy_to_end(table, &row, &new_off) ||
+      !bz_row_parse(bz_base(table), new_off, atomic_load(&table->end), &row))
     return false;
   bz_row_moved(bz_base(table), &row, off);
-  key = bz_key_of_row(&row);
-  if (bz_hash_find(table, &key, &place) != BLITZ_OK || place.row.off != off)
-    return false;
   bz_hash_replace(table, key.hash, &place, new_off);
   bz_txn_moved(txn, table, &key, off, new_off);
   return true;
