@@ -317,10 +317,9 @@ int ha_blitz::create(const char *name, TABLE *form, HA_CREATE_INFO *create_info)
   return error;
 }
 
-/* Called on a handler without a table. */
-int ha_blitz::delete_table(const char *name)
+/* What delete_table() and rename_table(), called on a handler without a table, answer. */
+int ha_blitz::files_changed(enum blitz_rc rc)
 {
-  enum blitz_rc rc = blitz_table_drop(name, &m_error);
   if (rc == BLITZ_OK)
     return 0;
   if (rc == BLITZ_NOT_FOUND)
@@ -330,16 +329,14 @@ int ha_blitz::delete_table(const char *name)
   return error;
 }
 
+int ha_blitz::delete_table(const char *name)
+{
+  return files_changed(blitz_table_drop(name, &m_error));
+}
+
 int ha_blitz::rename_table(const char *from, const char *to)
 {
-  enum blitz_rc rc = blitz_table_rename(from, to, &m_error);
-  if (rc == BLITZ_OK)
-    return 0;
-  if (rc == BLITZ_NOT_FOUND)
-    return ENOENT;
-  int error = fail(rc);
-  print_error(error, MYF(0));
-  return error;
+  return files_changed(blitz_table_rename(from, to, &m_error));
 }
 
 void ha_blitz::update_create_info(HA_CREATE_INFO *create_info)

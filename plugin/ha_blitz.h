@@ -127,6 +127,7 @@ private:
   const char *shown_name(char *buffer, size_t size) const;
 
   /* Remembers why something failed and gives the server's number for it. */
+  int files_changed(enum blitz_rc rc);
   int fail(enum blitz_rc rc);
   int fail_with(enum blitz_rc rc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
