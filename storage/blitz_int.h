@@ -211,8 +211,10 @@ void bz_space_free(struct blitz_table *table, uint64_t off);
  */
 void bz_space_free_later(struct blitz_table *table, uint64_t off);
 
-/* Makes the first LEN bytes of the free block at OFF no block any more. */
-void bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len);
+/* Makes the first LEN bytes of the free block at OFF no block any more. False: it is
+ * damaged.
+ */
+bool bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len) BLITZ_MUST_CHECK;
 
 /* Makes OFF to END, in which there is no row, free blocks. */
 void bz_space_free_gap(struct blitz_table *table, uint64_t off, uint64_t end);

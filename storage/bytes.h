@@ -15,13 +15,6 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline uint16_t bz_load_be16(const void *p)
-{
-  uint16_t n;
-  memcpy(&n, p, sizeof n);
-  return be16toh(n);
-}
-
 static inline void bz_store_be16(void *p, uint16_t n)
 {
   n = htobe16(n);

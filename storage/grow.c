@@ -109,7 +109,8 @@ static bool clear_first_block(struct blitz_table *table, struct blitz_txn *txn, 
     case BZ_STATE_FREE:
       if (len > wanted - off)
         len = (wanted - off + BZ_ALIGN - 1) / BZ_ALIGN * BZ_ALIGN;
-      bz_space_forget(table, off, len);
+      if (!bz_space_forget(table, off, len))
+        return false;
       break;
     case BZ_STATE_INFLIGHT:
       if (!move_inflight_row(table, txn, off))

@@ -17,6 +17,7 @@
 #include "bytes.h"
 #include "seqlock.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +36,12 @@ struct bz_load
   size_t key_max_len; /* the highest file key so far, by memcmp() and length */
   uint8_t key_max[BZ_FILE_KEY_MAX];
 };
+
+/* The number of the commit to come. */
+static uint64_t load_seq(const struct blitz_table *table)
+{
+  return atomic_load_explicit(&table->committed, memory_order_relaxed) + 1;
+}
 
 bool bz_load_possible(const struct blitz_table *table)
 {
@@ -56,8 +63,7 @@ struct bz_load *bz_load_begin(struct blitz_table *table)
 void bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t rows)
 {
   bz_load_flush(table, load);
-  bz_snapshot_publish(table, atomic_load_explicit(&table->committed, memory_order_relaxed) + 1,
-                      rows);
+  bz_snapshot_publish(table, load_seq(table), rows);
   atomic_store_explicit(&table->loading, false, memory_order_release);
   bz_space_reclaim(table);
   free(load);
@@ -65,14 +71,13 @@ void bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t ro
 
 /* ---- rows ---------------------------------------------------------------- */
 
-static void number_row(struct blitz_table *table, uint64_t off)
+static void seal_row(struct blitz_table *table, uint64_t off)
 {
   uint8_t *base = bz_base(table);
-  uint64_t seq = atomic_load_explicit(&table->committed, memory_order_relaxed) + 1;
   struct bz_row row;
 
   if (bz_row_parse(base, off, atomic_load_explicit(&table->end, memory_order_relaxed), &row))
-    bz_row_seal(base, &row, seq);
+    bz_row_seal(base, &row, load_seq(table));
 }
 
 /* Frees the block of a row that nobody but the load has seen. */
@@ -100,6 +105,7 @@ void bz_load_append(struct blitz_table *table, struct bz_load *load, const struc
   uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
 
   __builtin_prefetch(bz_base(table) + bz_bucket_off(key->hash.bucket, count));
+  assert(load->count < QUEUE_LEN);
   load->queue[load->count++] = (struct queued){off, key->hash};
   if (load->count == QUEUE_LEN)
     bz_load_flush(table, load);
@@ -107,7 +113,7 @@ void bz_load_append(struct blitz_table *table, struct bz_load *load, const struc
 
 void bz_load_flush(struct blitz_table *table, struct bz_load *load)
 {
-  const uint8_t *base = bz_base(table);
+  uint8_t *base = bz_base(table);
   uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
   uint64_t end = atomic_load_explicit(&table->end, memory_order_relaxed);
 
@@ -122,7 +128,7 @@ void bz_load_flush(struct blitz_table *table, struct bz_load *load)
 
     if (!bz_row_parse(base, load->queue[i].off, end, &row))
       continue;
-    number_row(table, row.off);
+    bz_row_seal(base, &row, load_seq(table));
     key.data = row.key;
     key.len = row.key_len;
     if (bz_hash_find(table, &key, &place) == BLITZ_NOT_FOUND)
@@ -143,14 +149,14 @@ void bz_load_moved(struct bz_load *load, uint64_t from, uint64_t to)
 void bz_load_put(struct blitz_table *table, const struct bz_key *key, uint64_t link_off,
                  uint64_t off)
 {
-  number_row(table, off);
+  seal_row(table, off);
   bz_hash_link(table, key->hash, link_off, off);
 }
 
 void bz_load_replace(struct blitz_table *table, const struct bz_key *key,
                      const struct bz_place *old, uint64_t off)
 {
-  number_row(table, off);
+  seal_row(table, off);
   bz_hash_replace(table, key->hash, old, off);
   free_row(table, old->row.off, old->row.len);
 }

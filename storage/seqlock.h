@@ -10,6 +10,8 @@
 
 #include "blitz_int.h"
 
+#include <assert.h>
+
 /* Between these, reads that race with the writer are meant to. Only ThreadSanitizer
  * wants to know.
  */
@@ -32,6 +34,7 @@ static inline void bz_stripe_begin(struct bz_stripe *stripe)
 {
   unsigned version = atomic_load_explicit(&stripe->version, memory_order_relaxed);
 
+  assert((version & 1) == 0);
   atomic_store_explicit(&stripe->version, version + 1, memory_order_relaxed);
   atomic_thread_fence(memory_order_release);
 }
@@ -40,6 +43,7 @@ static inline void bz_stripe_end(struct bz_stripe *stripe)
 {
   unsigned version = atomic_load_explicit(&stripe->version, memory_order_relaxed);
 
+  assert((version & 1) != 0);
   atomic_store_explicit(&stripe->version, version + 1, memory_order_release);
 }
 

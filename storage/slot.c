@@ -6,6 +6,7 @@
  */
 #include "blitz_int.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <time.h>
 
@@ -40,6 +41,7 @@ enum blitz_rc bz_slot_take(struct blitz_table *table, const struct blitz_txn *tx
 void bz_slot_release(struct blitz_table *table)
 {
   pthread_mutex_lock(&table->slot_lock);
+  assert(table->writer != NULL);
   table->writer = NULL;
   pthread_cond_signal(&table->slot_free);
   pthread_mutex_unlock(&table->slot_lock);

@@ -12,6 +12,8 @@
 #include "bytes.h"
 #include "seqlock.h"
 
+#include <assert.h>
+
 void bz_snapshot_take(struct blitz_table *table, struct bz_snapshot *snapshot)
 {
   pthread_mutex_lock(&table->snapshot_lock);
@@ -36,6 +38,7 @@ void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_c
   /* All that the commit did is in the file before its number is. */
   bz_word_store(base, BZ_COMMITTED_OFF, htole64(seq));
   pthread_mutex_lock(&table->snapshot_lock);
+  assert(seq > atomic_load_explicit(&table->committed, memory_order_relaxed));
   atomic_store_explicit(&table->row_count, row_count, memory_order_release);
   atomic_store_explicit(&table->committed, seq, memory_order_release);
   pthread_mutex_unlock(&table->snapshot_lock);

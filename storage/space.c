@@ -20,6 +20,7 @@
 #include "bytes.h"
 #include "crc32c.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -90,7 +91,8 @@ static uint64_t free_len_at(const struct blitz_table *table, uint64_t off)
   if (off >= atomic_load_explicit(&table->end, memory_order_relaxed))
     return 0;
   word = bz_word_load(bz_base(table), off);
-  if (bz_word_magic(word) != BZ_FREE_MAGIC || bz_free_word_state(word) != BZ_STATE_FREE)
+  if (bz_word_magic(word) != BZ_FREE_MAGIC || bz_free_word_state(word) != BZ_STATE_FREE ||
+      bz_free_word_len(word) % BZ_ALIGN != 0)
     return 0;
   return bz_free_word_len(word);
 }
@@ -113,8 +115,11 @@ static void put_free(struct blitz_table *table, uint64_t off, uint64_t len)
   change_free_len(table, (int64_t)len);
 }
 
-/* Takes the free block at OFF out of its bin. */
-static void take_out(struct blitz_table *table, uint64_t off, uint64_t len)
+/* Takes the free block at OFF out of its bin. False: it is not there, so its length is
+ * not what it was. A bin knows the lengths of its blocks; what the file says of them can
+ * come to harm.
+ */
+static bool take_out(struct blitz_table *table, uint64_t off, uint64_t len)
 {
   struct bz_offsets *bin = bin_for(&table->space, len);
   uint64_t position = bz_word_load(bz_base(table), off + 8), last;
@@ -124,22 +129,25 @@ static void take_out(struct blitz_table *table, uint64_t off, uint64_t len)
     for (position = 0; position < bin->count && bin->items[position] != off; position++)
       ;
   if (position == bin->count)
-    return;
+    return false;
   last = bin->items[--bin->count];
   bin->items[position] = last;
   bz_word_store(bz_base(table), last + 8, position);
   if (bin->count == 0)
     set_mask(&table->space, len, true);
   change_free_len(table, -(int64_t)len);
+  return true;
 }
 
 /* Takes LEN bytes from the front of the free block at OFF. */
-static void cut(struct blitz_table *table, uint64_t off, uint64_t block_len, uint64_t len)
+static bool cut(struct blitz_table *table, uint64_t off, uint64_t block_len, uint64_t len)
 {
-  take_out(table, off, block_len);
+  if (!take_out(table, off, block_len))
+    return false;
   if (block_len > len)
     put_free(table, off + len, block_len - len);
   bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_INFLIGHT));
+  return true;
 }
 
 /* Takes LEN bytes from a block of the bin. 0: none that was looked at is long enough. */
@@ -150,12 +158,10 @@ static uint64_t take_from(struct blitz_table *table, struct bz_offsets *bin, uin
   for (size_t i = bin->count; i > stop; i--)
   {
     uint64_t off = bin->items[i - 1];
-    uint64_t block_len = bz_free_word_len(bz_word_load(bz_base(table), off));
+    uint64_t block_len = free_len_at(table, off);
 
-    if (block_len < len)
-      continue;
-    cut(table, off, block_len, len);
-    return off;
+    if (block_len >= len && cut(table, off, block_len, len))
+      return off;
   }
   return 0;
 }
@@ -219,9 +225,11 @@ static void free_block(struct blitz_table *table, uint64_t off, uint64_t len, bo
     put_free(table, off, len);
     return;
   }
+  assert(table->snapshots == NULL);
   while ((next_len = free_len_at(table, off + len)) != 0 && len + next_len <= BZ_BLOCK_LEN_MAX)
   {
-    take_out(table, off + len, next_len);
+    if (!take_out(table, off + len, next_len))
+      break;
     bz_word_store(bz_base(table), off + len, 0);
     len += next_len;
   }
@@ -243,6 +251,13 @@ void bz_space_free(struct blitz_table *table, uint64_t off)
   pthread_mutex_unlock(&table->snapshot_lock);
 }
 
+/* Uses room from bz_space_prepare_removals(). */
+static void remember_removal(struct blitz_table *table, uint64_t off, uint64_t seq)
+{
+  assert(table->removed.count < table->removed.room);
+  table->removed.items[table->removed.count++] = (struct bz_removed){off, seq};
+}
+
 void bz_space_free_later(struct blitz_table *table, uint64_t off)
 {
   uint64_t len = bz_free_word_len(bz_word_load(bz_base(table), off));
@@ -258,17 +273,19 @@ void bz_space_free_later(struct blitz_table *table, uint64_t off)
     return;
   }
   bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_DROPPED));
-  table->removed.items[table->removed.count++] = (struct bz_removed){off, seq};
+  remember_removal(table, off, seq);
 }
 
-void bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len)
+bool bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len)
 {
   uint64_t block_len = free_len_at(table, off);
 
-  take_out(table, off, block_len);
+  if (block_len < len || !take_out(table, off, block_len))
+    return false;
   if (block_len > len)
     put_free(table, off + len, block_len - len);
   bz_word_store(bz_base(table), off, 0);
+  return true;
 }
 
 void bz_space_free_gap(struct blitz_table *table, uint64_t off, uint64_t end)
@@ -314,7 +331,7 @@ void bz_space_remove_row(struct blitz_table *table, uint64_t off, uint64_t len, 
 
   bz_word_store(base, off + 8, htole64(seq));
   bz_word_store(base, off, bz_free_word(len, BZ_STATE_REMOVED));
-  table->removed.items[table->removed.count++] = (struct bz_removed){off, seq};
+  remember_removal(table, off, seq);
 }
 
 /* Frees the last rows of the list's reclaimable part, at most a batch of them.
@@ -421,6 +438,19 @@ void bz_space_save(struct blitz_table *table)
     table->allocated = end;
 }
 
+/* Does a block begin at OFF, or is that the end? */
+static bool block_begins(const struct blitz_table *table, uint64_t off)
+{
+  uint64_t end = atomic_load(&table->end);
+  struct bz_row row;
+
+  if (off >= end)
+    return off == end;
+  return bz_word_magic(bz_word_load(bz_base(table), off)) == BZ_ROW_MAGIC
+             ? bz_row_parse(bz_base(table), off, end, &row)
+             : free_len_at(table, off) != 0;
+}
+
 static bool load_list(struct blitz_table *table)
 {
   const uint8_t *base = bz_base(table);
@@ -437,7 +467,7 @@ static bool load_list(struct blitz_table *table)
   {
     uint64_t block = bz_load_le64(base + off + i * 8);
     uint64_t len = block % BZ_ALIGN == 0 ? free_len_at(table, block) : 0;
-    if (len == 0 || len % BZ_ALIGN != 0 || len > off - block)
+    if (len == 0 || len > off - block || !block_begins(table, block + len))
       return false;
     put_free(table, block, len);
   }

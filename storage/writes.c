@@ -7,6 +7,7 @@
  */
 #include "txn.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -178,6 +179,7 @@ enum blitz_rc bz_writes_begin(struct blitz_txn *txn, struct blitz_table *table,
 void bz_writes_add(struct bz_writes *writes, const struct bz_key *key, uint64_t new_off,
                    uint64_t old_off)
 {
+  assert(writes->count < writes->room);
   writes->changes[writes->count++] = (struct bz_change){key->hash.bucket, new_off, old_off};
   if (old_off > writes->old_off_max)
     writes->old_off_max = old_off;
