@@ -4,7 +4,8 @@
  *
  * A table is one file, `PATH.bzd`, in Tokyo Cabinet's hash format: row key ->
  * value. Every change goes through a transaction; nothing of it is seen by
- * anyone else, or survives a crash, before blitz_txn_commit().
+ * anyone else, or survives a crash, before blitz_txn_commit(). Ordered indexes
+ * are in a second file, `PATH.bzx`, which can always be made anew from the rows.
  *
  * What to know before calling:
  *
@@ -45,6 +46,9 @@ extern "C" {
 #define BLITZ_KEY_MAX 8192          /* a row key */
 #define BLITZ_VALUE_MAX 2147418112U /* a value: 2 GiB less 64 KiB */
 #define BLITZ_FILE_EXT ".bzd"
+#define BLITZ_INDEX_FILE_EXT ".bzx"
+#define BLITZ_INDEXES_MAX 64      /* a table */
+#define BLITZ_INDEX_KEY_MAX 32768 /* a key in an index, in bytes */
 
 /* The numbers are never used again for something else. */
 enum blitz_rc
@@ -65,6 +69,7 @@ enum blitz_rc
   BLITZ_EXISTS = 13,      /* the file to create is there already */
   BLITZ_INVALID = 14,     /* a mistake of the caller */
   BLITZ_READONLY = 15,    /* the table was opened for reading only */
+  BLITZ_STOPPED = 16,     /* a progress callback said so */
 };
 
 struct blitz_slice
@@ -77,9 +82,12 @@ struct blitz_slice
 struct blitz_error
 {
   enum blitz_rc rc;
-  int sys_errno;  /* 0: not the operating system's doing */
-  char text[640]; /* one sentence or two: file, reason, remedy */
+  int sys_errno;     /* 0: not the operating system's doing */
+  unsigned index_no; /* BLITZ_DUPLICATE: of which index; BLITZ_ROW_KEY: of the row key */
+  char text[640];    /* one sentence or two: file, reason, remedy */
 };
+
+#define BLITZ_ROW_KEY (~0U)
 
 struct blitz_table;  /* an open table, shared by all who opened it */
 struct blitz_cursor; /* a position in a table, and the buffers for it */
@@ -128,6 +136,109 @@ enum blitz_rc blitz_table_create(const char *path, const struct blitz_create_opt
  */
 enum blitz_rc blitz_table_open(const char *path, unsigned flags, struct blitz_table **tablep,
                                struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* ---- ordered indexes of a table ------------------------------------------ */
+
+/* A row's entry in an index. */
+struct blitz_index_entry
+{
+  struct blitz_slice key;     /* memcmp() orders; no key is the beginning of another one */
+  struct blitz_slice payload; /* what a read of the index alone gets beside the keys */
+  bool unique;                /* no other row may have this key */
+};
+
+/* Makes the entry of index INDEX_NO for a row with the value VALUE: the same for the
+ * same bytes whenever it is called. The entry's slices are good until the next call.
+ */
+typedef enum blitz_rc blitz_make_entry_fn(void *arg, unsigned index_no, struct blitz_slice value,
+                                          struct blitz_index_entry *entry, struct blitz_error *err);
+
+/* Hears of a long work that DONE of TOTAL steps are done; false stops it, with
+ * BLITZ_STOPPED.
+ */
+typedef bool blitz_progress_fn(void *arg, uint64_t done, uint64_t total);
+
+struct blitz_indexer
+{
+  blitz_make_entry_fn *make_entry;
+  blitz_progress_fn *progress; /* NULL is allowed */
+  void *arg;
+};
+
+/* The indexes that a table has. An index is known in the file by its id, which stands
+ * for all that decides about its entries: one with another id is another index.
+ */
+struct blitz_indexes
+{
+  unsigned count;
+  uint64_t ids[BLITZ_INDEXES_MAX];
+};
+
+/* Opens a table as blitz_table_open() does, and its ordered indexes. What is missing,
+ * damaged, of another version or out of date of them is made anew, and the log says so;
+ * those that INDEXES does not name go. INDEXER is used for that alone. All who have the
+ * table open at a time must name the same ones, or get BLITZ_INVALID.
+ */
+enum blitz_rc blitz_table_open_indexed(const char *path, unsigned flags,
+                                       const struct blitz_indexes *indexes,
+                                       const struct blitz_indexer *indexer,
+                                       struct blitz_table **tablep,
+                                       struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Is shown the value of a row that another one is equal to, for the error message. */
+typedef void blitz_duplicate_fn(void *arg, struct blitz_slice value);
+
+/* Makes indexes that the table does not have, for whoever opens it next and names them;
+ * nobody may change the table until then. blitz_table_drop_indexes() undoes it.
+ * BLITZ_DUPLICATE: err->index_no is the position in MORE, and DUPLICATE, if not NULL, was
+ * called with INDEXER's argument.
+ */
+enum blitz_rc blitz_table_add_indexes(struct blitz_table *table, const struct blitz_indexes *more,
+                                      const struct blitz_indexer *indexer,
+                                      blitz_duplicate_fn *duplicate,
+                                      struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc blitz_table_drop_indexes(struct blitz_table *table, const struct blitz_indexes *which,
+                                       struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Empties the indexes of which the bit is set in WHICH and keeps them no more, until
+ * they are enabled, which makes them anew. The file remembers it. Indexes with unique
+ * entries must not be disabled. blitz_table_disabled_indexes(): which ones are.
+ */
+enum blitz_rc blitz_table_disable_indexes(struct blitz_table *table, uint64_t which,
+                                          struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc blitz_table_enable_indexes(struct blitz_table *table,
+                                         const struct blitz_indexer *indexer,
+                                         struct blitz_error *err) BLITZ_MUST_CHECK;
+uint64_t blitz_table_disabled_indexes(struct blitz_table *table);
+
+/* Makes all indexes anew. Nobody else may have the table open. */
+enum blitz_rc blitz_table_rebuild_indexes(struct blitz_table *table,
+                                          const struct blitz_indexer *indexer,
+                                          struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Compares rows and indexes, both ways. BLITZ_CORRUPT: they differ; *ERR says in what. */
+enum blitz_rc blitz_table_check_indexes(struct blitz_table *table,
+                                        const struct blitz_indexer *indexer,
+                                        struct blitz_error *err) BLITZ_MUST_CHECK;
+
+struct blitz_index_stats
+{
+  uint64_t entry_count;
+  uint64_t page_count;
+  uint64_t page_len; /* bytes */
+  unsigned depth;    /* pages from the root to an entry */
+};
+
+void blitz_index_stats(struct blitz_table *table, unsigned index_no,
+                       struct blitz_index_stats *stats);
+
+/* Bytes of the index file that are in use. */
+uint64_t blitz_index_file_len(struct blitz_table *table);
+
+/* Where sorting puts what does not fit into BYTES of memory, per index: into files
+ * without a name in the directory DIR.
+ */
+enum blitz_rc blitz_set_sort(const char *dir, size_t bytes) BLITZ_MUST_CHECK;
 
 /* Drops a reference; the last one syncs and closes the file. No cursor and no
  * transaction of the caller's may still use the table.
@@ -201,14 +312,36 @@ void blitz_txn_rollback(struct blitz_txn *txn);
 
 /* Says that about ROW_COUNT rows (0: unknown) are going to be inserted into
  * TABLE. If it is empty and TXN has not changed it, the rows go straight to
- * their places, without costing memory, and the bucket array is sized at once.
+ * their places, without costing memory, the bucket array is sized at once, and
+ * the entries of indexes are sorted before they are stored. If LATE_DUPLICATES
+ * the latter goes for unique ones too: then a row that is equal to another one by
+ * such an index is not refused at once but by blitz_txn_finish_load().
  */
 enum blitz_rc blitz_txn_expect_rows(struct blitz_txn *txn, struct blitz_table *table,
-                                    uint64_t row_count, struct blitz_error *err) BLITZ_MUST_CHECK;
+                                    uint64_t row_count, bool late_duplicates,
+                                    struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Ends what blitz_txn_expect_rows() began, if anything: the rows are all there. After
+ * a failure TXN can only be rolled back. BLITZ_DUPLICATE: err->index_no is the index,
+ * and DUPLICATE, if not NULL, was called with ARG.
+ */
+enum blitz_rc blitz_txn_finish_load(struct blitz_txn *txn, struct blitz_table *table,
+                                    blitz_duplicate_fn *duplicate, void *arg,
+                                    struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* What the following changes of a table with indexes ask for the entries, and which
+ * indexes an update may touch (bit n: index n): entries of others are not looked at
+ * unless the row gets another key. To be called before the first change, and whenever
+ * INDEXER, which must live until the last one, is another.
+ */
+void blitz_txn_set_indexer(struct blitz_txn *txn, const struct blitz_indexer *indexer,
+                           uint64_t touched);
 
 /* ---- changes ----------------------------------------------------------- */
 
-/* Adds a row. BLITZ_DUPLICATE: the key is there, and nothing has changed. */
+/* Adds a row. BLITZ_DUPLICATE: its key, or a unique entry of an index (err->index_no),
+ * is there, and nothing has changed.
+ */
 enum blitz_rc blitz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
                            struct blitz_slice value, struct blitz_error *err) BLITZ_MUST_CHECK;
 
@@ -310,6 +443,81 @@ enum blitz_rc blitz_get_at(struct blitz_cursor *cursor, uint64_t position,
 /* Ends the scan and forgets all positions. */
 void blitz_cursor_reset(struct blitz_cursor *cursor);
 
+/* ---- reading in the order of an index ------------------------------------------ */
+
+/* Where to put a cursor, relative to the entries of which the keys begin with KEY. */
+enum blitz_seek
+{
+  BLITZ_SEEK_FIRST,  /* at the first of them, or of those after them */
+  BLITZ_SEEK_AFTER,  /* at the first one after them */
+  BLITZ_SEEK_LAST,   /* at the last of them, or of those before them */
+  BLITZ_SEEK_BEFORE, /* at the last one before them */
+};
+
+/* Chooses the index to read, and what is going to be seen: the rows that are committed
+ * when the first entry is read, or, if the cursor's transaction has changed the table by
+ * now, those rows as it has them at each moment. It stays so until blitz_cursor_reset()
+ * or blitz_index_end(), but see blitz_index_step().
+ */
+enum blitz_rc blitz_index_begin(struct blitz_cursor *cursor, unsigned index_no,
+                                struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Positions taken stay good. */
+void blitz_index_end(struct blitz_cursor *cursor);
+
+/* Puts the cursor at an entry. BLITZ_END: there is none. An empty KEY is the beginning of
+ * all of them.
+ */
+enum blitz_rc blitz_index_seek(struct blitz_cursor *cursor, struct blitz_slice key,
+                               enum blitz_seek where, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Goes to the next entry (FORWARD) or to the one before. BLITZ_END: there is none; the
+ * cursor stays where it was. After some seconds, and if there are no positions to keep,
+ * the cursor goes on with what is committed then, so that it does not keep the space of
+ * removed rows for as long as a slow reader takes.
+ */
+enum blitz_rc blitz_index_step(struct blitz_cursor *cursor, bool forward,
+                               struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Key and payload of the entry at the cursor, and the key of its row. Valid until the
+ * cursor moves or its transaction changes something.
+ */
+struct blitz_slice blitz_index_key(const struct blitz_cursor *cursor);
+struct blitz_slice blitz_index_payload(const struct blitz_cursor *cursor);
+struct blitz_slice blitz_index_row_key(const struct blitz_cursor *cursor);
+
+/* The row of the entry at the cursor, which is then the row that the cursor has read last.
+ * *VALUE is valid until the next call with this cursor.
+ */
+enum blitz_rc blitz_index_row(struct blitz_cursor *cursor, struct blitz_slice *value,
+                              struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* About how many entries there are from the one that a seek to FROM would find up to, and
+ * without, the one that a seek to TO would find: BLITZ_SEEK_FIRST or BLITZ_SEEK_AFTER.
+ * Exact if they are few.
+ */
+enum blitz_rc blitz_index_estimate(struct blitz_cursor *cursor, unsigned index_no,
+                                   struct blitz_slice from, enum blitz_seek from_where,
+                                   struct blitz_slice to, enum blitz_seek to_where,
+                                   uint64_t *countp, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Calls VISIT with the keys of about MAX committed entries, which stand together in
+ * groups spread over the index; FIRST: the group's first. All of them in order, as one
+ * group, if there are no more than MAX.
+ */
+typedef void blitz_visit_fn(void *arg, struct blitz_slice key, bool first);
+enum blitz_rc blitz_index_sample(struct blitz_cursor *cursor, unsigned index_no, uint64_t max,
+                                 blitz_visit_fn *visit, void *arg,
+                                 struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Lets CURSOR see the rows of the same moment as LEADER, a cursor on the same table that
+ * is closed after it. Both must belong to one thread.
+ */
+void blitz_cursor_follow(struct blitz_cursor *cursor, struct blitz_cursor *leader);
+
+/* Begins to fetch the rows KEYS into the processor's caches. It changes nothing. */
+void blitz_prefetch(struct blitz_cursor *cursor, const struct blitz_slice *keys, unsigned count);
+
 /* ---- what the engine did so far, in this process ------------------------- */
 
 struct blitz_counters
@@ -325,6 +533,10 @@ struct blitz_counters
   uint64_t rows_moved;      /* rows that made room for a bucket array */
   uint64_t bytes_allocated; /* by which files were made longer */
   uint64_t recoveries;      /* tables repaired at open */
+  uint64_t index_rebuilds;  /* indexes made anew at open */
+  uint64_t index_lookups;   /* rows found by the place that an index has for them */
+  uint64_t index_misses;    /* rows that were not there any more, and found by their keys */
+  uint64_t view_renewals;   /* by index scans that took long */
 };
 
 void blitz_counters_get(struct blitz_counters *counters);
