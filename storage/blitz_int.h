@@ -13,6 +13,7 @@
 #include "blitz.h"
 #include "error.h"
 #include "format.h"
+#include "index.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -55,6 +56,7 @@ struct bz_removed
 {
   uint64_t off;
   uint64_t seq;
+  uint64_t hash; /* of the row's key */
 };
 
 struct bz_removed_list
@@ -63,6 +65,9 @@ struct bz_removed_list
   size_t first; /* those before it are done with */
   size_t count;
   size_t room;
+  uint32_t *slots; /* positions + 1 by hash, 0: none */
+  size_t slot_count;
+  size_t hashed; /* items in it: those before this one */
 };
 
 /* A point in time that a scan reads at. */
@@ -103,6 +108,7 @@ struct blitz_table
   unsigned flags; /* enum blitz_open_flags */
   uint32_t salt;
   bool row_ids;
+  struct bz_index_file *index; /* NULL: the table has no ordered indexes */
 
   /* Written by the writer, read by anyone. */
   _Atomic(struct bz_map *) map;
@@ -133,6 +139,9 @@ struct blitz_table
   pthread_mutex_t snapshot_lock;
   struct bz_snapshot *snapshots;
 
+  /* Protects `removed` where readers look into it: in a table with indexes. */
+  pthread_mutex_t removed_lock;
+
   /* Under counter_lock. */
   pthread_mutex_t counter_lock;
 
@@ -145,7 +154,8 @@ struct blitz_table
 extern struct bz_counters
 {
   atomic_ullong commits, rollbacks, rows_inserted, rows_updated, rows_removed, read_retries,
-      write_waits, bucket_splits, rows_moved, bytes_allocated, recoveries;
+      write_waits, bucket_splits, rows_moved, bytes_allocated, recoveries, index_rebuilds,
+      index_lookups, index_misses, view_renewals;
 } bz_counters;
 
 static inline void bz_count(atomic_ullong *counter, uint64_t n)
@@ -187,6 +197,12 @@ enum blitz_rc bz_file_reserve(struct blitz_table *table, uint64_t len,
  */
 void bz_file_mark_dirty(struct blitz_table *table);
 
+/* Says in which run of the machine the file is open. */
+void bz_file_stamp(struct blitz_table *table);
+
+/* Was the file opened last in this run of the machine, so that the page cache has all of it? */
+bool bz_file_is_of_this_boot(const struct bz_header *header);
+
 /* Checksum of a closed file's header and bucket array, but for the caller's number. */
 uint32_t bz_file_closed_crc(const struct blitz_table *table);
 
@@ -207,7 +223,7 @@ enum blitz_rc bz_space_alloc_at_end(struct blitz_table *table, uint64_t len, uin
 void bz_space_free(struct blitz_table *table, uint64_t off);
 
 /* The same, but not while a snapshot is open: a cursor may know the row in it. Uses
- * room from bz_space_prepare_removals().
+ * room from bz_removed_prepare().
  */
 void bz_space_free_later(struct blitz_table *table, uint64_t off);
 
@@ -222,11 +238,8 @@ void bz_space_free_gap(struct blitz_table *table, uint64_t off, uint64_t end);
 /* Stamps the row at OFF as removed by commit SEQ and remembers it. Its space
  * becomes free in a bz_space_reclaim() when no snapshot needs it.
  */
-void bz_space_remove_row(struct blitz_table *table, uint64_t off, uint64_t len, uint64_t seq);
-
-/* Makes room to remember COUNT more removed rows. */
-enum blitz_rc bz_space_prepare_removals(struct blitz_table *table, size_t count,
-                                        struct blitz_error *err) BLITZ_MUST_CHECK;
+void bz_space_remove_row(struct blitz_table *table, uint64_t off, uint64_t len, uint64_t hash,
+                         uint64_t seq);
 
 void bz_space_reclaim(struct blitz_table *table);
 
@@ -238,6 +251,25 @@ enum blitz_rc bz_space_load(struct blitz_table *table, struct blitz_error *err) 
 
 /* Forgets all free blocks and removed rows. */
 void bz_space_clear(struct blitz_table *table);
+
+/* ---- removed.c: removed rows that snapshots still read ---------------------- */
+
+/* Makes room to remember COUNT more of them. */
+enum blitz_rc bz_removed_prepare(struct blitz_table *table, size_t count,
+                                 struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Adds the row at OFF, of which HASH is the key's bucket hash, removed by commit SEQ. */
+void bz_removed_add(struct blitz_table *table, uint64_t off, uint64_t seq, uint64_t hash);
+
+/* Forgets those before the one in place FIRST; or all of them. */
+void bz_removed_drop(struct blitz_table *table, size_t first);
+void bz_removed_clear(struct blitz_table *table);
+
+struct bz_key;
+
+/* The version of the row KEY that SNAPSHOT sees, if it was removed since. */
+enum blitz_rc bz_removed_find(struct blitz_table *table, const struct bz_snapshot *snapshot,
+                              const struct bz_key *key, struct bz_row *row) BLITZ_MUST_CHECK;
 
 /* ---- hash.c: buckets and their trees -------------------------------------- */
 
@@ -322,11 +354,16 @@ bool bz_grow_finish(struct blitz_table *table) BLITZ_MUST_CHECK;
 
 /* ---- snapshot.c ------------------------------------------------------------ */
 
+/* Takes a snapshot of now, and ends it. Both need snapshot_lock. */
 void bz_snapshot_take(struct blitz_table *table, struct bz_snapshot *snapshot);
-/* Ends commit number SEQ: it is in the file, and ROW_COUNT rows are there now. */
-void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count);
-
 void bz_snapshot_end(struct blitz_table *table, struct bz_snapshot *snapshot);
+
+/* Ends commit number SEQ: it is in the file, and ROW_COUNT rows are there now. INDEX_TXN,
+ * which may be NULL, are its entries in the indexes: whoever takes a snapshot sees both or
+ * none.
+ */
+void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count,
+                         struct MDB_txn *index_txn);
 
 /* The earliest commit that a snapshot reads at, UINT64_MAX if there is none.
  * Needs snapshot_lock.
@@ -339,6 +376,10 @@ uint64_t bz_snapshot_oldest(const struct blitz_table *table);
  */
 enum blitz_rc bz_snapshot_block(const struct blitz_table *table, const struct bz_snapshot *snapshot,
                                 uint64_t off, struct bz_row *row) BLITZ_MUST_CHECK;
+
+/* Does SNAPSHOT see a row KEY at OFF? There may be anything there. */
+bool bz_snapshot_has_row(const struct blitz_table *table, const struct bz_snapshot *snapshot,
+                         uint64_t off, const struct bz_key *key, struct bz_row *row);
 
 /* The row at OFF that was read while SNAPSHOT was open, by a scan or otherwise: its
  * bytes have stayed, whatever became of it. BLITZ_NOT_FOUND: there is none.
@@ -355,7 +396,7 @@ void bz_slot_release(struct blitz_table *table);
 /* ---- recover.c -------------------------------------------------------------- */
 
 /* Repairs a file that was not closed, or was CLOSED but is damaged. */
-enum blitz_rc bz_recover(struct blitz_table *table, bool closed,
+enum blitz_rc bz_recover(struct blitz_table *table, bool closed, bool *lost_rowsp,
                          struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* ---- txn.c, change.c: what others need of a transaction's changes --------------------- */
@@ -416,7 +457,8 @@ bool bz_load_possible(const struct blitz_table *table);
 
 /* NULL: out of memory. Commit and rollback free LOAD. */
 struct bz_load *bz_load_begin(struct blitz_table *table);
-void bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t rows);
+void bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t rows,
+                    struct MDB_txn *index_txn);
 void bz_load_rollback(struct blitz_table *table, struct bz_load *load);
 
 /* Is KEY certainly not there, since it is beyond all before it? Remembers it if so. */

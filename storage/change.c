@@ -5,7 +5,7 @@
  * place (load.c). Whatever fails here has changed nothing.
  */
 #include "bytes.h"
-#include "txn.h"
+#include "entries.h"
 
 #include <string.h>
 
@@ -68,58 +68,79 @@ static enum blitz_rc find_current(struct bz_writes *writes, const struct bz_key 
 
 /* ---- changes ---------------------------------------------------------------- */
 
-/* Writes a row into a new block. */
-static enum blitz_rc put_block(struct bz_writes *writes, const struct bz_key *key,
-                               struct blitz_slice value, uint64_t *offp, struct blitz_error *err)
+/* The caller's part of a file key. */
+static struct blitz_slice row_key(const struct bz_key *key)
 {
-  uint64_t len = bz_row_block_len(key->len, value.len + BZ_VALUE_HEADER_LEN);
+  return (struct blitz_slice){key->data, key->len - BZ_KEY_SPREAD_LEN};
+}
+
+/* A row on its way into a table. */
+struct new_row
+{
+  const struct bz_key *key;
+  struct blitz_slice value;
+  bool entries; /* give it entries in the indexes */
+};
+
+/* Writes a row into a new block, and its entries. */
+static enum blitz_rc put_block(struct blitz_txn *txn, struct bz_writes *writes,
+                               const struct new_row *new_row, uint64_t *offp,
+                               struct blitz_error *err)
+{
+  const struct bz_key *key = new_row->key;
+  uint64_t len = bz_row_block_len(key->len, new_row->value.len + BZ_VALUE_HEADER_LEN);
   enum blitz_rc rc = bz_space_alloc(writes->table, len, offp, err);
 
-  if (rc == BLITZ_OK)
-    bz_row_fill(bz_base(writes->table) + *offp, writes->table->salt, key->data, key->len, value);
+  if (rc != BLITZ_OK)
+    return rc;
+  bz_row_fill(bz_base(writes->table) + *offp, writes->table->salt, key->data, key->len,
+              new_row->value);
+  if (new_row->entries && writes->table->index != NULL)
+    rc = bz_entries_insert(txn, writes, row_key(key), new_row->value, *offp, err);
+  if (rc != BLITZ_OK)
+    bz_space_free(writes->table, *offp);
   return rc;
 }
 
 /* A row of a load, of which the key cannot be there yet. */
-static enum blitz_rc append(struct bz_writes *writes, const struct bz_key *key,
-                            struct blitz_slice value, struct blitz_error *err)
+static enum blitz_rc append(struct blitz_txn *txn, struct bz_writes *writes,
+                            const struct new_row *new_row, struct blitz_error *err)
 {
   uint64_t off;
-  enum blitz_rc rc = put_block(writes, key, value, &off, err);
+  enum blitz_rc rc = put_block(txn, writes, new_row, &off, err);
 
   if (rc == BLITZ_OK)
-    bz_load_append(writes->table, writes->load, key, off);
+    bz_load_append(writes->table, writes->load, new_row->key, off);
   return rc;
 }
 
 /* A row of which the key may be there. */
-static enum blitz_rc add(struct bz_writes *writes, const struct bz_key *key,
-                         struct blitz_slice value, struct blitz_error *err)
+static enum blitz_rc add(struct blitz_txn *txn, struct bz_writes *writes,
+                         const struct new_row *new_row, struct blitz_error *err)
 {
   struct current current;
   uint64_t off;
-  enum blitz_rc rc = find_current(writes, key, 0, &current, err);
+  enum blitz_rc rc = find_current(writes, new_row->key, 0, &current, err);
 
   if (rc == BLITZ_OK)
     return bz_fail(err, BLITZ_DUPLICATE, 0, "%s: there is a row with that key",
                    writes->table->file);
   if (rc != BLITZ_NOT_FOUND)
     return rc;
-  rc = put_block(writes, key, value, &off, err);
+  rc = put_block(txn, writes, new_row, &off, err);
   if (rc != BLITZ_OK)
     return rc;
   if (writes->load != NULL)
-    bz_load_put(writes->table, key, current.place.link_off, off);
+    bz_load_put(writes->table, new_row->key, current.place.link_off, off);
   else if (current.change != NULL)
     current.change->new_off = off;
   else
-    bz_writes_add(writes, key, off, 0);
+    bz_writes_add(writes, new_row->key, off, 0);
   return BLITZ_OK;
 }
 
 static enum blitz_rc insert(struct blitz_txn *txn, struct bz_writes *writes,
-                            const struct bz_key *key, struct blitz_slice value,
-                            struct blitz_error *err)
+                            const struct new_row *new_row, struct blitz_error *err)
 {
   struct blitz_table *table = writes->table;
   uint64_t rows = atomic_load_explicit(&table->row_count, memory_order_relaxed);
@@ -128,8 +149,9 @@ static enum blitz_rc insert(struct blitz_txn *txn, struct bz_writes *writes,
   if (writes->row_delta > 0)
     rows += (uint64_t)writes->row_delta;
   bz_grow(table, txn, rows + 1, SPLITS_PER_INSERT);
-  rc = writes->load != NULL && bz_load_is_new(writes->load, key) ? append(writes, key, value, err)
-                                                                 : add(writes, key, value, err);
+  rc = writes->load != NULL && bz_load_is_new(writes->load, new_row->key)
+           ? append(txn, writes, new_row, err)
+           : add(txn, writes, new_row, err);
   if (rc == BLITZ_OK)
   {
     writes->row_delta++;
@@ -138,15 +160,36 @@ static enum blitz_rc insert(struct blitz_txn *txn, struct bz_writes *writes,
   return rc;
 }
 
-static enum blitz_rc replace(struct bz_writes *writes, const struct bz_key *key,
-                             struct current *current, struct blitz_slice value,
-                             struct blitz_error *err)
+/* May the value of CURRENT be believed? Entries are made from it. */
+static bool is_intact(const struct bz_writes *writes, const struct current *current)
 {
-  uint64_t off;
-  enum blitz_rc rc = put_block(writes, key, value, &off, err);
+  bool sealed = writes->load != NULL || current->change == NULL;
 
+  return !sealed || bz_row_intact(writes->table->salt, &current->row);
+}
+
+/* Gives the row KEY the value VALUE. */
+static enum blitz_rc replace(struct blitz_txn *txn, struct bz_writes *writes,
+                             const struct bz_key *key, struct current *current,
+                             struct blitz_slice value, struct blitz_error *err)
+{
+  struct new_row new_row = {key, value, false};
+  uint64_t off;
+  enum blitz_rc rc;
+
+  if (writes->table->index != NULL && !is_intact(writes, current))
+    return bz_damaged(writes->table, current->row.off, err);
+  rc = put_block(txn, writes, &new_row, &off, err);
   if (rc != BLITZ_OK)
     return rc;
+  if (writes->table->index != NULL)
+    rc = bz_entries_update(txn, writes, row_key(key), bz_row_value(&current->row), row_key(key),
+                           value, off, err);
+  if (rc != BLITZ_OK)
+  {
+    bz_space_free(writes->table, off);
+    return rc;
+  }
   if (writes->load != NULL)
     bz_load_replace(writes->table, key, &current->place, off);
   else if (current->change == NULL)
@@ -160,8 +203,9 @@ static enum blitz_rc replace(struct bz_writes *writes, const struct bz_key *key,
   return BLITZ_OK;
 }
 
-static enum blitz_rc remove_current(struct bz_writes *writes, const struct bz_key *key,
-                                    struct current *current, struct blitz_error *err)
+/* Removes the row KEY, but not its entries. */
+static enum blitz_rc remove_row_alone(struct bz_writes *writes, const struct bz_key *key,
+                                      struct current *current, struct blitz_error *err)
 {
   if (writes->load != NULL)
   {
@@ -178,6 +222,19 @@ static enum blitz_rc remove_current(struct bz_writes *writes, const struct bz_ke
   writes->row_delta--;
   writes->removed++;
   return BLITZ_OK;
+}
+
+static enum blitz_rc remove_current(struct blitz_txn *txn, struct bz_writes *writes,
+                                    const struct bz_key *key, struct current *current,
+                                    struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (writes->table->index != NULL)
+    rc = is_intact(writes, current)
+             ? bz_entries_remove(txn, writes, row_key(key), bz_row_value(&current->row), err)
+             : bz_damaged(writes->table, current->row.off, err);
+  return rc == BLITZ_OK ? remove_row_alone(writes, key, current, err) : rc;
 }
 
 /* ---- what callers ask for ------------------------------------------------------ */
@@ -215,7 +272,7 @@ enum blitz_rc bz_insert(struct blitz_txn *txn, struct blitz_table *table, struct
 
   if (rc != BLITZ_OK)
     return rc;
-  return insert(txn, request.writes, &request.key, value, err);
+  return insert(txn, request.writes, &(struct new_row){&request.key, value, true}, err);
 }
 
 enum blitz_rc blitz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
@@ -255,19 +312,41 @@ static enum blitz_rc not_found(const struct blitz_table *table, struct blitz_err
   return bz_fail(err, BLITZ_NOT_FOUND, 0, "%s: there is no row with that key", table->file);
 }
 
+/* Gives the entries of the row CURRENT, KEY, to the row NEW_KEY, which is in place. */
+static enum blitz_rc move_entries(struct blitz_txn *txn, struct bz_writes *writes,
+                                  const struct bz_key *key, const struct current *current,
+                                  const struct bz_key *new_key, struct blitz_slice value,
+                                  struct blitz_error *err)
+{
+  struct current added;
+  enum blitz_rc rc;
+
+  if (writes->table->index == NULL)
+    return BLITZ_OK;
+  if (!is_intact(writes, current))
+    return bz_damaged(writes->table, current->row.off, err);
+  rc = find_current(writes, new_key, 0, &added, err);
+  if (rc == BLITZ_OK)
+    rc = bz_entries_update(txn, writes, row_key(key), bz_row_value(&current->row), row_key(new_key),
+                           value, added.row.off, err);
+  return rc;
+}
+
 /* Gives the row another key: a removal and an insertion, both or none. */
 static enum blitz_rc change_key(struct blitz_txn *txn, struct bz_writes *writes,
                                 const struct bz_key *key, const struct bz_key *new_key,
                                 struct blitz_slice value, struct blitz_error *err)
 {
   struct current current;
-  enum blitz_rc rc = insert(txn, writes, new_key, value, err);
+  enum blitz_rc rc = insert(txn, writes, &(struct new_row){new_key, value, false}, err);
 
   if (rc != BLITZ_OK)
     return rc;
   rc = find_current(writes, key, 0, &current, err);
   if (rc == BLITZ_OK)
-    rc = remove_current(writes, key, &current, err);
+    rc = move_entries(txn, writes, key, &current, new_key, value, err);
+  if (rc == BLITZ_OK)
+    rc = remove_row_alone(writes, key, &current, err);
   if (rc == BLITZ_OK)
   {
     writes->inserted--;
@@ -277,7 +356,7 @@ static enum blitz_rc change_key(struct blitz_txn *txn, struct bz_writes *writes,
   }
   /* The new row goes again; there is room for that. */
   if (find_current(writes, new_key, 0, &current, NULL) == BLITZ_OK)
-    (void)!remove_current(writes, new_key, &current, NULL);
+    (void)!remove_row_alone(writes, new_key, &current, NULL);
   return rc;
 }
 
@@ -295,7 +374,7 @@ static enum blitz_rc update(struct blitz_txn *txn, struct request *request,
   if (rc != BLITZ_OK)
     return rc;
   if (key->len == new_key->len && memcmp(key->data, new_key->data, key->len) == 0)
-    return replace(request->writes, key, &current, value, err);
+    return replace(txn, request->writes, key, &current, value, err);
   return change_key(txn, request->writes, key, new_key, value, err);
 }
 
@@ -354,7 +433,7 @@ enum blitz_rc blitz_update_if(struct blitz_txn *txn, struct blitz_table *table,
   if (rc == BLITZ_OK)
     rc = find_if(request.writes, &request.key, compare, arg, &current, err);
   if (rc == BLITZ_OK)
-    rc = replace(request.writes, &request.key, &current, value, err);
+    rc = replace(txn, request.writes, &request.key, &current, value, err);
   return rc;
 }
 
@@ -369,13 +448,14 @@ enum blitz_rc blitz_remove_if(struct blitz_txn *txn, struct blitz_table *table,
   if (rc == BLITZ_OK)
     rc = find_if(request.writes, &request.key, compare, arg, &current, err);
   if (rc == BLITZ_OK)
-    rc = remove_current(request.writes, &request.key, &current, err);
+    rc = remove_current(txn, request.writes, &request.key, &current, err);
   return rc;
 }
 
 /* Removes the row KEY, read at HINT_OFF. */
-static enum blitz_rc remove_row(struct bz_writes *writes, const struct bz_key *key,
-                                uint64_t hint_off, struct blitz_error *err)
+static enum blitz_rc remove_row(struct blitz_txn *txn, struct bz_writes *writes,
+                                const struct bz_key *key, uint64_t hint_off,
+                                struct blitz_error *err)
 {
   struct current current;
   enum blitz_rc rc = find_current(writes, key, hint_off, &current, err);
@@ -383,7 +463,7 @@ static enum blitz_rc remove_row(struct bz_writes *writes, const struct bz_key *k
   if (rc == BLITZ_NOT_FOUND)
     return not_found(writes->table, err);
   if (rc == BLITZ_OK)
-    rc = remove_current(writes, key, &current, err);
+    rc = remove_current(txn, writes, key, &current, err);
   return rc;
 }
 
@@ -393,7 +473,7 @@ enum blitz_rc bz_remove(struct blitz_txn *txn, struct blitz_table *table, const 
   struct bz_writes *writes;
   enum blitz_rc rc = bz_writes_begin(txn, table, &writes, err);
 
-  return rc == BLITZ_OK ? remove_row(writes, key, hint_off, err) : rc;
+  return rc == BLITZ_OK ? remove_row(txn, writes, key, hint_off, err) : rc;
 }
 
 enum blitz_rc blitz_remove(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
@@ -402,11 +482,12 @@ enum blitz_rc blitz_remove(struct blitz_txn *txn, struct blitz_table *table, str
   struct request request;
   enum blitz_rc rc = begin(txn, table, key, NULL, &request, err);
 
-  return rc == BLITZ_OK ? remove_row(request.writes, &request.key, 0, err) : rc;
+  return rc == BLITZ_OK ? remove_row(txn, request.writes, &request.key, 0, err) : rc;
 }
 
 enum blitz_rc blitz_txn_expect_rows(struct blitz_txn *txn, struct blitz_table *table,
-                                    uint64_t row_count, struct blitz_error *err)
+                                    uint64_t row_count, bool late_duplicates,
+                                    struct blitz_error *err)
 {
   struct bz_writes *writes;
   enum blitz_rc rc = bz_writes_begin(txn, table, &writes, err);
@@ -415,8 +496,11 @@ enum blitz_rc blitz_txn_expect_rows(struct blitz_txn *txn, struct blitz_table *t
     return rc;
   if (writes->load == NULL && writes->count == 0 && bz_load_possible(table))
     writes->load = bz_load_begin(table);
-  if (row_count == 0)
-    return BLITZ_OK;
+  if (writes->load != NULL && table->index != NULL && writes->row_delta == 0 &&
+      writes->index_txn == NULL && writes->sorts == NULL)
+    rc = bz_entries_sort(writes, late_duplicates, err);
+  if (rc != BLITZ_OK || row_count == 0)
+    return rc;
   /* The array takes its space at once if it can have all of it. */
   if (row_count > EXPECTED_MAX)
     row_count = EXPECTED_MAX;
@@ -425,4 +509,17 @@ enum blitz_rc blitz_txn_expect_rows(struct blitz_txn *txn, struct blitz_table *t
       BLITZ_OK)
     bz_grow(table, txn, row_count, UINT64_MAX);
   return BLITZ_OK;
+}
+
+enum blitz_rc blitz_txn_finish_load(struct blitz_txn *txn, struct blitz_table *table,
+                                    blitz_duplicate_fn *duplicate, void *arg,
+                                    struct blitz_error *err)
+{
+  struct bz_writes *writes = bz_txn_writes(txn, table);
+
+  if (writes == NULL)
+    return BLITZ_OK;
+  if (writes->load != NULL)
+    bz_load_flush(table, writes->load);
+  return bz_entries_settle(writes, duplicate, arg, err);
 }

@@ -9,28 +9,10 @@
  *     keeps the block readable.
  *  3. The cursor's own transaction is asked first (bz_txn_own()), except by scans.
  */
-#include "blitz_int.h"
+#include "cursor.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct blitz_cursor
-{
-  struct blitz_table *table;
-  struct blitz_txn *txn;
-  struct bz_buffer buf;
-  struct bz_row row; /* read last; row.off 0: none */
-  struct bz_snapshot snapshot;
-  bool has_snapshot;
-  bool keeps_snapshot; /* for positions */
-  uint64_t scan_off;   /* 0: no scan */
-  uint64_t scan_rows;  /* of the snapshot, met so far */
-
-  /* The changes that the scan sees: the first ones of this transaction. */
-  struct blitz_txn *scan_txn;
-  uint32_t scan_changes;
-  uint32_t scan_added; /* those of them looked at for rows to add at the end */
-};
 
 enum blitz_rc blitz_cursor_open(struct blitz_table *table, struct blitz_txn *txn,
                                 struct blitz_cursor **cursorp)
@@ -40,7 +22,14 @@ enum blitz_rc blitz_cursor_open(struct blitz_table *table, struct blitz_txn *txn
     return BLITZ_NOMEM;
   (*cursorp)->table = table;
   (*cursorp)->txn = txn;
+  (*cursorp)->leader = *cursorp;
   return BLITZ_OK;
+}
+
+void blitz_cursor_follow(struct blitz_cursor *cursor, struct blitz_cursor *leader)
+{
+  blitz_cursor_reset(cursor);
+  cursor->leader = leader->leader;
 }
 
 void blitz_cursor_close(struct blitz_cursor *cursor)
@@ -48,6 +37,8 @@ void blitz_cursor_close(struct blitz_cursor *cursor)
   if (cursor == NULL)
     return;
   blitz_cursor_reset(cursor);
+  bz_index_position_free(cursor);
+  bz_view_free(cursor);
   free(cursor->buf.data);
   free(cursor);
 }
@@ -57,21 +48,13 @@ void blitz_cursor_set_txn(struct blitz_cursor *cursor, struct blitz_txn *txn)
   cursor->txn = txn;
 }
 
-static void take_snapshot(struct blitz_cursor *cursor)
-{
-  if (!cursor->has_snapshot)
-    bz_snapshot_take(cursor->table, &cursor->snapshot);
-  cursor->has_snapshot = true;
-}
-
 void blitz_cursor_reset(struct blitz_cursor *cursor)
 {
   cursor->scan_off = 0;
   cursor->row.off = 0;
-  cursor->keeps_snapshot = false;
-  if (cursor->has_snapshot)
-    bz_snapshot_end(cursor->table, &cursor->snapshot);
-  cursor->has_snapshot = false;
+  cursor->keeps_view = false;
+  bz_index_position_reset(cursor);
+  bz_view_leave(cursor);
 }
 
 /* ---- look-ups --------------------------------------------------------------- */
@@ -112,24 +95,32 @@ static enum blitz_rc read_key(struct blitz_cursor *cursor, const struct bz_key *
   return rc;
 }
 
-enum blitz_rc blitz_get(struct blitz_cursor *cursor, struct blitz_slice key,
-                        struct blitz_slice *value, struct blitz_error *err)
+enum blitz_rc bz_cursor_read_key(struct blitz_cursor *cursor, struct blitz_slice key,
+                                 struct blitz_error *err)
 {
   uint8_t buf[BZ_FILE_KEY_MAX];
   struct bz_key file_key = {.data = buf};
   enum blitz_rc rc;
 
-  *value = (struct blitz_slice){NULL, 0};
   if (key.len > BLITZ_KEY_MAX)
     return bz_fail(err, BLITZ_TOO_BIG, 0, "a key of %zu bytes is too long: the limit is %d",
                    key.len, BLITZ_KEY_MAX);
   file_key.len = bz_file_key(buf, key);
   file_key.hash = bz_hash(buf, file_key.len);
   rc = read_key(cursor, &file_key, err);
+  if (rc != BLITZ_OK)
+    cursor->row.off = 0;
+  return rc;
+}
+
+enum blitz_rc blitz_get(struct blitz_cursor *cursor, struct blitz_slice key,
+                        struct blitz_slice *value, struct blitz_error *err)
+{
+  enum blitz_rc rc = bz_cursor_read_key(cursor, key, err);
+
+  *value = (struct blitz_slice){NULL, 0};
   if (rc == BLITZ_OK)
     *value = bz_row_value(&cursor->row);
-  else
-    cursor->row.off = 0;
   return rc;
 }
 
@@ -155,9 +146,13 @@ struct blitz_slice blitz_cursor_key(const struct blitz_cursor *cursor)
 
 enum blitz_rc blitz_scan_begin(struct blitz_cursor *cursor)
 {
+  enum blitz_rc rc;
+
   bz_txn_settle(cursor->txn, cursor->table);
-  take_snapshot(cursor);
-  cursor->scan_off = cursor->snapshot.first;
+  rc = bz_view_take(cursor, NULL);
+  if (rc != BLITZ_OK)
+    return rc;
+  cursor->scan_off = cursor->view->snapshot.first;
   cursor->scan_rows = 0;
   cursor->row.off = 0;
   cursor->scan_txn = cursor->txn;
@@ -165,17 +160,17 @@ enum blitz_rc blitz_scan_begin(struct blitz_cursor *cursor)
   cursor->scan_added = 0;
   /* The rows of a load have the number of the commit that is to come. */
   if (bz_txn_loads(cursor->txn, cursor->table))
-    cursor->snapshot.seq = atomic_load(&cursor->table->committed) + 1;
+    cursor->view->snapshot.seq = atomic_load(&cursor->table->committed) + 1;
   return BLITZ_OK;
 }
 
 /* The next row of the snapshot. */
 static enum blitz_rc next_in_snapshot(struct blitz_cursor *cursor, struct blitz_error *err)
 {
-  while (cursor->scan_off < cursor->snapshot.end)
+  while (cursor->scan_off < cursor->view->snapshot.end)
   {
     uint64_t off = cursor->scan_off;
-    enum blitz_rc rc = bz_snapshot_block(cursor->table, &cursor->snapshot, off, &cursor->row);
+    enum blitz_rc rc = bz_snapshot_block(cursor->table, &cursor->view->snapshot, off, &cursor->row);
 
     if (rc == BLITZ_CORRUPT)
       return bz_damaged(cursor->table, off, err);
@@ -187,7 +182,7 @@ static enum blitz_rc next_in_snapshot(struct blitz_cursor *cursor, struct blitz_
     }
   }
   /* A damaged length of a free block can hide rows; their number tells. */
-  if (cursor->scan_rows != cursor->snapshot.row_count &&
+  if (cursor->scan_rows != cursor->view->snapshot.row_count &&
       !bz_txn_loads(cursor->scan_txn, cursor->table))
     return bz_damaged(cursor->table, cursor->scan_off, err);
   return BLITZ_END;
@@ -262,7 +257,10 @@ enum blitz_rc blitz_cursor_update(struct blitz_cursor *cursor, struct blitz_slic
                                   struct blitz_slice value, struct blitz_error *err)
 {
   struct bz_key key;
+  enum blitz_rc rc = bz_index_need_row(cursor, err);
 
+  if (rc != BLITZ_OK)
+    return rc;
   if (cursor->row.off == 0 || cursor->txn == NULL)
     return no_row(cursor, err);
   key = bz_key_of_row(&cursor->row);
@@ -272,7 +270,10 @@ enum blitz_rc blitz_cursor_update(struct blitz_cursor *cursor, struct blitz_slic
 enum blitz_rc blitz_cursor_remove(struct blitz_cursor *cursor, struct blitz_error *err)
 {
   struct bz_key key;
+  enum blitz_rc rc = bz_index_need_row(cursor, err);
 
+  if (rc != BLITZ_OK)
+    return rc;
   if (cursor->row.off == 0 || cursor->txn == NULL)
     return no_row(cursor, err);
   key = bz_key_of_row(&cursor->row);
@@ -281,7 +282,7 @@ enum blitz_rc blitz_cursor_remove(struct blitz_cursor *cursor, struct blitz_erro
 
 void blitz_scan_end(struct blitz_cursor *cursor)
 {
-  if (!cursor->keeps_snapshot)
+  if (!cursor->keeps_view)
     blitz_cursor_reset(cursor);
   cursor->scan_off = 0;
   cursor->row.off = 0;
@@ -296,15 +297,19 @@ enum blitz_rc blitz_cursor_position(struct blitz_cursor *cursor, uint64_t *posit
   enum blitz_rc rc;
 
   *positionp = 0;
-  if (cursor->row.off == 0)
-    return BLITZ_INVALID;
-  if (!cursor->has_snapshot)
+  rc = bz_index_need_row(cursor, NULL);
+  if (rc != BLITZ_OK || cursor->row.off == 0)
+    return rc != BLITZ_OK ? rc : BLITZ_INVALID;
+  if (cursor->view == NULL)
   {
-    take_snapshot(cursor);
+    rc = bz_view_take(cursor, NULL);
+    if (rc != BLITZ_OK)
+      return rc;
     key = bz_key_of_row(&cursor->row);
     /* The row may have been replaced between its look-up and the snapshot. */
     if (!bz_txn_changes(cursor->txn, cursor->table) &&
-        (bz_snapshot_kept(cursor->table, &cursor->snapshot, cursor->row.off, &row) != BLITZ_OK ||
+        (bz_snapshot_kept(cursor->table, &cursor->view->snapshot, cursor->row.off, &row) !=
+             BLITZ_OK ||
          row.key_len != key.len || memcmp(row.key, key.data, key.len) != 0))
     {
       rc = read_key(cursor, &key, NULL);
@@ -312,7 +317,7 @@ enum blitz_rc blitz_cursor_position(struct blitz_cursor *cursor, uint64_t *posit
         return rc;
     }
   }
-  cursor->keeps_snapshot = true;
+  cursor->keeps_view = true;
   *positionp = cursor->row.off;
   return BLITZ_OK;
 }
@@ -345,8 +350,8 @@ enum blitz_rc blitz_get_at(struct blitz_cursor *cursor, uint64_t position,
   case BZ_OWN_ROW: rc = read_own(cursor, own_off, err); break;
   case BZ_OWN_REMOVED: break;
   case BZ_OWN_NONE:
-    if (cursor->has_snapshot)
-      rc = bz_snapshot_kept(cursor->table, &cursor->snapshot, position, &cursor->row);
+    if (cursor->view != NULL)
+      rc = bz_snapshot_kept(cursor->table, &cursor->view->snapshot, position, &cursor->row);
     break;
   }
   if (rc == BLITZ_OK)

@@ -38,6 +38,7 @@ const char *blitz_rc_name(enum blitz_rc rc)
   case BLITZ_EXISTS: return "BLITZ_EXISTS";
   case BLITZ_INVALID: return "BLITZ_INVALID";
   case BLITZ_READONLY: return "BLITZ_READONLY";
+  case BLITZ_STOPPED: return "BLITZ_STOPPED";
   }
   return "BLITZ_?";
 }
@@ -66,6 +67,7 @@ enum blitz_rc bz_fail(struct blitz_error *err, enum blitz_rc rc, int sys_errno, 
     return rc;
   err->rc = rc;
   err->sys_errno = sys_errno;
+  err->index_no = BLITZ_ROW_KEY;
   va_start(args, format);
   vsnprintf(err->text, sizeof err->text, format, args);
   va_end(args);

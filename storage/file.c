@@ -275,6 +275,39 @@ enum blitz_rc bz_file_reserve(struct blitz_table *table, uint64_t len, struct bl
   return BLITZ_OK;
 }
 
+/* The kernel's name for the machine's run; zeros if it has none. */
+static void read_boot_id(uint8_t id[BZ_BOOT_ID_LEN])
+{
+  char text[64] = "";
+  int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+  unsigned digits = 0;
+
+  memset(id, 0, BZ_BOOT_ID_LEN);
+  if (fd < 0)
+    return;
+  if (read(fd, text, sizeof text - 1) > 0)
+    for (const char *c = text; *c != 0 && digits < 2 * BZ_BOOT_ID_LEN; c++)
+    {
+      unsigned value = *c >= '0' && *c <= '9'   ? (unsigned)(*c - '0')
+                       : *c >= 'a' && *c <= 'f' ? (unsigned)(*c - 'a') + 10
+                                                : 16;
+      if (value == 16)
+        continue;
+      id[digits / 2] = (uint8_t)(id[digits / 2] << 4 | value);
+      digits++;
+    }
+  close(fd);
+}
+
+bool bz_file_is_of_this_boot(const struct bz_header *header)
+{
+  static const uint8_t none[BZ_BOOT_ID_LEN];
+  uint8_t id[BZ_BOOT_ID_LEN];
+
+  read_boot_id(id);
+  return memcmp(id, none, sizeof id) != 0 && memcmp(id, header->boot_id, sizeof id) == 0;
+}
+
 void bz_file_mark_dirty(struct blitz_table *table)
 {
   uint8_t *base = bz_base(table);
@@ -285,6 +318,17 @@ void bz_file_mark_dirty(struct blitz_table *table)
   base[BZ_TC_FLAGS_OFF] |= BZ_TC_FLAG_OPEN;
   bz_store_le64(base + BZ_FREE_LIST_OFF, 0);
   bz_store_le64(base + BZ_FREE_COUNT_OFF, 0);
+  bz_file_stamp(table);
+}
+
+void bz_file_stamp(struct blitz_table *table)
+{
+  uint8_t *base = bz_base(table);
+
+  read_boot_id(base + BZ_BOOT_ID_OFF);
+  /* The mark is on the device before anything of the indexes that it is to warn of. */
+  if (table->index != NULL && !(table->flags & BLITZ_OPEN_TEMPORARY))
+    (void)msync(base, PAGE, MS_SYNC);
 }
 
 void bz_file_set_end(struct blitz_table *table, uint64_t end)

@@ -11,7 +11,8 @@
 
 #include <string.h>
 
-_Static_assert(BZ_CLOSED_CRC_OFF + 4 <= BZ_HEADER_LEN, "our header fits into the opaque area");
+_Static_assert(BZ_BOOT_ID_OFF + BZ_BOOT_ID_LEN <= BZ_HEADER_LEN,
+               "our header fits into the opaque area");
 _Static_assert(BZ_ALIGN == 1 << BZ_ALIGN_POWER, "one alignment");
 
 /* ---- rows ---------------------------------------------------------------- */
@@ -211,7 +212,8 @@ uint32_t bz_header_closed_crc(const uint8_t *from, uint32_t salt)
   uint32_t crc =
       bz_crc32c(salt, from + BZ_TC_ALIGN_POWER_OFF, BZ_COUNTER_OFF - BZ_TC_ALIGN_POWER_OFF);
 
-  return bz_crc32c(crc, from + BZ_FREE_LIST_OFF, BZ_CLOSED_CRC_OFF - BZ_FREE_LIST_OFF);
+  crc = bz_crc32c(crc, from + BZ_FREE_LIST_OFF, BZ_CLOSED_CRC_OFF - BZ_FREE_LIST_OFF);
+  return bz_crc32c(crc, from + BZ_INDEX_SEQ_OFF, BZ_INDEX_CRC_OFF + 4 - BZ_INDEX_SEQ_OFF);
 }
 
 static bool geometry_sane(const struct bz_header *header, uint64_t file_len)
@@ -270,6 +272,7 @@ enum blitz_rc bz_header_read(const uint8_t *from, uint64_t file_len, const char 
   header->end = bz_load_be64(from + BZ_TC_END_OFF);
   header->first = bz_load_be64(from + BZ_TC_FIRST_OFF);
   header->committed = bz_load_le64(from + BZ_COMMITTED_OFF);
+  memcpy(header->boot_id, from + BZ_BOOT_ID_OFF, BZ_BOOT_ID_LEN);
   if (geometry_sane(header, file_len))
     return BLITZ_OK;
   if (!repair)

@@ -60,6 +60,12 @@
 #define BZ_FREE_COUNT_OFF 184  /* 8: offsets in it */
 #define BZ_FREE_CRC_OFF 192    /* 4: CRC-32C of the list */
 #define BZ_CLOSED_CRC_OFF 196  /* 4: CRC-32C of header and buckets of a closed file */
+#define BZ_INDEX_SEQ_OFF 200   /* 8: 1 + the last commit of index entries; 0: there is none */
+#define BZ_INDEX_LEN_OFF 208   /* 8: of the index file when the table was closed */
+#define BZ_INDEX_CRC_OFF 216   /* 4: CRC-32C of those bytes */
+#define BZ_BOOT_ID_OFF 224     /* 16: of the machine's run in which the file was opened last */
+
+#define BZ_BOOT_ID_LEN 16
 
 #define BZ_VERSION 1
 #define BZ_FLAG_ROW_IDS 1
@@ -199,13 +205,14 @@ struct bz_header
   uint64_t end;
   uint64_t first;
   uint64_t committed;
+  uint8_t boot_id[BZ_BOOT_ID_LEN];
 };
 
 /* Makes the header of an empty table in the BZ_HEADER_LEN bytes at TO. */
 void bz_header_make(uint8_t *to, const struct bz_header *header);
 
 /* Where the checksum of a closed file begins: that of its header at FROM, from byte 34
- * on, without the caller's number and the checksum itself.
+ * on, without the caller's number, the checksum itself and the boot id.
  */
 uint32_t bz_header_closed_crc(const uint8_t *from, uint32_t salt);
 

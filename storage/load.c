@@ -60,10 +60,11 @@ struct bz_load *bz_load_begin(struct blitz_table *table)
   return load;
 }
 
-void bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t rows)
+void bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t rows,
+                    struct MDB_txn *index_txn)
 {
   bz_load_flush(table, load);
-  bz_snapshot_publish(table, load_seq(table), rows);
+  bz_snapshot_publish(table, load_seq(table), rows, index_txn);
   atomic_store_explicit(&table->loading, false, memory_order_release);
   bz_space_reclaim(table);
   free(load);

@@ -208,7 +208,8 @@ static void save_results(struct recovery *r)
   bz_grow(table, NULL, r->rows, UINT64_MAX);
 }
 
-enum blitz_rc bz_recover(struct blitz_table *table, bool closed, struct blitz_error *err)
+enum blitz_rc bz_recover(struct blitz_table *table, bool closed, bool *lost_rowsp,
+                         struct blitz_error *err)
 {
   struct recovery r = {.table = table, .committed = atomic_load(&table->committed)};
   uint64_t end = table->allocated / BZ_ALIGN * BZ_ALIGN;
@@ -243,6 +244,7 @@ enum blitz_rc bz_recover(struct blitz_table *table, bool closed, struct blitz_er
   bz_log(BLITZ_LOG_NOTE,
          "%s is repaired: %" PRIu64 " rows; %" PRIu64 " changes of an unfinished statement undone",
          table->file, r.rows, r.undone);
+  *lost_rowsp = r.damaged > 0;
   if (r.damaged > 0)
     bz_log(BLITZ_LOG_ERROR,
            "%s: %" PRIu64 " rows were damaged and are lost. Restore them from a backup",

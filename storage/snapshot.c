@@ -13,10 +13,10 @@
 #include "seqlock.h"
 
 #include <assert.h>
+#include <string.h>
 
 void bz_snapshot_take(struct blitz_table *table, struct bz_snapshot *snapshot)
 {
-  pthread_mutex_lock(&table->snapshot_lock);
   snapshot->seq = atomic_load_explicit(&table->committed, memory_order_acquire);
   snapshot->first = atomic_load_explicit(&table->first, memory_order_acquire);
   snapshot->end = atomic_load_explicit(&table->end, memory_order_acquire);
@@ -27,17 +27,20 @@ void bz_snapshot_take(struct blitz_table *table, struct bz_snapshot *snapshot)
   if (snapshot->next != NULL)
     snapshot->next->prev = snapshot;
   table->snapshots = snapshot;
-  pthread_mutex_unlock(&table->snapshot_lock);
 }
 
-void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count)
+void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count,
+                         struct MDB_txn *index_txn)
 {
   uint8_t *base = bz_base(table);
 
-  bz_store_be64(base + BZ_TC_ROW_COUNT_OFF, row_count);
-  /* All that the commit did is in the file before its number is. */
-  bz_word_store(base, BZ_COMMITTED_OFF, htole64(seq));
   pthread_mutex_lock(&table->snapshot_lock);
+  bz_store_be64(base + BZ_TC_ROW_COUNT_OFF, row_count);
+  /* Entries that could not be committed are made anew later; the rows are what counts. */
+  if (index_txn != NULL)
+    (void)!bz_index_write_commit(table, index_txn, seq);
+  /* All that the commit did is in the files before its number is. */
+  bz_word_store(base, BZ_COMMITTED_OFF, htole64(seq));
   assert(seq > atomic_load_explicit(&table->committed, memory_order_relaxed));
   atomic_store_explicit(&table->row_count, row_count, memory_order_release);
   atomic_store_explicit(&table->committed, seq, memory_order_release);
@@ -46,14 +49,12 @@ void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_c
 
 void bz_snapshot_end(struct blitz_table *table, struct bz_snapshot *snapshot)
 {
-  pthread_mutex_lock(&table->snapshot_lock);
   if (snapshot->prev != NULL)
     snapshot->prev->next = snapshot->next;
   else
     table->snapshots = snapshot->next;
   if (snapshot->next != NULL)
     snapshot->next->prev = snapshot->prev;
-  pthread_mutex_unlock(&table->snapshot_lock);
 }
 
 uint64_t bz_snapshot_oldest(const struct blitz_table *table)
@@ -133,6 +134,22 @@ enum blitz_rc bz_snapshot_block(const struct blitz_table *table, const struct bz
   const struct view view = {snapshot->map->base, snapshot->end, snapshot->seq, snapshot->seq};
 
   return look(table, &view, off, row);
+}
+
+bool bz_snapshot_has_row(const struct blitz_table *table, const struct bz_snapshot *snapshot,
+                         uint64_t off, const struct bz_key *key, struct bz_row *row)
+{
+  const uint8_t *base = snapshot->map->base;
+  bool same;
+
+  if (off % BZ_ALIGN != 0 || off < snapshot->first || off >= snapshot->end)
+    return false;
+  /* What is there may be a row that is being written. */
+  BZ_RACY_READS_BEGIN();
+  same = bz_row_parse(base, off, snapshot->end, row) && row->key_len == key->len &&
+         memcmp(row->key, key->data, key->len) == 0;
+  BZ_RACY_READS_END();
+  return same && bz_snapshot_block(table, snapshot, off, row) == BLITZ_OK;
 }
 
 enum blitz_rc bz_snapshot_kept(const struct blitz_table *table, const struct bz_snapshot *snapshot,

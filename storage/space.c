@@ -251,13 +251,6 @@ void bz_space_free(struct blitz_table *table, uint64_t off)
   pthread_mutex_unlock(&table->snapshot_lock);
 }
 
-/* Uses room from bz_space_prepare_removals(). */
-static void remember_removal(struct blitz_table *table, uint64_t off, uint64_t seq)
-{
-  assert(table->removed.count < table->removed.room);
-  table->removed.items[table->removed.count++] = (struct bz_removed){off, seq};
-}
-
 void bz_space_free_later(struct blitz_table *table, uint64_t off)
 {
   uint64_t len = bz_free_word_len(bz_word_load(bz_base(table), off));
@@ -273,7 +266,7 @@ void bz_space_free_later(struct blitz_table *table, uint64_t off)
     return;
   }
   bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_DROPPED));
-  remember_removal(table, off, seq);
+  bz_removed_add(table, off, seq, 0);
 }
 
 bool bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len)
@@ -300,38 +293,14 @@ void bz_space_free_gap(struct blitz_table *table, uint64_t off, uint64_t end)
 
 /* ---- removed rows -------------------------------------------------------- */
 
-enum blitz_rc bz_space_prepare_removals(struct blitz_table *table, size_t count,
-                                        struct blitz_error *err)
-{
-  struct bz_removed_list *list = &table->removed;
-  size_t room;
-  struct bz_removed *items;
-
-  if (list->first > 0 && list->count + count > list->room)
-  {
-    memmove(list->items, list->items + list->first,
-            (list->count - list->first) * sizeof *list->items);
-    list->count -= list->first;
-    list->first = 0;
-  }
-  if (list->count + count <= list->room)
-    return BLITZ_OK;
-  room = list->room * 2 > list->count + count ? list->room * 2 : list->count + count + 16;
-  items = realloc(list->items, room * sizeof *items);
-  if (items == NULL)
-    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
-  list->items = items;
-  list->room = room;
-  return BLITZ_OK;
-}
-
-void bz_space_remove_row(struct blitz_table *table, uint64_t off, uint64_t len, uint64_t seq)
+void bz_space_remove_row(struct blitz_table *table, uint64_t off, uint64_t len, uint64_t hash,
+                         uint64_t seq)
 {
   uint8_t *base = bz_base(table);
 
   bz_word_store(base, off + 8, htole64(seq));
   bz_word_store(base, off, bz_free_word(len, BZ_STATE_REMOVED));
-  remember_removal(table, off, seq);
+  bz_removed_add(table, off, seq, hash);
 }
 
 /* Frees the last rows of the list's reclaimable part, at most a batch of them.
@@ -373,9 +342,7 @@ void bz_space_reclaim(struct blitz_table *table)
     pthread_mutex_lock(&table->snapshot_lock);
   }
   pthread_mutex_unlock(&table->snapshot_lock);
-  list->first = next_first;
-  if (list->first == list->count)
-    list->first = list->count = 0;
+  bz_removed_drop(table, next_first);
 }
 
 /* ---- the list in a closed file ------------------------------------------- */
@@ -514,6 +481,5 @@ void bz_space_clear(struct blitz_table *table)
   for (size_t b = 0; b < bin_count; b++)
     free(bins[b]->items);
   memset(&table->space, 0, sizeof table->space);
-  free(table->removed.items);
-  memset(&table->removed, 0, sizeof table->removed);
+  bz_removed_clear(table);
 }

@@ -10,6 +10,7 @@
  *     in first, marked `opening`, and others wait for that table alone.
  */
 #include "blitz_int.h"
+#include "build.h"
 #include "bytes.h"
 
 #include <errno.h>
@@ -37,6 +38,10 @@ void blitz_counters_get(struct blitz_counters *counters)
   counters->rows_moved = atomic_load(&bz_counters.rows_moved);
   counters->bytes_allocated = atomic_load(&bz_counters.bytes_allocated);
   counters->recoveries = atomic_load(&bz_counters.recoveries);
+  counters->index_rebuilds = atomic_load(&bz_counters.index_rebuilds);
+  counters->index_lookups = atomic_load(&bz_counters.index_lookups);
+  counters->index_misses = atomic_load(&bz_counters.index_misses);
+  counters->view_renewals = atomic_load(&bz_counters.view_renewals);
 }
 
 enum blitz_rc bz_damaged(const struct blitz_table *table, uint64_t off, struct blitz_error *err)
@@ -56,6 +61,7 @@ static void free_table(struct blitz_table *table)
   pthread_mutex_destroy(&table->slot_lock);
   pthread_cond_destroy(&table->slot_free);
   pthread_mutex_destroy(&table->snapshot_lock);
+  pthread_mutex_destroy(&table->removed_lock);
   pthread_mutex_destroy(&table->counter_lock);
   free(table->path);
   free(table->file);
@@ -80,6 +86,7 @@ static struct blitz_table *new_table(const char *path, unsigned flags)
   pthread_cond_init(&table->slot_free, &attr);
   pthread_condattr_destroy(&attr);
   pthread_mutex_init(&table->snapshot_lock, NULL);
+  pthread_mutex_init(&table->removed_lock, NULL);
   pthread_mutex_init(&table->counter_lock, NULL);
   if (table->path != NULL && table->file != NULL)
     return table;
@@ -87,15 +94,28 @@ static struct blitz_table *new_table(const char *path, unsigned flags)
   return NULL;
 }
 
-static enum blitz_rc open_file(struct blitz_table *table, struct blitz_error *err)
+/* Opens the data file, and repairs it if need be. *TRUST: how far its indexes may be
+ * believed after that.
+ */
+static enum blitz_rc open_rows(struct blitz_table *table, struct bz_index_trust *trust,
+                               struct blitz_error *err)
 {
   struct bz_header header;
+  bool lost_rows = false;
   enum blitz_rc rc = bz_file_open(table, &header, err);
 
   if (rc != BLITZ_OK)
     return rc;
+  trust->committed = header.committed;
+  trust->check_bytes = !header.open;
   if (header.open || (table->flags & BLITZ_OPEN_REPAIR))
-    return bz_recover(table, !header.open, err);
+  {
+    rc = bz_recover(table, !header.open, &lost_rows, err);
+    /* What the machine wrote of the index file before it died, nobody knows. */
+    trust->never =
+        lost_rows || (table->flags & BLITZ_OPEN_REPAIR) || !bz_file_is_of_this_boot(&header);
+    return rc;
+  }
   if (bz_load_le32(bz_base(table) + BZ_CLOSED_CRC_OFF) != bz_file_closed_crc(table))
     return bz_fail(err, BLITZ_CORRUPT, 0,
                    "the header or the bucket array of %s is damaged. Restore it from a backup, "
@@ -104,6 +124,24 @@ static enum blitz_rc open_file(struct blitz_table *table, struct blitz_error *er
   if (table->flags & BLITZ_OPEN_READONLY)
     return BLITZ_OK;
   return bz_space_load(table, err);
+}
+
+static enum blitz_rc open_file(struct blitz_table *table, const struct blitz_indexes *indexes,
+                               const struct blitz_indexer *indexer, struct blitz_error *err)
+{
+  struct bz_index_trust trust = {0};
+  const char *reason;
+  uint64_t build;
+  enum blitz_rc rc = open_rows(table, &trust, err);
+
+  if (rc != BLITZ_OK || indexes == NULL || indexes->count == 0)
+    return rc;
+  rc = bz_index_open(table, indexes, &trust, &build, &reason, err);
+  if (rc == BLITZ_OK && build != 0)
+    rc = bz_build(table, build, indexer, reason != NULL ? reason : "without them", err);
+  if (rc == BLITZ_OK && table->dirty)
+    bz_file_stamp(table);
+  return rc;
 }
 
 static struct blitz_table *find_open(const char *path)
@@ -148,10 +186,29 @@ static struct blitz_table *registry_get(const char *path, unsigned flags)
   return table;
 }
 
+/* Is TABLE, which is open, open with INDEXES? */
+static bool has_indexes(const struct blitz_table *table, const struct blitz_indexes *indexes)
+{
+  const struct bz_index_file *file = table->index;
+
+  if (indexes == NULL || indexes->count == 0)
+    return true;
+  return file != NULL && file->count == indexes->count &&
+         memcmp(file->ids, indexes->ids, file->count * sizeof *file->ids) == 0;
+}
+
 enum blitz_rc blitz_table_open(const char *path, unsigned flags, struct blitz_table **tablep,
                                struct blitz_error *err)
 {
-  struct blitz_table *table;
+  return blitz_table_open_indexed(path, flags, NULL, NULL, tablep, err);
+}
+
+enum blitz_rc blitz_table_open_indexed(const char *path, unsigned flags,
+                                       const struct blitz_indexes *indexes,
+                                       const struct blitz_indexer *indexer,
+                                       struct blitz_table **tablep, struct blitz_error *err)
+{
+  struct blitz_table *table, *failed = NULL;
   enum blitz_rc rc = BLITZ_OK;
 
   *tablep = NULL;
@@ -162,29 +219,39 @@ enum blitz_rc blitz_table_open(const char *path, unsigned flags, struct blitz_ta
   else if (table->opening)
   {
     pthread_mutex_unlock(&registry_lock);
-    rc = open_file(table, err);
+    rc = open_file(table, indexes, indexer, err);
     pthread_mutex_lock(&registry_lock);
     table->opening = false;
     if (rc != BLITZ_OK)
+    {
       registry_remove(table);
+      failed = table;
+    }
     pthread_cond_broadcast(&registry_changed);
   }
+  else if (!has_indexes(table, indexes))
+  {
+    table->refs--;
+    rc = bz_fail(err, BLITZ_INVALID, 0, "%s is open with other indexes", table->file);
+  }
   pthread_mutex_unlock(&registry_lock);
-  if (rc != BLITZ_OK && table != NULL)
-    free_table(table);
+  if (failed != NULL)
+  {
+    if (failed->index != NULL)
+      bz_index_close(failed, false);
+    free_table(failed);
+  }
   if (rc == BLITZ_OK)
     *tablep = table;
   return rc;
 }
 
-/* Writes what a closed file carries, then takes the mark away. */
-static void close_file(struct blitz_table *table)
+/* Writes what a closed file carries. False: it is not to be marked as closed. */
+static bool finish_file(struct blitz_table *table)
 {
   uint64_t buckets_end;
   uint8_t *base;
 
-  if (!table->dirty || atomic_load(&table->broken))
-    return;
   bz_space_reclaim(table);
   if (!bz_grow_finish(table))
   {
@@ -192,7 +259,7 @@ static void close_file(struct blitz_table *table)
            "%s could not be closed for lack of space: it will be repaired "
            "when it is opened",
            table->file);
-    return;
+    return false;
   }
   bz_space_save(table);
   base = bz_base(table);
@@ -201,6 +268,20 @@ static void close_file(struct blitz_table *table)
    */
   buckets_end = BZ_HEADER_LEN + atomic_load(&table->bucket_count) * BZ_BUCKET_LEN;
   memset(base + buckets_end, 0, atomic_load(&table->first) - buckets_end);
+  return true;
+}
+
+/* Syncs the files, then takes the mark away. */
+static void close_file(struct blitz_table *table)
+{
+  uint8_t *base;
+  bool clean = table->dirty && !atomic_load(&table->broken) && finish_file(table);
+
+  if (table->index != NULL)
+    bz_index_close(table, clean || !table->dirty);
+  if (!clean)
+    return;
+  base = bz_base(table);
   bz_store_le32(base + BZ_CLOSED_CRC_OFF, bz_file_closed_crc(table));
   if (!(table->flags & BLITZ_OPEN_TEMPORARY) && fdatasync(table->fd) != 0)
   {
@@ -254,6 +335,8 @@ enum blitz_rc blitz_table_drop(const char *path, struct blitz_error *err)
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory removing %s", path);
   if (unlink(name) != 0)
     rc = bz_fail(err, bz_rc_of_errno(errno), errno, "cannot remove %s", name);
+  else
+    bz_index_unlink(path);
   free(name);
   return rc;
 }
@@ -267,6 +350,9 @@ enum blitz_rc blitz_table_rename(const char *from, const char *to, struct blitz_
     rc = bz_fail(err, BLITZ_NOMEM, 0, "out of memory renaming %s", from);
   else if (rename(from_name, to_name) != 0)
     rc = bz_fail(err, bz_rc_of_errno(errno), errno, "cannot rename %s to %s", from_name, to_name);
+  else
+    /* A file that does not go along is made anew. */
+    (void)!bz_index_rename(from, to, NULL);
   free(from_name);
   free(to_name);
   return rc;
@@ -302,7 +388,7 @@ static enum blitz_rc copy_table(struct blitz_table *table, struct blitz_table *t
   if (rc == BLITZ_OK)
     rc = blitz_scan_begin(cursor);
   if (rc == BLITZ_OK)
-    rc = blitz_txn_expect_rows(txn, to, atomic_load(&table->row_count), err);
+    rc = blitz_txn_expect_rows(txn, to, atomic_load(&table->row_count), false, err);
   if (rc == BLITZ_OK)
     rc = copy_rows(cursor, txn, to, err);
   if (rc == BLITZ_OK)

@@ -14,7 +14,7 @@
  *      beyond it, but whole.
  *  T4. A key has one change in a transaction, the sum of all that was done to it.
  */
-#include "txn.h"
+#include "entries.h"
 
 #include <stdlib.h>
 
@@ -45,6 +45,13 @@ void blitz_txn_free(struct blitz_txn *txn)
 void blitz_txn_lock_timeout(struct blitz_txn *txn, unsigned seconds)
 {
   txn->lock_timeout = seconds;
+}
+
+void blitz_txn_set_indexer(struct blitz_txn *txn, const struct blitz_indexer *indexer,
+                           uint64_t touched)
+{
+  txn->indexer = indexer;
+  txn->touched = touched;
 }
 
 bool blitz_txn_changed(const struct blitz_txn *txn)
@@ -180,7 +187,7 @@ static bool apply_change(struct blitz_table *table, const struct bz_change *chan
   else
     bz_hash_replace(table, key.hash, &place, change->new_off);
   if (change->old_off != 0)
-    bz_space_remove_row(table, place.row.off, place.row.len, seq);
+    bz_space_remove_row(table, place.row.off, place.row.len, change->hash, seq);
   return true;
 }
 
@@ -230,18 +237,37 @@ static void apply(struct bz_writes *writes)
     if ((change->new_off != 0 || change->old_off != 0) && !apply_change(table, change, seq))
       bz_set_broken(table);
   }
-  bz_snapshot_publish(table, seq, rows + (uint64_t)writes->row_delta);
+  bz_snapshot_publish(table, seq, rows + (uint64_t)writes->row_delta, bz_entries_take(writes));
   atomic_store_explicit(&table->committing, BZ_COMMITTING_NOTHING, memory_order_release);
   bz_space_reclaim(table);
 }
 
+static void rollback_table(struct bz_writes *writes)
+{
+  bz_entries_rollback(writes);
+  if (writes->load != NULL)
+    bz_load_rollback(writes->table, writes->load);
+  for (uint32_t i = writes->count; i > 0; i--)
+    if (writes->changes[i - 1].new_off != 0)
+      bz_space_free(writes->table, writes->changes[i - 1].new_off);
+}
+
 static void commit_table(struct bz_writes *writes)
 {
+  if (writes->doomed)
+  {
+    /* The caller was told so when a change failed. */
+    bz_log(BLITZ_LOG_ERROR, "%s: a statement that could not be finished is undone",
+           writes->table->file);
+    rollback_table(writes);
+    return;
+  }
   bz_count(&bz_counters.rows_inserted, writes->inserted);
   bz_count(&bz_counters.rows_updated, writes->updated);
   bz_count(&bz_counters.rows_removed, writes->removed);
   if (writes->load != NULL)
-    bz_load_commit(writes->table, writes->load, (uint64_t)writes->row_delta);
+    bz_load_commit(writes->table, writes->load, (uint64_t)writes->row_delta,
+                   bz_entries_take(writes));
   else if (writes->count > 0)
     apply(writes);
 }
@@ -255,15 +281,6 @@ void blitz_txn_commit(struct blitz_txn *txn)
     commit_table(txn->writes);
     bz_writes_end(txn, txn->writes);
   }
-}
-
-static void rollback_table(struct bz_writes *writes)
-{
-  if (writes->load != NULL)
-    bz_load_rollback(writes->table, writes->load);
-  for (uint32_t i = writes->count; i > 0; i--)
-    if (writes->changes[i - 1].new_off != 0)
-      bz_space_free(writes->table, writes->changes[i - 1].new_off);
 }
 
 void blitz_txn_rollback(struct blitz_txn *txn)

@@ -26,9 +26,15 @@ struct bz_writes
   uint32_t count, room;
   uint32_t *index; /* positions + 1 by hash, 0: none */
   uint32_t index_room;
-  uint32_t indexed;     /* changes in it: the first ones */
-  uint64_t old_off_max; /* of the changes */
-  struct bz_load *load; /* not NULL: rows go to their places at once */
+  uint32_t indexed;          /* changes in it: the first ones */
+  uint64_t old_off_max;      /* of the changes */
+  struct bz_load *load;      /* not NULL: rows go to their places at once */
+  struct MDB_txn *index_txn; /* entries of indexes; NULL: none were changed yet */
+  uint64_t index_changes;    /* counts changes in it */
+  struct bz_sort **sorts;    /* by index; not NULL: entries are sorted first (entries.c) */
+  bool late_duplicates;      /* of sorted unique ones */
+  bool doomed;               /* a change was made in part: there is nothing but rollback */
+  struct bz_buffer entry_buf;
   int64_t row_delta;
   uint64_t inserted, updated, removed;
   struct bz_writes *next;
@@ -39,6 +45,8 @@ struct blitz_txn
   struct bz_writes *writes;
   struct bz_writes *spare; /* one, with its memory, for the next one */
   unsigned lock_timeout;
+  const struct blitz_indexer *indexer;
+  uint64_t touched; /* indexes that an update may touch */
 };
 
 /* The row in the block at OFF. */

@@ -22,6 +22,7 @@ void bz_writes_free(struct bz_writes *writes)
     return;
   free(writes->changes);
   free(writes->index);
+  free(writes->entry_buf.data);
   free(writes);
 }
 
@@ -39,7 +40,8 @@ void bz_writes_end(struct blitz_txn *txn, struct bz_writes *writes)
   *writes = (struct bz_writes){.changes = writes->changes,
                                .room = writes->room,
                                .index = writes->index,
-                               .index_room = writes->index_room};
+                               .index_room = writes->index_room,
+                               .entry_buf = writes->entry_buf};
   txn->spare = writes;
 }
 
@@ -143,7 +145,7 @@ static enum blitz_rc reserve(struct bz_writes *writes, struct blitz_error *err)
   enum blitz_rc rc = writes->load != NULL ? BLITZ_OK : reserve_changes(writes, err);
 
   if (rc == BLITZ_OK)
-    rc = bz_space_prepare_removals(writes->table, (size_t)writes->count + 4, err);
+    rc = bz_removed_prepare(writes->table, (size_t)writes->count + 4, err);
   return rc;
 }
 
@@ -154,6 +156,9 @@ enum blitz_rc bz_writes_begin(struct blitz_txn *txn, struct blitz_table *table,
   enum blitz_rc rc;
 
   *writesp = writes;
+  if (writes != NULL && writes->doomed)
+    return bz_fail(err, BLITZ_INVALID, 0, "%s: a change failed, and must be rolled back first",
+                   table->file);
   if (writes != NULL)
     return reserve(writes, err);
   if (table->flags & BLITZ_OPEN_READONLY)
@@ -168,6 +173,9 @@ enum blitz_rc bz_writes_begin(struct blitz_txn *txn, struct blitz_table *table,
   if (rc != BLITZ_OK)
     return rc;
   bz_file_mark_dirty(table);
+  /* Changes without the indexes leave them behind. */
+  if (table->index == NULL)
+    bz_word_store(bz_base(table), BZ_INDEX_SEQ_OFF, 0);
   txn->spare = NULL;
   writes->table = table;
   writes->next = txn->writes;

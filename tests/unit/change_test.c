@@ -489,7 +489,7 @@ static void expected_rows_go_in_at_once(void **state)
   uint64_t version;
   struct blitz_cursor *cursor = new_cursor(f->table, f->txn);
   struct blitz_slice found;
-  assert_ok(blitz_txn_expect_rows(f->txn, f->table, 5000, ERR));
+  assert_ok(blitz_txn_expect_rows(f->txn, f->table, 5000, false, ERR));
   for (uint64_t n = 0; n < 5000; n++)
   {
     row_fill(value, sizeof value, n, 1);
@@ -515,7 +515,7 @@ static void expected_rows_go_in_at_once(void **state)
 static void expected_rows_can_be_changed_at_once(void **state)
 {
   struct fixture *f = *state;
-  assert_ok(blitz_txn_expect_rows(f->txn, f->table, 0, ERR));
+  assert_ok(blitz_txn_expect_rows(f->txn, f->table, 0, false, ERR));
   assert_ok(insert(f, "a", "1"));
   assert_ok(insert(f, "b", "1"));
   assert_ok(insert(f, "c", "1"));
@@ -536,7 +536,7 @@ static void expected_rows_can_be_rolled_back(void **state)
   char value[100];
   for (int round = 0; round < 3; round++)
   {
-    assert_ok(blitz_txn_expect_rows(f->txn, f->table, round * 1000, ERR));
+    assert_ok(blitz_txn_expect_rows(f->txn, f->table, round * 1000, false, ERR));
     for (uint64_t n = 0; n < 3000; n++)
     {
       row_fill(value, sizeof value, n, 1);
@@ -556,12 +556,12 @@ static void expecting_rows_in_a_full_table_is_no_promise(void **state)
 {
   struct fixture *f = *state;
   put_rows(f->table, 0, 10, 40, 1);
-  assert_ok(blitz_txn_expect_rows(f->txn, f->table, 1000000, ERR));
+  assert_ok(blitz_txn_expect_rows(f->txn, f->table, 1000000, false, ERR));
   assert_ok(insert(f, "a", "1"));
   blitz_txn_rollback(f->txn);
   assert_rows(f->table, 0, 10, 1);
   /* And of rows that never come. */
-  assert_ok(blitz_txn_expect_rows(f->txn, f->table, 1000000, ERR));
+  assert_ok(blitz_txn_expect_rows(f->txn, f->table, 1000000, false, ERR));
   blitz_txn_commit(f->txn);
   assert_rows(f->table, 0, 10, 1);
   struct blitz_txn *other = new_txn();

@@ -279,7 +279,7 @@ static void rows_of_a_load_are_changed_too(void **state)
   struct blitz_slice value;
   uint64_t version;
   char buf[100];
-  assert_ok(blitz_txn_expect_rows(f->txn, f->table, 0, ERR));
+  assert_ok(blitz_txn_expect_rows(f->txn, f->table, 0, false, ERR));
   for (uint64_t n = 0; n < 500; n++)
   {
     row_fill(buf, 40, n, 1);

@@ -310,10 +310,10 @@ static void a_load_that_does_not_fit_leaves_nothing(void **state)
   /* The bucket array alone would not fit. Saying no at once is right, and so is
    * trying.
    */
-  enum blitz_rc rc = blitz_txn_expect_rows(txn, table, 1000000, ERR);
+  enum blitz_rc rc = blitz_txn_expect_rows(txn, table, 1000000, false, ERR);
   assert_true(rc == BLITZ_OK || rc == BLITZ_FULL);
   blitz_txn_rollback(txn);
-  assert_ok(blitz_txn_expect_rows(txn, table, 3000, ERR));
+  assert_ok(blitz_txn_expect_rows(txn, table, 3000, false, ERR));
   uint64_t n = 0;
   while ((rc = insert_row(txn, table, n)) == BLITZ_OK)
     n++;

@@ -153,7 +153,7 @@ static void load_or_empty(struct blitz_txn *txn, struct blitz_table *table, stru
   char value[300];
   atomic_store(&ledger->load_begun, number);
   if (number % 2)
-    require_ok(blitz_txn_expect_rows(txn, table, rnd_below(rnd, 2) ? LOAD_ROWS : 0, ERR));
+    require_ok(blitz_txn_expect_rows(txn, table, rnd_below(rnd, 2) ? LOAD_ROWS : 0, false, ERR));
   for (uint32_t n = 0; n < LOAD_ROWS; n++)
   {
     size_t len = 16 + (n * 7 + number) % 280;

@@ -120,7 +120,7 @@ static void the_library_reads_a_loaded_table_and_a_copy(void **state)
   struct blitz_table *table = new_table("loaded");
   struct blitz_txn *txn = new_txn();
   char value[70];
-  assert_ok(blitz_txn_expect_rows(txn, table, 20000, ERR));
+  assert_ok(blitz_txn_expect_rows(txn, table, 20000, false, ERR));
   for (uint64_t n = 0; n < 20000; n++)
   {
     row_fill(value, sizeof value, n, 1);

@@ -314,7 +314,7 @@ static void step_load(void)
   memset(&current, 0, sizeof current);
   blitz_txn_commit(txn);
   committed = current;
-  assert_ok(blitz_txn_expect_rows(txn, table, rnd_below(&rnd, 2) ? count : 0, ERR));
+  assert_ok(blitz_txn_expect_rows(txn, table, rnd_below(&rnd, 2) ? count : 0, false, ERR));
   for (uint32_t n = 0; n < count; n++)
   {
     last = current.version[n] = ++next_version;

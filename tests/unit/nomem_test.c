@@ -229,7 +229,7 @@ static void loading_and_copying(void **state)
   for (unsigned n = 0; any; n++)
   {
     struct blitz_txn *txn = new_txn();
-    bool ok = goes(n, blitz_txn_expect_rows(txn, table, 100, ERR));
+    bool ok = goes(n, blitz_txn_expect_rows(txn, table, 100, false, ERR));
     any = failed;
     for (uint64_t i = 0; ok && i < 100; i++)
     {

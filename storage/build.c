@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * build.c: making indexes from the rows: those that a table was opened without, that are
+ * added, or that were disabled. One scan of the rows fills a sort for each index; then
+ * the entries are stored in order.
+ *
+ * The writer slot is held meanwhile. Nothing of it is seen before it is committed, as
+ * entries of the rows' last commit.
+ */
+#include "build.h"
+#include "entries.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Indexes in the making. */
+struct build
+{
+  struct blitz_table *table;
+  const struct blitz_indexer *indexer;
+  blitz_duplicate_fn *duplicate;
+  unsigned count;
+  unsigned numbers[BLITZ_INDEXES_MAX]; /* for make_entry() */
+  unsigned dbis[BLITZ_INDEXES_MAX];
+  struct bz_sort *sorts[BLITZ_INDEXES_MAX];
+  uint64_t rows;
+};
+
+/* ---- holding the table ------------------------------------------------------------ */
+
+/* Takes the writer slot and begins a write transaction of the index file. */
+static enum blitz_rc begin(struct blitz_table *table, struct blitz_txn **txnp,
+                           struct bz_writes **writesp, struct blitz_error *err)
+{
+  enum blitz_rc rc = blitz_txn_create(txnp);
+
+  *writesp = NULL;
+  if (rc != BLITZ_OK)
+    return bz_fail(err, rc, 0, "out of memory changing %s", table->file);
+  if (table->index == NULL)
+    return bz_fail(err, BLITZ_INVALID, 0, "%s is open without its indexes", table->file);
+  rc = bz_writes_begin(*txnp, table, writesp, err);
+  if (rc == BLITZ_OK)
+    rc = bz_index_write_begin(table, &(*writesp)->index_txn, err);
+  return rc;
+}
+
+/* Commits if RC is BLITZ_OK, and gives the table back. */
+static enum blitz_rc end(struct blitz_table *table, struct blitz_txn *txn, struct bz_writes *writes,
+                         enum blitz_rc rc, struct blitz_error *err)
+{
+  if (rc == BLITZ_OK)
+  {
+    struct MDB_txn *index_txn = writes->index_txn;
+    bool done;
+    writes->index_txn = NULL;
+    pthread_mutex_lock(&table->snapshot_lock);
+    done = bz_index_write_commit(table, index_txn, atomic_load(&table->committed));
+    pthread_mutex_unlock(&table->snapshot_lock);
+    if (!done)
+      rc = bz_fail(err, BLITZ_IO, 0, "%s could not be written", table->index->name);
+  }
+  blitz_txn_free(txn);
+  return rc;
+}
+
+/* ---- building ------------------------------------------------------------------------ */
+
+static enum blitz_rc sort_row(struct build *build, const struct blitz_cursor *cursor, uint64_t off,
+                              struct blitz_slice value, struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  for (unsigned i = 0; i < build->count && rc == BLITZ_OK; i++)
+  {
+    struct blitz_index_entry entry;
+    rc = build->indexer->make_entry(build->indexer->arg, build->numbers[i], value, &entry, err);
+    if (rc == BLITZ_OK && entry.key.len > BLITZ_INDEX_KEY_MAX)
+      rc = bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a key is too long for an index", build->table->file);
+    if (rc == BLITZ_OK)
+      rc = bz_sort_add(build->sorts[i], &entry, blitz_cursor_key(cursor), off, err);
+  }
+  return rc;
+}
+
+static struct bz_work work_of(const struct build *build, uint64_t before)
+{
+  return (struct bz_work){.progress = build->indexer->progress,
+                          .duplicate = build->duplicate,
+                          .arg = build->indexer->arg,
+                          .before = before,
+                          .total = build->rows * (build->count + 1)};
+}
+
+static enum blitz_rc stopped(const struct build *build, struct blitz_error *err)
+{
+  return bz_fail(err, BLITZ_STOPPED, 0, "building an index of %s was stopped", build->table->file);
+}
+
+static enum blitz_rc sort_rows(struct build *build, struct blitz_cursor *cursor,
+                               struct blitz_error *err)
+{
+  struct bz_work work = work_of(build, 0);
+  struct blitz_slice value;
+  uint64_t done = 0;
+  enum blitz_rc rc = blitz_scan_begin(cursor);
+
+  if (rc != BLITZ_OK)
+    return bz_fail(err, rc, 0, "out of memory reading %s", build->table->file);
+  while ((rc = blitz_scan_next(cursor, &value, err)) == BLITZ_OK)
+  {
+    uint64_t off;
+    rc = blitz_cursor_position(cursor, &off);
+    if (rc == BLITZ_OK)
+      rc = sort_row(build, cursor, off, value, err);
+    if (rc != BLITZ_OK)
+      return rc;
+    if (++done % BZ_WORK_STEP == 0 && !bz_work_report(&work, done))
+      return stopped(build, err);
+  }
+  return rc == BLITZ_END ? BLITZ_OK : rc;
+}
+
+static enum blitz_rc store_entries(struct build *build, struct MDB_txn *index_txn,
+                                   struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  for (unsigned i = 0; i < build->count && rc == BLITZ_OK; i++)
+  {
+    struct bz_work work = work_of(build, build->rows * (i + 1));
+    rc = bz_entries_append(build->table, index_txn, build->dbis[i], build->sorts[i], &work, err);
+    if (rc == BLITZ_DUPLICATE && err != NULL)
+      err->index_no = build->numbers[i];
+    bz_sort_free(build->sorts[i]);
+    build->sorts[i] = NULL;
+  }
+  return rc;
+}
+
+/* Does all of it but the commit. */
+static enum blitz_rc run(struct build *build, struct MDB_txn *index_txn, struct blitz_error *err)
+{
+  struct blitz_cursor *cursor = NULL;
+  enum blitz_rc rc = blitz_cursor_open(build->table, NULL, &cursor);
+
+  build->rows = atomic_load(&build->table->row_count);
+  for (unsigned i = 0; i < build->count && rc == BLITZ_OK; i++)
+  {
+    build->sorts[i] = bz_sort_create();
+    if (build->sorts[i] == NULL)
+      rc = BLITZ_NOMEM;
+  }
+  if (rc != BLITZ_OK)
+    rc = bz_fail(err, rc, 0, "out of memory building indexes of %s", build->table->file);
+  else
+    rc = sort_rows(build, cursor, err);
+  blitz_cursor_close(cursor);
+  if (rc == BLITZ_OK)
+    rc = store_entries(build, index_txn, err);
+  for (unsigned i = 0; i < build->count; i++)
+    bz_sort_free(build->sorts[i]);
+  return rc;
+}
+
+enum blitz_rc bz_build(struct blitz_table *table, uint64_t which,
+                       const struct blitz_indexer *indexer, const char *reason,
+                       struct blitz_error *err)
+{
+  struct build build = {.table = table, .indexer = indexer};
+  uint64_t rows = atomic_load(&table->row_count);
+  struct blitz_txn *txn;
+  struct bz_writes *writes;
+  enum blitz_rc rc;
+
+  for (unsigned i = 0; i < table->index->count; i++)
+    if (which >> i & 1)
+    {
+      build.numbers[build.count] = i;
+      build.dbis[build.count++] = table->index->dbis[i];
+    }
+  rc = begin(table, &txn, &writes, err);
+  if (rc == BLITZ_OK && rows > 0)
+    rc = run(&build, writes->index_txn, err);
+  rc = end(table, txn, writes, rc, err);
+  if (rc == BLITZ_OK && rows > 0 && reason != NULL)
+  {
+    bz_count(&bz_counters.index_rebuilds, build.count);
+    bz_log(BLITZ_LOG_WARNING, "%s was %s: %u indexes are made anew from %" PRIu64 " rows",
+           table->index->name, reason, build.count, rows);
+  }
+  return rc;
+}
+
+/* ---- what callers ask for ------------------------------------------------------------ */
+
+enum blitz_rc blitz_table_add_indexes(struct blitz_table *table, const struct blitz_indexes *more,
+                                      const struct blitz_indexer *indexer,
+                                      blitz_duplicate_fn *duplicate, struct blitz_error *err)
+{
+  struct build build = {.table = table, .indexer = indexer, .duplicate = duplicate};
+  struct blitz_txn *txn;
+  struct bz_writes *writes;
+  enum blitz_rc rc = begin(table, &txn, &writes, err);
+
+  for (unsigned i = 0; i < more->count && rc == BLITZ_OK; i++)
+  {
+    build.numbers[i] = i;
+    build.count++;
+    rc = bz_index_db_create(table, writes->index_txn, more->ids[i], &build.dbis[i], err);
+    /* An index that was given up may be there still. */
+    if (rc == BLITZ_OK)
+      rc = bz_index_db_clear(table, writes->index_txn, build.dbis[i], err);
+  }
+  if (rc == BLITZ_OK)
+    rc = run(&build, writes->index_txn, err);
+  return end(table, txn, writes, rc, err);
+}
+
+enum blitz_rc blitz_table_drop_indexes(struct blitz_table *table, const struct blitz_indexes *which,
+                                       struct blitz_error *err)
+{
+  struct blitz_txn *txn;
+  struct bz_writes *writes;
+  enum blitz_rc rc = begin(table, &txn, &writes, err);
+
+  for (unsigned i = 0; i < which->count && rc == BLITZ_OK; i++)
+    rc = bz_index_db_drop(table, writes->index_txn, which->ids[i], err);
+  return end(table, txn, writes, rc, err);
+}
+
+/* Empties indexes. */
+static enum blitz_rc clear(struct blitz_table *table, uint64_t which, uint64_t disabled,
+                           struct blitz_error *err)
+{
+  uint64_t disabled_before = atomic_load(&table->index->disabled);
+  struct blitz_txn *txn;
+  struct bz_writes *writes;
+  enum blitz_rc rc = begin(table, &txn, &writes, err);
+
+  for (unsigned i = 0; i < table->index->count && rc == BLITZ_OK; i++)
+    if (which >> i & 1)
+      rc = bz_index_db_clear(table, writes->index_txn, table->index->dbis[i], err);
+  atomic_store(&table->index->disabled, disabled);
+  rc = end(table, txn, writes, rc, err);
+  if (rc != BLITZ_OK)
+    atomic_store(&table->index->disabled, disabled_before);
+  return rc;
+}
+
+enum blitz_rc blitz_table_disable_indexes(struct blitz_table *table, uint64_t which,
+                                          struct blitz_error *err)
+{
+  if (table->index == NULL || which == 0)
+    return BLITZ_OK;
+  return clear(table, which, atomic_load(&table->index->disabled) | which, err);
+}
+
+enum blitz_rc blitz_table_enable_indexes(struct blitz_table *table,
+                                         const struct blitz_indexer *indexer,
+                                         struct blitz_error *err)
+{
+  uint64_t disabled = blitz_table_disabled_indexes(table);
+  enum blitz_rc rc;
+
+  if (disabled == 0)
+    return BLITZ_OK;
+  /* The commit of the entries says that they are kept. */
+  atomic_store(&table->index->disabled, 0);
+  rc = bz_build(table, disabled, indexer, NULL, err);
+  if (rc != BLITZ_OK)
+    atomic_store(&table->index->disabled, disabled);
+  return rc;
+}
+
+uint64_t blitz_table_disabled_indexes(struct blitz_table *table)
+{
+  return table->index != NULL ? atomic_load(&table->index->disabled) : 0;
+}
+
+enum blitz_rc blitz_table_rebuild_indexes(struct blitz_table *table,
+                                          const struct blitz_indexer *indexer,
+                                          struct blitz_error *err)
+{
+  uint64_t all, kept;
+  enum blitz_rc rc;
+
+  if (table->index == NULL)
+    return BLITZ_OK;
+  all = table->index->count < 64 ? (UINT64_C(1) << table->index->count) - 1 : UINT64_MAX;
+  kept = all & ~atomic_load(&table->index->disabled);
+  rc = clear(table, all, atomic_load(&table->index->disabled), err);
+  return rc == BLITZ_OK ? bz_build(table, kept, indexer, NULL, err) : rc;
+}
+
+/* ---- figures --------------------------------------------------------------------------- */
+
+void blitz_index_stats(struct blitz_table *table, unsigned index_no,
+                       struct blitz_index_stats *stats)
+{
+  struct bz_tree_shape shape = {0, 0, 0};
+  struct MDB_txn *txn = NULL;
+
+  memset(stats, 0, sizeof *stats);
+  if (table->index == NULL || index_no >= table->index->count)
+    return;
+  pthread_mutex_lock(&table->snapshot_lock);
+  if (bz_index_read_begin(table->index, &txn) == BLITZ_OK)
+  {
+    bz_tree_shape(txn, table->index->dbis[index_no], &shape);
+    bz_index_read_end(table->index, txn);
+    bz_index_read_free(txn);
+  }
+  pthread_mutex_unlock(&table->snapshot_lock);
+  stats->entry_count = shape.entry_count;
+  stats->page_count = shape.page_count;
+  stats->page_len = table->index->page_len;
+  stats->depth = shape.depth;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * build.h: making indexes from the rows.
+ */
+#ifndef BZ_BUILD_H
+#define BZ_BUILD_H
+
+#include "blitz_int.h"
+
+/* Makes the indexes of which the bit is set in WHICH, and which are empty, from the rows.
+ * REASON, if not NULL and if there are rows, goes to the log.
+ */
+enum blitz_rc bz_build(struct blitz_table *table, uint64_t which,
+                       const struct blitz_indexer *indexer, const char *reason,
+                       struct blitz_error *err) BLITZ_MUST_CHECK;
+
+#endif /* BZ_BUILD_H */

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * cursor.h: what a cursor remembers. For cursor.c, index_cursor.c, view.c and check.c.
+ */
+#ifndef BZ_CURSOR_H
+#define BZ_CURSOR_H
+
+#include "blitz_int.h"
+
+/* A moment of a table, of its rows and of its indexes: the same commit. It is open while
+ * somebody uses it.
+ */
+struct bz_view
+{
+  struct bz_snapshot snapshot;
+  struct MDB_txn *index_txn; /* kept from one use to the next; NULL in a table without indexes */
+  uint64_t serial;           /* counts the moments */
+  int64_t begin_ms;          /* when it was taken; see bz_view_clock() */
+  uint64_t lookups, misses;  /* of rows by entries; added to the counters when it is closed */
+  unsigned users;            /* cursors */
+};
+
+enum bz_index_mode
+{
+  BZ_INDEX_NONE, /* no index is being read */
+  BZ_INDEX_VIEW, /* the cursor's view */
+  BZ_INDEX_OWN,  /* what the cursor's transaction has made of it */
+};
+
+#define BZ_AHEAD_MAX 32
+
+/* Entries that were read ahead, so that their rows are fetched at once. */
+struct bz_ahead
+{
+  struct bz_entry entries[BZ_AHEAD_MAX];
+  unsigned pos, count;
+  unsigned window; /* how many to read next time; 0: none */
+  bool end;        /* there is none after them */
+};
+
+struct bz_index_position
+{
+  enum bz_index_mode mode;
+  unsigned index_no;
+  bool at_entry; /* `entry` is one */
+  bool reads_rows;
+  struct bz_entry entry;
+  struct bz_ahead ahead;
+  struct MDB_cursor *mc; /* beyond what was read ahead */
+  unsigned mc_index_no;
+  enum bz_index_mode mc_mode;
+  uint64_t mc_serial;        /* of the view, or of the write transaction */
+  uint64_t own_changes;      /* of the transaction, when `entry` was read */
+  struct bz_buffer sort_key; /* a copy of the entry's, where it may not stay */
+  size_t sort_key_len;
+};
+
+struct blitz_cursor
+{
+  struct blitz_table *table;
+  struct blitz_txn *txn;
+  struct bz_buffer buf;
+  struct bz_row row; /* read last; row.off 0: none */
+
+  struct bz_view own_view;
+  struct blitz_cursor *leader; /* whose own_view is used; the cursor itself, usually */
+  struct bz_view *view;        /* NULL: none is open for this cursor */
+  bool keeps_view;             /* for positions */
+
+  uint64_t scan_off;  /* 0: no scan */
+  uint64_t scan_rows; /* of the snapshot, met so far */
+
+  /* The changes that the scan sees: the first ones of this transaction. */
+  struct blitz_txn *scan_txn;
+  uint32_t scan_changes;
+  uint32_t scan_added; /* those of them looked at for rows to add at the end */
+
+  struct bz_index_position index;
+};
+
+/* ---- view.c ------------------------------------------------------------------ */
+
+/* Opens the view for CURSOR, if it is not. */
+enum blitz_rc bz_view_take(struct blitz_cursor *cursor, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* The cursor needs it no more. */
+void bz_view_leave(struct blitz_cursor *cursor);
+
+/* Frees what a closed view keeps. */
+void bz_view_free(struct blitz_cursor *cursor);
+
+/* May the view be exchanged for one of now: is it old, and has the table changed? */
+bool bz_view_is_stale(const struct blitz_cursor *cursor);
+
+/* The row KEY as the cursor's view has it, which a hint says is at OFF. ROW stays valid until
+ * the view is closed or the cursor reads something else.
+ */
+enum blitz_rc bz_view_row(struct blitz_cursor *cursor, struct blitz_slice key, uint64_t off,
+                          struct bz_row *row) BLITZ_MUST_CHECK;
+
+/* ---- cursor.c, for index_cursor.c ---------------------------------------------- */
+
+/* Reads the row KEY as it is at this moment, the cursor's transaction's change included. */
+enum blitz_rc bz_cursor_read_key(struct blitz_cursor *cursor, struct blitz_slice key,
+                                 struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* ---- index_cursor.c ---------------------------------------------------------------- */
+
+/* Forgets what is being read of an index; frees what is kept for it. */
+void bz_index_position_reset(struct blitz_cursor *cursor);
+void bz_index_position_free(struct blitz_cursor *cursor);
+
+/* Reads the row of the entry at the cursor, if it has not been. */
+enum blitz_rc bz_index_need_row(struct blitz_cursor *cursor,
+                                struct blitz_error *err) BLITZ_MUST_CHECK;
+
+#endif /* BZ_CURSOR_H */

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * index.h: the index file PATH.bzx, for the rest of the engine. It is an LMDB
+ * environment with one named database for each index; the files index_*.c alone
+ * include lmdb.h.
+ *
+ *   index_file.c   the file: open, trust, close; write and read transactions
+ *   index_tree.c   entries of one index: put, remove, seek, step
+ *   index_count.c  how many entries lie between two keys; samples
+ *
+ * Invariants:
+ *  X1. A commit of entries carries the number of the commit of the rows that it
+ *      belongs to, in the index file first and then in the data file's header, which
+ *      stores the rows' number last. An index file is believed only if it and the
+ *      header have the same number, not beyond the header's last commit.
+ *  X2. An entry's row key is right. Its offset is where the row was when the entry
+ *      was stored: a hint, to be verified.
+ *  X3. Whoever writes has the table's writer slot, and stays in one thread from
+ *      bz_index_write_begin() to the end.
+ *  X4. Every page that LMDB may write to was allocated on the device before
+ *      (bz_index_reserve()): a full disk is an error and never a SIGBUS.
+ *  X5. The file beside it in which LMDB counts readers has no name once the file is
+ *      open: nobody else can open the table, so it need not be found.
+ */
+#ifndef BZ_INDEX_H
+#define BZ_INDEX_H
+
+#include "blitz.h"
+
+#include <stdatomic.h>
+
+struct MDB_env;
+struct MDB_txn;
+struct MDB_cursor;
+struct blitz_table;
+
+/* An open index file. */
+struct bz_index_file
+{
+  struct MDB_env *env;
+  char *name;
+  unsigned count; /* of indexes */
+  uint64_t ids[BLITZ_INDEXES_MAX];
+  unsigned dbis[BLITZ_INDEXES_MAX];
+  unsigned page_len;
+  atomic_ullong disabled; /* bit n: index n is not kept */
+  atomic_bool broken;     /* entries were lost: the file must be made anew */
+
+  /* Only the writer. */
+  uint64_t allocated; /* bytes from the begin of the file that are on the device */
+  uint64_t write_next_page;
+  uint64_t write_pages; /* of all trees when the write transaction began */
+  uint64_t write_puts;
+  uint64_t write_credit; /* puts that are provided for */
+
+  /* Counts ends of write transactions, whose cursors are no more. */
+  atomic_ullong write_serial;
+
+  /* Under the table's snapshot_lock: read transactions that are open. */
+  unsigned readers;
+};
+
+/* An entry as it is found. It points into the file's map: good until the read transaction
+ * ends or the write transaction changes something.
+ */
+struct bz_entry
+{
+  struct blitz_slice sort_key; /* orders entries: the key, and the row key unless unique */
+  struct blitz_slice key;
+  struct blitz_slice row_key;
+  struct blitz_slice payload;
+  uint64_t off; /* of the row, a hint */
+  bool unique;
+};
+
+/* ---- index_file.c ----------------------------------------------------------- */
+
+/* How far an index file may be believed. */
+struct bz_index_trust
+{
+  bool check_bytes;   /* the table was closed: the file's checksum must hold */
+  uint64_t committed; /* last commit in the data file's header, before any repair */
+  bool never;         /* not at all */
+};
+
+/* Opens table->path's index file, or makes a new one. Sets *BUILDP to the indexes that
+ * must be made anew, and *REASONP to why, NULL if all of them simply are not there yet.
+ */
+enum blitz_rc bz_index_open(struct blitz_table *table, const struct blitz_indexes *indexes,
+                            const struct bz_index_trust *trust, uint64_t *buildp,
+                            const char **reasonp, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Closes it. CLEAN: syncs it first, and stores its checksum in the data file's header. */
+void bz_index_close(struct blitz_table *table, bool clean);
+
+/* Removes or renames the files of a table that nobody has open; fine if there are none. */
+void bz_index_unlink(const char *path);
+enum blitz_rc bz_index_rename(const char *from, const char *to,
+                              struct blitz_error *err) BLITZ_MUST_CHECK;
+
+enum blitz_rc bz_index_write_begin(struct blitz_table *table, struct MDB_txn **txnp,
+                                   struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Commits entries for commit SEQ of the rows; needs snapshot_lock. False: they are lost,
+ * and the file is broken.
+ */
+bool bz_index_write_commit(struct blitz_table *table, struct MDB_txn *txn,
+                           uint64_t seq) BLITZ_MUST_CHECK;
+void bz_index_write_abort(struct blitz_table *table, struct MDB_txn *txn);
+
+/* Says that the file must be made anew when it is opened next. */
+void bz_index_set_broken(struct blitz_table *table);
+
+/* Makes room on the device for one more entry of LEN bytes. */
+enum blitz_rc bz_index_reserve(struct blitz_table *table, struct MDB_txn *txn, size_t len,
+                               struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Begins a read transaction, *TXNP being NULL or one that has ended; needs snapshot_lock. */
+enum blitz_rc bz_index_read_begin(struct bz_index_file *file,
+                                  struct MDB_txn **txnp) BLITZ_MUST_CHECK;
+void bz_index_read_end(struct bz_index_file *file, struct MDB_txn *txn); /* snapshot_lock, too */
+void bz_index_read_free(struct MDB_txn *txn);
+
+/* The databases of indexes that a table is not open with; see blitz_table_add_indexes(). */
+enum blitz_rc bz_index_db_create(struct blitz_table *table, struct MDB_txn *txn, uint64_t id,
+                                 unsigned *dbip, struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_index_db_drop(struct blitz_table *table, struct MDB_txn *txn, uint64_t id,
+                               struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Removes all entries of a database. */
+enum blitz_rc bz_index_db_clear(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                                struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* An error for LMDB's or the system's number. */
+enum blitz_rc bz_index_fail(const struct blitz_table *table, int mdb_rc, struct blitz_error *err);
+
+/* ---- index_tree.c ------------------------------------------------------------ */
+
+/* Stores ENTRY for the row ROW_KEY at OFF. BLITZ_DUPLICATE: there is one with that key
+ * already, and nothing has changed; not if REPLACE.
+ */
+enum blitz_rc bz_tree_put(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                          const struct blitz_index_entry *entry, struct blitz_slice row_key,
+                          uint64_t off, bool replace, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* What bz_tree_append() keeps from one call to the next; empty at first. KEY is to be freed. */
+struct bz_tree_tail
+{
+  uint8_t *key; /* the last long one */
+  size_t len;
+  uint64_t label;
+};
+
+/* Stores ENTRY behind all that there are, at a cursor of a write transaction.
+ * BLITZ_DUPLICATE: the last one has the same sort key.
+ */
+enum blitz_rc bz_tree_append(struct blitz_table *table, struct MDB_cursor *mc,
+                             struct bz_tree_tail *tail, const struct bz_entry *entry,
+                             struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Removes the entry of ENTRY's key and ROW_KEY. BLITZ_NOT_FOUND: there is none. */
+enum blitz_rc bz_tree_remove(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                             const struct blitz_index_entry *entry, struct blitz_slice row_key,
+                             struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* The entry of ENTRY's key (and of ROW_KEY, unless it is unique), but for its keys. */
+enum blitz_rc bz_tree_get(const struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                          const struct blitz_index_entry *entry, struct blitz_slice row_key,
+                          struct bz_entry *found, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* A cursor on a database; closing NULL is allowed. That of a write transaction must be
+ * closed before the transaction ends.
+ */
+enum blitz_rc bz_tree_open_cursor(const struct blitz_table *table, struct MDB_txn *txn,
+                                  unsigned dbi, struct MDB_cursor **mcp,
+                                  struct blitz_error *err) BLITZ_MUST_CHECK;
+void bz_tree_close_cursor(struct MDB_cursor *mc);
+
+/* Uses a cursor of a read transaction in one that has begun since. */
+enum blitz_rc bz_tree_renew_cursor(const struct blitz_table *table, struct MDB_txn *txn,
+                                   struct MDB_cursor *mc, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Seek and step with a cursor, which finds itself at *FOUND then. BLITZ_END: nowhere. */
+enum blitz_rc bz_tree_seek(struct MDB_cursor *mc, struct blitz_slice key, enum blitz_seek where,
+                           struct bz_entry *found) BLITZ_MUST_CHECK;
+enum blitz_rc bz_tree_step(struct MDB_cursor *mc, bool forward,
+                           struct bz_entry *found) BLITZ_MUST_CHECK;
+
+/* ---- index_count.c ----------------------------------------------------------- */
+
+struct bz_tree_shape
+{
+  uint64_t entry_count, page_count;
+  unsigned depth;
+};
+
+void bz_tree_shape(struct MDB_txn *txn, unsigned dbi, struct bz_tree_shape *shape);
+
+/* Where a seek would end, in a committed tree; to compare two of them. */
+struct bz_tree_rank
+{
+  double fraction; /* of all entries that are before it, about */
+  const uint8_t *leaf;
+  unsigned slot;
+};
+enum blitz_rc bz_tree_rank(struct MDB_txn *txn, uint64_t id, struct blitz_slice key, bool beyond,
+                           struct bz_tree_rank *rank) BLITZ_MUST_CHECK;
+
+/* Calls VISIT for the entries of about MAX / 64 places. */
+enum blitz_rc bz_tree_sample(struct MDB_txn *txn, uint64_t id, unsigned dbi, uint64_t max,
+                             blitz_visit_fn *visit, void *arg) BLITZ_MUST_CHECK;
+
+#endif /* BZ_INDEX_H */

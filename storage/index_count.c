@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * index_count.c: how many entries lie between two keys, without walking over them.
+ *
+ * LMDB counts a whole tree, not a part of it. So this file goes down the committed
+ * tree by itself: a page's position among its siblings, level by level, says which
+ * part of all entries lies before it. The layout of pages is LMDB's data version 1
+ * (mdb.c: MDB_page, MDB_node, MDB_db), in the machine's byte order.
+ *
+ * It runs in a read transaction, whose pages do not change, and believes no number
+ * that leads out of a page or deeper than a tree can be.
+ */
+#include "index_lmdb.h"
+
+#include <string.h>
+
+#define PAGE_FLAGS_OFF 10 /* 2 */
+#define PAGE_LOWER_OFF 12 /* 2: end of the slots */
+#define PAGE_SLOTS_OFF 16 /* 2 each: where the nodes are */
+#define PAGE_BRANCH 1
+#define PAGE_LEAF 2
+
+#define NODE_LOW_OFF 0   /* 2: a child's number, or a value's length, lower bits */
+#define NODE_HIGH_OFF 2  /* 2: middle bits */
+#define NODE_FLAGS_OFF 4 /* 2: a child's number, upper bits */
+#define NODE_KEY_LEN_OFF 6
+#define NODE_KEY_OFF 8
+
+#define DB_DEPTH_OFF 6 /* 2 */
+#define DB_ROOT_OFF 40 /* 8 */
+#define DB_LEN 48
+
+#define DEPTH_MAX 32
+#define GROUP_LEN 64 /* entries that are visited together */
+
+struct page
+{
+  const uint8_t *at;
+  unsigned slots;
+  bool leaf;
+};
+
+struct tree
+{
+  const uint8_t *base; /* of the map */
+  size_t page_len;
+  uint64_t page_count;
+  uint64_t root;
+  unsigned depth;
+};
+
+static uint16_t load16(const uint8_t *from)
+{
+  uint16_t n;
+
+  memcpy(&n, from, sizeof n);
+  return n;
+}
+
+static uint64_t load64(const uint8_t *from)
+{
+  uint64_t n;
+
+  memcpy(&n, from, sizeof n);
+  return n;
+}
+
+/* The tree of index ID. False: there is none, or it is empty. */
+static bool find_tree(MDB_txn *txn, uint64_t id, struct tree *tree)
+{
+  char name[DB_NAME_LEN];
+  MDB_val key = {DB_NAME_LEN - 1, name}, record;
+  MDB_envinfo info;
+  MDB_stat stat;
+  const uint8_t *page;
+
+  bz_index_db_name(id, name);
+  if (mdb_get(txn, MAIN_DBI, &key, &record) != 0 || record.mv_size != DB_LEN ||
+      mdb_env_stat(mdb_txn_env(txn), &stat) != 0 || mdb_env_info(mdb_txn_env(txn), &info) != 0)
+    return false;
+  tree->page_len = stat.ms_psize;
+  tree->page_count = info.me_mapsize / stat.ms_psize;
+  /* The record is in a page, which begins with its own number. */
+  page = (const uint8_t *)((uintptr_t)record.mv_data & ~(uintptr_t)(tree->page_len - 1));
+  tree->base = page - load64(page) * tree->page_len;
+  tree->root = load64((const uint8_t *)record.mv_data + DB_ROOT_OFF);
+  tree->depth = load16((const uint8_t *)record.mv_data + DB_DEPTH_OFF);
+  return tree->root < tree->page_count && tree->depth > 0 && tree->depth <= DEPTH_MAX;
+}
+
+static bool open_page(const struct tree *tree, uint64_t number, struct page *page)
+{
+  unsigned lower;
+
+  if (number >= tree->page_count)
+    return false;
+  page->at = tree->base + number * tree->page_len;
+  lower = load16(page->at + PAGE_LOWER_OFF);
+  page->leaf = (load16(page->at + PAGE_FLAGS_OFF) & PAGE_LEAF) != 0;
+  page->slots = (lower - PAGE_SLOTS_OFF) / 2;
+  return lower >= PAGE_SLOTS_OFF + 2 && lower <= tree->page_len &&
+         (page->leaf || (load16(page->at + PAGE_FLAGS_OFF) & PAGE_BRANCH) != 0);
+}
+
+static const uint8_t *node(const struct tree *tree, const struct page *page, unsigned slot)
+{
+  unsigned off = load16(page->at + PAGE_SLOTS_OFF + 2 * slot);
+
+  return off + NODE_KEY_OFF <= tree->page_len &&
+                 off + NODE_KEY_OFF + load16(page->at + off + NODE_KEY_LEN_OFF) <= tree->page_len
+             ? page->at + off
+             : NULL;
+}
+
+static uint64_t child(const uint8_t *at)
+{
+  return load16(at + NODE_LOW_OFF) | (uint64_t)load16(at + NODE_HIGH_OFF) << 16 |
+         (uint64_t)load16(at + NODE_FLAGS_OFF) << 32;
+}
+
+/* Does the node at AT stand before the place of KEY? */
+static bool is_before(const uint8_t *at, struct blitz_slice key, bool beyond)
+{
+  size_t len = load16(at + NODE_KEY_LEN_OFF);
+  int order = key.len > 0 ? memcmp(at + NODE_KEY_OFF, key.data, len < key.len ? len : key.len) : 0;
+
+  if (order != 0)
+    return order < 0;
+  return len < key.len || beyond;
+}
+
+/* The number of nodes before the place of KEY. False: the page is damaged. */
+static bool count_before(const struct tree *tree, const struct page *page, struct blitz_slice key,
+                         bool beyond, unsigned *countp)
+{
+  unsigned low = page->leaf ? 0 : 1, high = page->slots; /* a branch's first key is empty */
+
+  while (low < high)
+  {
+    unsigned middle = low + (high - low) / 2;
+    const uint8_t *at = node(tree, page, middle);
+    if (at == NULL)
+      return false;
+    if (is_before(at, key, beyond))
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  *countp = low;
+  return true;
+}
+
+enum blitz_rc bz_tree_rank(struct MDB_txn *txn, uint64_t id, struct blitz_slice key, bool beyond,
+                           struct bz_tree_rank *rank)
+{
+  struct tree tree;
+  uint64_t number;
+  double share = 1.0;
+
+  *rank = (struct bz_tree_rank){0, NULL, 0};
+  if (!find_tree(txn, id, &tree))
+    return BLITZ_NOT_FOUND;
+  if (key.len > LONG_HEAD)
+    key.len = LONG_HEAD;
+  number = tree.root;
+  for (unsigned level = 0; level < tree.depth; level++)
+  {
+    struct page page;
+    unsigned before;
+
+    if (!open_page(&tree, number, &page) || !count_before(&tree, &page, key, beyond, &before))
+      return BLITZ_CORRUPT;
+    if (page.leaf)
+    {
+      rank->fraction += share * before / page.slots;
+      rank->leaf = page.at;
+      rank->slot = before;
+      return BLITZ_OK;
+    }
+    /* Child n has what is from its key on. */
+    before--;
+    rank->fraction += share * before / page.slots;
+    share /= page.slots;
+    if (node(&tree, &page, before) == NULL)
+      return BLITZ_CORRUPT;
+    number = child(node(&tree, &page, before));
+  }
+  return BLITZ_CORRUPT;
+}
+
+void bz_tree_shape(struct MDB_txn *txn, unsigned dbi, struct bz_tree_shape *shape)
+{
+  MDB_stat stat;
+
+  *shape = (struct bz_tree_shape){0, 0, 0};
+  if (mdb_stat(txn, dbi, &stat) != 0)
+    return;
+  shape->entry_count = stat.ms_entries;
+  shape->page_count = stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+  shape->depth = stat.ms_depth;
+}
+
+/* ---- samples -------------------------------------------------------------------- */
+
+/* Puts the cursor at about FRACTION of all entries. */
+static int seek_fraction(MDB_cursor *mc, const struct tree *tree, double fraction, MDB_val *key,
+                         MDB_val *value)
+{
+  uint64_t number = tree->root;
+
+  for (unsigned level = 0; level < tree->depth; level++)
+  {
+    struct page page;
+    const uint8_t *at;
+    unsigned slot;
+
+    if (!open_page(tree, number, &page))
+      return MDB_CORRUPTED;
+    fraction *= page.slots;
+    slot = fraction < page.slots ? (unsigned)fraction : page.slots - 1;
+    fraction -= slot;
+    at = node(tree, &page, slot);
+    if (at == NULL)
+      return MDB_CORRUPTED;
+    if (page.leaf)
+    {
+      *key = (MDB_val){load16(at + NODE_KEY_LEN_OFF), (void *)(uintptr_t)(at + NODE_KEY_OFF)};
+      return mdb_cursor_get(mc, key, value, MDB_SET_RANGE);
+    }
+    number = child(at);
+  }
+  return MDB_CORRUPTED;
+}
+
+/* Calls VISIT for up to COUNT entries from the cursor's on. */
+static int visit_group(MDB_cursor *mc, MDB_val *key, MDB_val *value, uint64_t count,
+                       blitz_visit_fn *visit, void *arg)
+{
+  int rc = 0;
+
+  for (uint64_t i = 0; i < count && rc == 0; i++)
+  {
+    struct bz_entry entry;
+    if (!bz_entry_parse(key, value, &entry))
+      return MDB_CORRUPTED;
+    visit(arg, entry.key, i == 0);
+    rc = mdb_cursor_get(mc, key, value, MDB_NEXT);
+  }
+  return rc;
+}
+
+enum blitz_rc bz_tree_sample(struct MDB_txn *txn, uint64_t id, unsigned dbi, uint64_t max,
+                             blitz_visit_fn *visit, void *arg)
+{
+  struct bz_tree_shape shape;
+  struct tree tree;
+  MDB_cursor *mc;
+  MDB_val key, value;
+  uint64_t groups = max / GROUP_LEN > 0 ? max / GROUP_LEN : 1;
+  int rc;
+
+  bz_tree_shape(txn, dbi, &shape);
+  if (!find_tree(txn, id, &tree))
+    return BLITZ_OK;
+  rc = mdb_cursor_open(txn, dbi, &mc);
+  if (rc != 0)
+    return BLITZ_NOMEM;
+  if (shape.entry_count <= max)
+  {
+    rc = mdb_cursor_get(mc, &key, &value, MDB_FIRST);
+    if (rc == 0)
+      rc = visit_group(mc, &key, &value, UINT64_MAX, visit, arg);
+  }
+  for (uint64_t i = 0; i < groups && rc == 0 && shape.entry_count > max; i++)
+  {
+    rc = seek_fraction(mc, &tree, ((double)i + 0.5) / (double)groups, &key, &value);
+    if (rc == 0)
+      rc = visit_group(mc, &key, &value, GROUP_LEN, visit, arg);
+    if (rc == MDB_NOTFOUND)
+      rc = 0;
+  }
+  mdb_cursor_close(mc);
+  return rc == 0 || rc == MDB_NOTFOUND ? BLITZ_OK : BLITZ_CORRUPT;
+}

@@ -1,0 +1,698 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * index_file.c: the index file as a whole: opening it, whether to believe it, its
+ * transactions, its length, closing it; see index.h.
+ */
+#include "crc32c.h"
+#include "index_lmdb.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAGIC "BzIndex\n"
+#define MAGIC_LEN 8
+#define VERSION 1
+
+/* The file's own record, in the unnamed database; all little-endian. */
+#define RECORD_VERSION_OFF 8     /* 2: of the writer */
+#define RECORD_MIN_READER_OFF 10 /* 2: oldest version that can read the file */
+#define RECORD_SALT_OFF 12       /* 4: the data file's */
+#define RECORD_SEQ_OFF 16        /* 8: 1 + number of the commit of the rows that these are of */
+#define RECORD_COUNT_OFF 24      /* 4: of indexes that are not kept */
+#define RECORD_IDS_OFF 28        /* 8 each: their ids; then CRC-32C of all before, 4 */
+#define RECORD_LEN_MAX (RECORD_IDS_OFF + 8 * BLITZ_INDEXES_MAX + 4)
+
+#define MAP_MIN (UINT64_C(1) << 34) /* of address space; what is not written to costs nothing */
+#define READERS_MAX 8192
+#define GROW_MIN (UINT64_C(64) << 10)
+#define GROW_MAX (UINT64_C(16) << 20)
+#define ROOM_TO_OPEN (UINT64_C(256) << 10)  /* more than making some databases takes */
+#define CREDIT_MAX 64                       /* puts that room is made for at a time */
+#define CHECKED_LEN_MAX (UINT64_C(4) << 30) /* longer files are not read whole at open */
+
+static char *file_name(const char *path, const char *end)
+{
+  char *name;
+
+  return asprintf(&name, "%s%s%s", path, BLITZ_INDEX_FILE_EXT, end) < 0 ? NULL : name;
+}
+
+void bz_index_db_name(uint64_t id, char name[DB_NAME_LEN])
+{
+  snprintf(name, DB_NAME_LEN, "i%016" PRIx64, id);
+}
+
+enum blitz_rc bz_index_fail(const struct blitz_table *table, int mdb_rc, struct blitz_error *err)
+{
+  const char *name = table->index != NULL ? table->index->name : table->path;
+
+  switch (mdb_rc)
+  {
+  case MDB_MAP_FULL:
+    return bz_fail(err, BLITZ_FULL, 0,
+                   "%s has no room left while readers keep it from growing. Try again", name);
+  case MDB_TXN_FULL: mdb_rc = ENOMEM; break;
+  case MDB_CORRUPTED:
+  case MDB_PAGE_NOTFOUND:
+  case MDB_PANIC:
+  case MDB_INVALID:
+  case MDB_BAD_TXN:
+    return bz_fail(err, BLITZ_CORRUPT, 0,
+                   "%s is damaged (%s). Repair the table, which makes it anew from the rows", name,
+                   mdb_strerror(mdb_rc));
+  default: break;
+  }
+  if (mdb_rc > 0)
+    return bz_fail(err, bz_rc_of_errno(mdb_rc), mdb_rc, "%s cannot be read or written", name);
+  return bz_fail(err, BLITZ_IO, 0, "%s cannot be read or written: %s", name, mdb_strerror(mdb_rc));
+}
+
+/* ---- the file's own record ------------------------------------------------------ */
+
+static MDB_val record_key(void)
+{
+  static char name[] = "blitz";
+
+  return (MDB_val){sizeof name - 1, name};
+}
+
+static size_t make_record(const struct blitz_table *table, uint64_t seq, uint8_t *to)
+{
+  const struct bz_index_file *file = table->index;
+  uint64_t disabled = atomic_load(&file->disabled);
+  uint32_t count = 0;
+  size_t len;
+
+  memcpy(to, MAGIC, MAGIC_LEN);
+  bz_store_le16(to + RECORD_VERSION_OFF, VERSION);
+  bz_store_le16(to + RECORD_MIN_READER_OFF, VERSION);
+  bz_store_le32(to + RECORD_SALT_OFF, table->salt);
+  bz_store_le64(to + RECORD_SEQ_OFF, seq + 1);
+  for (unsigned i = 0; i < file->count; i++)
+    if (disabled >> i & 1)
+      bz_store_le64(to + RECORD_IDS_OFF + 8 * count++, file->ids[i]);
+  bz_store_le32(to + RECORD_COUNT_OFF, count);
+  len = RECORD_IDS_OFF + 8 * count;
+  bz_store_le32(to + len, bz_crc32c(0, to, len));
+  return len + 4;
+}
+
+/* Why the record does not fit TABLE; NULL: it does. */
+static const char *judge_record(struct blitz_table *table, MDB_val record,
+                                const struct bz_index_trust *trust)
+{
+  const uint8_t *from = record.mv_data;
+  struct bz_index_file *file = table->index;
+  uint64_t seq, disabled = 0;
+  uint32_t count;
+
+  if (record.mv_size < RECORD_IDS_OFF + 4 || memcmp(from, MAGIC, MAGIC_LEN) != 0)
+    return "damaged";
+  if (bz_load_le16(from + RECORD_MIN_READER_OFF) > VERSION)
+    return "of a later version";
+  count = bz_load_le32(from + RECORD_COUNT_OFF);
+  if (count > BLITZ_INDEXES_MAX || record.mv_size != RECORD_IDS_OFF + 8 * (size_t)count + 4 ||
+      bz_load_le32(from + record.mv_size - 4) != bz_crc32c(0, from, record.mv_size - 4))
+    return "damaged";
+  if (bz_load_le32(from + RECORD_SALT_OFF) != table->salt)
+    return "another table's";
+  seq = bz_load_le64(from + RECORD_SEQ_OFF);
+  if (seq == 0 || seq != bz_load_le64(bz_base(table) + BZ_INDEX_SEQ_OFF) ||
+      seq - 1 > trust->committed)
+    return "out of date";
+  for (uint32_t n = 0; n < count; n++)
+    for (unsigned i = 0; i < file->count; i++)
+      if (file->ids[i] == bz_load_le64(from + RECORD_IDS_OFF + 8 * n))
+        disabled |= UINT64_C(1) << i;
+  atomic_store(&file->disabled, disabled);
+  return NULL;
+}
+
+/* ---- its checksum -------------------------------------------------------------- */
+
+/* Checksum of the file's first LEN bytes. False: they cannot be read. */
+static bool checksum(const char *name, uint64_t len, uint32_t *crcp)
+{
+  int fd = open(name, O_RDONLY | O_CLOEXEC);
+  struct stat st;
+  void *bytes = MAP_FAILED;
+
+  if (fd >= 0 && fstat(fd, &st) == 0 && len > 0 && (uint64_t)st.st_size >= len)
+    bytes = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
+  if (fd >= 0)
+    close(fd);
+  if (bytes == MAP_FAILED)
+    return false;
+  *crcp = bz_crc32c(0, bytes, len);
+  munmap(bytes, len);
+  return true;
+}
+
+/* Why the bytes of the file are not to be believed; NULL: they are. */
+static const char *judge_bytes(const struct blitz_table *table, const struct bz_index_trust *trust)
+{
+  uint64_t len = bz_load_le64(bz_base(table) + BZ_INDEX_LEN_OFF);
+  uint32_t crc;
+
+  if (access(table->index->name, F_OK) != 0)
+    return "missing";
+  if (trust->never)
+    return "not to be believed after what happened to the table";
+  if (bz_load_le64(bz_base(table) + BZ_INDEX_SEQ_OFF) == 0)
+    return "out of date";
+  if (!trust->check_bytes || len > CHECKED_LEN_MAX)
+    return NULL;
+  if (!checksum(table->index->name, len, &crc) ||
+      crc != bz_load_le32(bz_base(table) + BZ_INDEX_CRC_OFF))
+    return "damaged or of another time";
+  return NULL;
+}
+
+/* ---- opening --------------------------------------------------------------------- */
+
+static uint64_t map_len_for(uint64_t len)
+{
+  uint64_t map_len = MAP_MIN;
+
+  while (map_len < len * 4)
+    map_len *= 2;
+  return map_len;
+}
+
+/* Opens LMDB's environment, there being a file or not. */
+static int open_env(const struct blitz_table *table, struct bz_index_file *file)
+{
+  bool readonly = (table->flags & BLITZ_OPEN_READONLY) != 0;
+  unsigned flags =
+      MDB_NOSUBDIR | MDB_NOTLS | (readonly ? MDB_RDONLY | MDB_NOLOCK : MDB_WRITEMAP | MDB_NOSYNC);
+  char *lock = file_name(table->path, "-lock");
+  struct stat st;
+  int rc;
+
+  if (lock == NULL)
+    return ENOMEM;
+  unlink(lock);
+  file->allocated = stat(file->name, &st) == 0 ? (uint64_t)st.st_size : 0;
+  rc = mdb_env_create(&file->env);
+  if (rc == 0)
+    rc = mdb_env_set_maxdbs(file->env, 2 * BLITZ_INDEXES_MAX + 1);
+  if (rc == 0)
+    rc = mdb_env_set_maxreaders(file->env, READERS_MAX);
+  if (rc == 0)
+    rc = mdb_env_set_mapsize(file->env, map_len_for(file->allocated));
+  if (rc == 0)
+    rc = mdb_env_open(file->env, file->name, flags, 0660);
+  unlink(lock);
+  free(lock);
+  return rc;
+}
+
+static void close_env(struct bz_index_file *file)
+{
+  if (file->env != NULL)
+    mdb_env_close(file->env);
+  file->env = NULL;
+}
+
+/* Length of what LMDB uses of the file. */
+static uint64_t used_len(const struct bz_index_file *file)
+{
+  MDB_envinfo info;
+
+  if (mdb_env_info(file->env, &info) != 0)
+    return 0;
+  return (info.me_last_pgno + 1) * file->page_len;
+}
+
+/* Allocates the file's first LEN bytes on the device, and some more if they fit. */
+static int allocate(struct bz_index_file *file, uint64_t len)
+{
+  mdb_filehandle_t fd;
+  uint64_t ahead = file->allocated / 8;
+  int rc = mdb_env_get_fd(file->env, &fd);
+
+  if (ahead < GROW_MIN)
+    ahead = GROW_MIN;
+  if (ahead > GROW_MAX)
+    ahead = GROW_MAX;
+  if (rc != 0)
+    return rc;
+  for (uint64_t wanted = len + ahead;; wanted = len)
+  {
+    do
+      rc = posix_fallocate(fd, 0, (off_t)wanted);
+    while (rc == EINTR);
+    if (rc == 0)
+      file->allocated = wanted;
+    if (rc == 0 || wanted == len)
+      return rc;
+  }
+}
+
+/* Opens the databases of the indexes, and makes those that are not there: *MISSINGP. */
+static int open_dbs(struct bz_index_file *file, MDB_txn *txn, bool readonly, uint64_t *missingp)
+{
+  char name[DB_NAME_LEN];
+  int rc = 0;
+
+  for (unsigned i = 0; i < file->count && rc == 0; i++)
+  {
+    bz_index_db_name(file->ids[i], name);
+    rc = mdb_dbi_open(txn, name, 0, &file->dbis[i]);
+    if (rc != MDB_NOTFOUND || readonly)
+      continue;
+    rc = allocate(file, used_len(file) + ROOM_TO_OPEN);
+    if (rc == 0)
+      rc = mdb_dbi_open(txn, name, MDB_CREATE, &file->dbis[i]);
+    *missingp |= UINT64_C(1) << i;
+  }
+  return rc;
+}
+
+static bool is_wanted(const struct bz_index_file *file, const MDB_val *key)
+{
+  char name[DB_NAME_LEN];
+
+  if (key->mv_size != DB_NAME_LEN - 1)
+    return true; /* the file's own record */
+  for (unsigned i = 0; i < file->count; i++)
+  {
+    bz_index_db_name(file->ids[i], name);
+    if (memcmp(name, key->mv_data, DB_NAME_LEN - 1) == 0)
+      return true;
+  }
+  return false;
+}
+
+/* The name of a database of no index that the table has now. MDB_NOTFOUND: there is none. */
+static int find_other(const struct bz_index_file *file, MDB_txn *txn, char name[DB_NAME_LEN])
+{
+  MDB_cursor *mc;
+  MDB_val key, value;
+  int rc = mdb_cursor_open(txn, MAIN_DBI, &mc);
+
+  if (rc != 0)
+    return rc;
+  rc = mdb_cursor_get(mc, &key, &value, MDB_FIRST);
+  while (rc == 0 && is_wanted(file, &key))
+    rc = mdb_cursor_get(mc, &key, &value, MDB_NEXT);
+  if (rc == 0)
+  {
+    memcpy(name, key.mv_data, DB_NAME_LEN - 1);
+    name[DB_NAME_LEN - 1] = 0;
+  }
+  mdb_cursor_close(mc);
+  return rc;
+}
+
+/* Drops databases of indexes that the table does not have any more. */
+static int drop_others(struct bz_index_file *file, MDB_txn *txn)
+{
+  char name[DB_NAME_LEN];
+  MDB_dbi dbi;
+  int rc;
+
+  while ((rc = find_other(file, txn, name)) == 0)
+  {
+    rc = allocate(file, used_len(file) + ROOM_TO_OPEN);
+    if (rc == 0)
+      rc = mdb_dbi_open(txn, name, 0, &dbi);
+    if (rc == 0)
+      rc = mdb_drop(txn, dbi, 1);
+    if (rc != 0)
+      return rc;
+  }
+  return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* Opens everything in the environment. *REASONP: why it is not to be believed. */
+static int open_content(struct blitz_table *table, const struct bz_index_trust *trust, bool fresh,
+                        uint64_t *missingp, const char **reasonp)
+{
+  struct bz_index_file *file = table->index;
+  bool readonly = (table->flags & BLITZ_OPEN_READONLY) != 0;
+  MDB_val key = record_key(), record;
+  MDB_stat stat;
+  MDB_txn *txn;
+  MDB_dbi main_dbi;
+  int rc = mdb_env_stat(file->env, &stat);
+
+  if (rc != 0)
+    return rc;
+  file->page_len = stat.ms_psize;
+  rc = mdb_txn_begin(file->env, NULL, readonly ? MDB_RDONLY : 0, &txn);
+  if (rc != 0)
+    return rc;
+  /* LMDB knows no order of keys before. */
+  rc = mdb_dbi_open(txn, NULL, 0, &main_dbi);
+  if (rc == 0 && !fresh)
+  {
+    rc = mdb_get(txn, MAIN_DBI, &key, &record);
+    *reasonp = rc == 0 ? judge_record(table, record, trust) : "damaged";
+    rc = 0;
+  }
+  if (rc == 0 && *reasonp == NULL)
+  {
+    rc = open_dbs(file, txn, readonly, missingp);
+    if (rc == 0 && !readonly)
+      rc = drop_others(file, txn);
+  }
+  if (rc == 0 && *reasonp == NULL)
+    return mdb_txn_commit(txn);
+  mdb_txn_abort(txn);
+  return rc;
+}
+
+/* Opens a file that is believed (FRESH: makes a new one). */
+static int open_file(struct blitz_table *table, const struct bz_index_trust *trust, bool fresh,
+                     uint64_t *missingp, const char **reasonp)
+{
+  int rc;
+
+  if (fresh)
+    unlink(table->index->name);
+  rc = open_env(table, table->index);
+  if (rc == 0)
+    rc = open_content(table, trust, fresh, missingp, reasonp);
+  if (rc != 0 || *reasonp != NULL)
+    close_env(table->index);
+  return rc;
+}
+
+static enum blitz_rc new_index_file(struct blitz_table *table, const struct blitz_indexes *indexes,
+                                    struct blitz_error *err)
+{
+  struct bz_index_file *file = calloc(1, sizeof *file);
+
+  if (file == NULL)
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory opening %s", table->file);
+  file->name = file_name(table->path, "");
+  if (file->name == NULL)
+  {
+    free(file);
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory opening %s", table->file);
+  }
+  file->count = indexes->count;
+  memcpy(file->ids, indexes->ids, sizeof file->ids);
+  table->index = file;
+  return BLITZ_OK;
+}
+
+enum blitz_rc bz_index_open(struct blitz_table *table, const struct blitz_indexes *indexes,
+                            const struct bz_index_trust *trust, uint64_t *buildp,
+                            const char **reasonp, struct blitz_error *err)
+{
+  enum blitz_rc rc = new_index_file(table, indexes, err);
+  const char *reason = NULL;
+  int mdb_rc = 0;
+
+  *buildp = 0;
+  *reasonp = NULL;
+  if (rc != BLITZ_OK)
+    return rc;
+  reason = judge_bytes(table, trust);
+  if (reason == NULL)
+  {
+    mdb_rc = open_file(table, trust, false, buildp, &reason);
+    if (mdb_rc == MDB_INVALID || mdb_rc == MDB_CORRUPTED || mdb_rc == MDB_PAGE_NOTFOUND ||
+        mdb_rc == MDB_VERSION_MISMATCH || mdb_rc == MDB_NOTFOUND || mdb_rc == MDB_INCOMPATIBLE)
+    {
+      mdb_rc = 0;
+      reason = "damaged or of another version";
+    }
+  }
+  *reasonp = reason;
+  if (mdb_rc == 0 && reason != NULL)
+  {
+    if (table->flags & BLITZ_OPEN_READONLY)
+      return bz_fail(err, BLITZ_READONLY, 0,
+                     "%s is %s and must be made anew, but the table is open for reading only. "
+                     "Open it for writing once",
+                     table->index->name, reason);
+    reason = NULL;
+    *buildp = 0;
+    mdb_rc = open_file(table, trust, true, buildp, &reason);
+  }
+  return mdb_rc == 0 ? BLITZ_OK : bz_index_fail(table, mdb_rc, err);
+}
+
+/* ---- closing ---------------------------------------------------------------------- */
+
+void bz_index_close(struct blitz_table *table, bool clean)
+{
+  struct bz_index_file *file = table->index;
+  uint8_t *base = bz_base(table);
+  uint64_t len = file->env != NULL ? used_len(file) : 0;
+  bool sync = !(table->flags & BLITZ_OPEN_TEMPORARY);
+  uint32_t crc = 0;
+
+  if (file->env == NULL || atomic_load(&file->broken))
+    clean = false;
+  else if (clean && table->dirty && sync)
+    clean = mdb_env_sync(file->env, 1) == 0;
+  close_env(file);
+  /* LMDB made it as long as its map. */
+  if (len > 0 && !(table->flags & BLITZ_OPEN_READONLY) && truncate(file->name, (off_t)len) != 0)
+    clean = false;
+  if (table->dirty)
+  {
+    if (clean && len <= CHECKED_LEN_MAX)
+      clean = checksum(file->name, len, &crc);
+    bz_store_le64(base + BZ_INDEX_LEN_OFF, len);
+    bz_store_le32(base + BZ_INDEX_CRC_OFF, crc);
+    if (!clean)
+      bz_store_le64(base + BZ_INDEX_SEQ_OFF, 0);
+  }
+  free(file->name);
+  free(file);
+  table->index = NULL;
+}
+
+void bz_index_unlink(const char *path)
+{
+  static const char *const ends[] = {"", "-lock"};
+
+  for (unsigned i = 0; i < sizeof ends / sizeof *ends; i++)
+  {
+    char *name = file_name(path, ends[i]);
+    if (name != NULL)
+      unlink(name);
+    free(name);
+  }
+}
+
+enum blitz_rc bz_index_rename(const char *from, const char *to, struct blitz_error *err)
+{
+  char *from_name = file_name(from, ""), *to_name = file_name(to, "");
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (from_name == NULL || to_name == NULL)
+    rc = bz_fail(err, BLITZ_NOMEM, 0, "out of memory renaming %s", from);
+  else
+  {
+    bz_index_unlink(to);
+    if (rename(from_name, to_name) != 0 && errno != ENOENT)
+      rc = bz_fail(err, bz_rc_of_errno(errno), errno, "cannot rename %s to %s", from_name, to_name);
+  }
+  free(from_name);
+  free(to_name);
+  return rc;
+}
+
+/* ---- write transactions ------------------------------------------------------------ */
+
+static uint64_t tree_pages(struct bz_index_file *file, MDB_txn *txn)
+{
+  uint64_t pages = 0;
+  MDB_stat stat;
+
+  for (unsigned i = 0; i < file->count; i++)
+    if (mdb_stat(txn, file->dbis[i], &stat) == 0)
+      pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+  return pages;
+}
+
+/* Makes the map larger when half of it is used, if nobody reads just now. */
+static void grow_map(struct blitz_table *table)
+{
+  struct bz_index_file *file = table->index;
+  MDB_envinfo info;
+
+  if (mdb_env_info(file->env, &info) != 0 ||
+      (info.me_last_pgno + 1) * file->page_len < info.me_mapsize / 2)
+    return;
+  pthread_mutex_lock(&table->snapshot_lock);
+  if (file->readers == 0 && mdb_env_set_mapsize(file->env, info.me_mapsize * 2) != 0)
+    bz_log(BLITZ_LOG_WARNING, "%s: its map could not be made larger", file->name);
+  pthread_mutex_unlock(&table->snapshot_lock);
+}
+
+enum blitz_rc bz_index_write_begin(struct blitz_table *table, struct MDB_txn **txnp,
+                                   struct blitz_error *err)
+{
+  struct bz_index_file *file = table->index;
+  MDB_envinfo info;
+  int rc;
+
+  *txnp = NULL;
+  if (atomic_load_explicit(&file->broken, memory_order_relaxed))
+    return bz_fail(err, BLITZ_CORRUPT, 0,
+                   "%s is out of date. Repair the table, or close it (FLUSH TABLES): it is made "
+                   "anew when the table is opened",
+                   file->name);
+  grow_map(table);
+  rc = mdb_txn_begin(file->env, NULL, 0, txnp);
+  if (rc != 0)
+    return bz_index_fail(table, rc, err);
+  (void)mdb_env_info(file->env, &info);
+  file->write_next_page = info.me_last_pgno + 1;
+  file->write_pages = tree_pages(file, *txnp);
+  file->write_puts = 0;
+  file->write_credit = 0;
+  return BLITZ_OK;
+}
+
+void bz_index_set_broken(struct blitz_table *table)
+{
+  if (atomic_exchange(&table->index->broken, true))
+    return;
+  bz_word_store(bz_base(table), BZ_INDEX_SEQ_OFF, 0);
+  bz_log(BLITZ_LOG_ERROR,
+         "%s could not be brought up to date. It is made anew from the rows when the table is "
+         "opened again",
+         table->index->name);
+}
+
+bool bz_index_write_commit(struct blitz_table *table, struct MDB_txn *txn, uint64_t seq)
+{
+  struct bz_index_file *file = table->index;
+  uint8_t record[RECORD_LEN_MAX];
+  MDB_val key = record_key();
+  MDB_val value = {make_record(table, seq, record), record};
+  int rc = mdb_put(txn, MAIN_DBI, &key, &value, 0);
+
+  atomic_fetch_add(&file->write_serial, 1);
+  if (rc == 0)
+    rc = mdb_txn_commit(txn);
+  else
+    mdb_txn_abort(txn);
+  if (rc != 0)
+  {
+    bz_index_set_broken(table);
+    return false;
+  }
+  bz_word_store(bz_base(table), BZ_INDEX_SEQ_OFF, htole64(seq + 1));
+  return true;
+}
+
+void bz_index_write_abort(struct blitz_table *table, struct MDB_txn *txn)
+{
+  atomic_fetch_add(&table->index->write_serial, 1);
+  mdb_txn_abort(txn);
+}
+
+/* LMDB takes new pages from the end when it has no free ones: one for each that a change
+ * touches the first time, one for each by which a tree grows, and some for its list of
+ * free pages.
+ */
+enum blitz_rc bz_index_reserve(struct blitz_table *table, struct MDB_txn *txn, size_t len,
+                               struct blitz_error *err)
+{
+  struct bz_index_file *file = table->index;
+  uint64_t overflow = len / file->page_len, touched, pages;
+  int rc;
+
+  file->write_puts++;
+  if (file->write_credit > 0 && overflow == 0)
+  {
+    file->write_credit--;
+    return BLITZ_OK;
+  }
+  file->write_credit = file->write_puts < CREDIT_MAX ? file->write_puts : CREDIT_MAX;
+  pages = tree_pages(file, txn);
+  touched = (file->write_puts + file->write_credit) * 8;
+  if (touched > file->write_pages)
+    touched = file->write_pages;
+  pages =
+      file->write_next_page + touched + (pages > file->write_pages ? pages - file->write_pages : 0);
+  pages += file->write_credit * 4 + touched / 128 + 32 + overflow + 1;
+  if (pages * file->page_len <= file->allocated)
+    return BLITZ_OK;
+  rc = allocate(file, pages * file->page_len);
+  if (rc != 0)
+    return bz_fail(err, bz_rc_of_errno(rc), rc,
+                   "%s cannot grow; the change is undone. Free some space on its device",
+                   file->name);
+  return BLITZ_OK;
+}
+
+/* ---- read transactions --------------------------------------------------------------- */
+
+enum blitz_rc bz_index_read_begin(struct bz_index_file *file, struct MDB_txn **txnp)
+{
+  int rc = *txnp != NULL ? mdb_txn_renew(*txnp) : mdb_txn_begin(file->env, NULL, MDB_RDONLY, txnp);
+
+  if (rc == 0)
+    file->readers++;
+  return rc == 0 ? BLITZ_OK : rc == ENOMEM ? BLITZ_NOMEM : BLITZ_BUSY;
+}
+
+void bz_index_read_end(struct bz_index_file *file, struct MDB_txn *txn)
+{
+  assert(file->readers > 0);
+  file->readers--;
+  mdb_txn_reset(txn);
+}
+
+void bz_index_read_free(struct MDB_txn *txn)
+{
+  mdb_txn_abort(txn);
+}
+
+/* ---- databases --------------------------------------------------------------------------- */
+
+enum blitz_rc bz_index_db_create(struct blitz_table *table, struct MDB_txn *txn, uint64_t id,
+                                 unsigned *dbip, struct blitz_error *err)
+{
+  char name[DB_NAME_LEN];
+  int rc;
+
+  bz_index_db_name(id, name);
+  rc = mdb_dbi_open(txn, name, MDB_CREATE, dbip);
+  return rc == 0 ? BLITZ_OK : bz_index_fail(table, rc, err);
+}
+
+enum blitz_rc bz_index_db_drop(struct blitz_table *table, struct MDB_txn *txn, uint64_t id,
+                               struct blitz_error *err)
+{
+  char name[DB_NAME_LEN];
+  MDB_dbi dbi;
+  int rc;
+
+  bz_index_db_name(id, name);
+  rc = mdb_dbi_open(txn, name, 0, &dbi);
+  if (rc == 0)
+    rc = mdb_drop(txn, dbi, 1);
+  return rc == 0 || rc == MDB_NOTFOUND ? BLITZ_OK : bz_index_fail(table, rc, err);
+}
+
+enum blitz_rc bz_index_db_clear(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                                struct blitz_error *err)
+{
+  int rc = mdb_drop(txn, dbi, 0);
+
+  return rc == 0 ? BLITZ_OK : bz_index_fail(table, rc, err);
+}
+
+uint64_t blitz_index_file_len(struct blitz_table *table)
+{
+  return table->index != NULL ? used_len(table->index) : 0;
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * view.c: a moment of a table that cursors look at: a snapshot of the rows and a read
+ * transaction of the indexes, taken together, so that they belong to the same commit.
+ * Cursors of one thread may share one.
+ */
+#include "cursor.h"
+#include "seqlock.h"
+
+#include <assert.h>
+#include <time.h>
+
+#define RENEW_AFTER_MS 5000
+
+static int64_t clock_ms(void)
+{
+  struct timespec now;
+
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static enum blitz_rc open_view(struct blitz_table *table, struct bz_view *view)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  pthread_mutex_lock(&table->snapshot_lock);
+  if (table->index != NULL)
+    rc = bz_index_read_begin(table->index, &view->index_txn);
+  if (rc == BLITZ_OK)
+    bz_snapshot_take(table, &view->snapshot);
+  pthread_mutex_unlock(&table->snapshot_lock);
+  if (rc != BLITZ_OK)
+    return rc;
+  view->serial++;
+  if (table->index != NULL)
+    view->begin_ms = clock_ms();
+  return BLITZ_OK;
+}
+
+enum blitz_rc bz_view_take(struct blitz_cursor *cursor, struct blitz_error *err)
+{
+  struct bz_view *view = &cursor->leader->own_view;
+
+  if (cursor->view != NULL)
+    return BLITZ_OK;
+  if (view->users == 0)
+  {
+    enum blitz_rc rc = open_view(cursor->table, view);
+    if (rc == BLITZ_BUSY)
+      return bz_fail(err, rc, 0, "%s has too many readers at a time", cursor->table->file);
+    if (rc != BLITZ_OK)
+      return bz_fail(err, rc, 0, "out of memory reading %s", cursor->table->file);
+  }
+  view->users++;
+  cursor->view = view;
+  return BLITZ_OK;
+}
+
+void bz_view_leave(struct blitz_cursor *cursor)
+{
+  struct bz_view *view = cursor->view;
+  struct blitz_table *table = cursor->table;
+
+  if (view == NULL)
+    return;
+  cursor->view = NULL;
+  assert(view->users > 0);
+  if (--view->users > 0)
+    return;
+  if (view->lookups > 0)
+  {
+    bz_count(&bz_counters.index_lookups, view->lookups);
+    bz_count(&bz_counters.index_misses, view->misses);
+    view->lookups = view->misses = 0;
+  }
+  pthread_mutex_lock(&table->snapshot_lock);
+  bz_snapshot_end(table, &view->snapshot);
+  if (table->index != NULL)
+    bz_index_read_end(table->index, view->index_txn);
+  pthread_mutex_unlock(&table->snapshot_lock);
+}
+
+void bz_view_free(struct blitz_cursor *cursor)
+{
+  if (cursor->own_view.index_txn != NULL)
+    bz_index_read_free(cursor->own_view.index_txn);
+  cursor->own_view.index_txn = NULL;
+}
+
+bool bz_view_is_stale(const struct blitz_cursor *cursor)
+{
+  const struct bz_view *view = cursor->view;
+
+  return view->snapshot.seq !=
+             atomic_load_explicit(&cursor->table->committed, memory_order_relaxed) &&
+         !cursor->keeps_view && view->users == 1 && clock_ms() - view->begin_ms > RENEW_AFTER_MS;
+}
+
+/* An entry's hint is right unless the row was changed and its entry was not. Then the row
+ * is looked for by its key. If that finds a later version than the view's, or none, the
+ * view's own is among the removed ones, where it is kept for the view's sake.
+ */
+enum blitz_rc bz_view_row(struct blitz_cursor *cursor, struct blitz_slice key, uint64_t off,
+                          struct bz_row *row)
+{
+  const struct bz_snapshot *snapshot = &cursor->view->snapshot;
+  uint8_t buf[BZ_FILE_KEY_MAX];
+  struct bz_key file_key = {.data = buf};
+  enum blitz_rc rc;
+
+  if (key.len > BLITZ_KEY_MAX)
+    return BLITZ_CORRUPT;
+  file_key.len = bz_file_key(buf, key);
+  cursor->view->lookups++;
+  if (bz_snapshot_has_row(cursor->table, snapshot, off, &file_key, row))
+    return BLITZ_OK;
+  cursor->view->misses++;
+  file_key.hash = bz_hash(buf, file_key.len);
+  rc = bz_hash_read(cursor->table, &file_key, &cursor->buf, row);
+  if (rc == BLITZ_OK && bz_row_seq(row) <= snapshot->seq)
+    return BLITZ_OK;
+  if (rc == BLITZ_OK || rc == BLITZ_NOT_FOUND)
+    rc = bz_removed_find(cursor->table, snapshot, &file_key, row);
+  return rc;
+}
