@@ -275,14 +275,16 @@ enum blitz_rc bz_file_reserve(struct blitz_table *table, uint64_t len, struct bl
   return BLITZ_OK;
 }
 
+static pthread_once_t boot_id_once = PTHREAD_ONCE_INIT;
+static uint8_t boot_id[BZ_BOOT_ID_LEN];
+
 /* The kernel's name for the machine's run; zeros if it has none. */
-static void read_boot_id(uint8_t id[BZ_BOOT_ID_LEN])
+static void read_boot_id(void)
 {
   char text[64] = "";
   int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
   unsigned digits = 0;
 
-  memset(id, 0, BZ_BOOT_ID_LEN);
   if (fd < 0)
     return;
   if (read(fd, text, sizeof text - 1) > 0)
@@ -293,7 +295,7 @@ static void read_boot_id(uint8_t id[BZ_BOOT_ID_LEN])
                                                 : 16;
       if (value == 16)
         continue;
-      id[digits / 2] = (uint8_t)(id[digits / 2] << 4 | value);
+      boot_id[digits / 2] = (uint8_t)(boot_id[digits / 2] << 4 | value);
       digits++;
     }
   close(fd);
@@ -302,10 +304,10 @@ static void read_boot_id(uint8_t id[BZ_BOOT_ID_LEN])
 bool bz_file_is_of_this_boot(const struct bz_header *header)
 {
   static const uint8_t none[BZ_BOOT_ID_LEN];
-  uint8_t id[BZ_BOOT_ID_LEN];
 
-  read_boot_id(id);
-  return memcmp(id, none, sizeof id) != 0 && memcmp(id, header->boot_id, sizeof id) == 0;
+  pthread_once(&boot_id_once, read_boot_id);
+  return memcmp(boot_id, none, sizeof none) != 0 &&
+         memcmp(boot_id, header->boot_id, sizeof boot_id) == 0;
 }
 
 void bz_file_mark_dirty(struct blitz_table *table)
@@ -325,7 +327,8 @@ void bz_file_stamp(struct blitz_table *table)
 {
   uint8_t *base = bz_base(table);
 
-  read_boot_id(base + BZ_BOOT_ID_OFF);
+  pthread_once(&boot_id_once, read_boot_id);
+  memcpy(base + BZ_BOOT_ID_OFF, boot_id, sizeof boot_id);
   /* The mark is on the device before anything of the indexes that it is to warn of. */
   if (table->index != NULL && !(table->flags & BLITZ_OPEN_TEMPORARY))
     (void)msync(base, PAGE, MS_SYNC);

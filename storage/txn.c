@@ -270,6 +270,8 @@ static void commit_table(struct bz_writes *writes)
                    bz_entries_take(writes));
   else if (writes->count > 0)
     apply(writes);
+  else
+    bz_entries_rollback(writes); /* entries were looked for, and nothing changed */
 }
 
 void blitz_txn_commit(struct blitz_txn *txn)

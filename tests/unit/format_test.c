@@ -103,6 +103,8 @@ static void our_header(void **state)
   assert_int_equal(little(192, 4), crc32c(salt, file + 0x3a0, 8));
   uint32_t closed = crc32c(salt, file + 34, 168 - 34);
   closed = crc32c(closed, file + 176, 196 - 176);
+  closed = crc32c(closed, file + 200, 220 - 200);
+  assert_int_equal(little(200, 8), 0); /* no entries of indexes */
   assert_int_equal(little(196, 4), crc32c(closed, file + 256, 64 * 8));
 }
 
