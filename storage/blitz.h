@@ -340,7 +340,8 @@ void blitz_txn_set_indexer(struct blitz_txn *txn, const struct blitz_indexer *in
 /* ---- changes ----------------------------------------------------------- */
 
 /* Adds a row. BLITZ_DUPLICATE: its key, or a unique entry of an index (err->index_no),
- * is there, and nothing has changed.
+ * is there, and nothing has changed. If this or another change of a table with indexes
+ * fails for want of memory or space, TXN can only be rolled back.
  */
 enum blitz_rc blitz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
                            struct blitz_slice value, struct blitz_error *err) BLITZ_MUST_CHECK;
@@ -361,6 +362,14 @@ enum blitz_rc blitz_update(struct blitz_txn *txn, struct blitz_table *table, str
 
 enum blitz_rc blitz_remove(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
                            struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Removes all rows. GO_ON is asked now and then; false: BLITZ_STOPPED, and TXN can only be
+ * rolled back.
+ */
+typedef bool blitz_go_on_fn(void *arg);
+enum blitz_rc blitz_remove_all(struct blitz_txn *txn, struct blitz_table *table,
+                               blitz_go_on_fn *go_on, void *arg,
+                               struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Answers whether a change shall be made to a row with the value CURRENT. It is
  * called with the table's writer slot held and must not call the engine.

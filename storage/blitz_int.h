@@ -445,6 +445,13 @@ enum blitz_rc bz_update(struct blitz_txn *txn, struct blitz_table *table, const 
 enum blitz_rc bz_remove(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
                         uint64_t hint_off, struct blitz_error *err) BLITZ_MUST_CHECK;
 
+/* Removes all entries, and a row without its entries; for blitz_remove_all(). */
+enum blitz_rc bz_remove_entries(struct blitz_txn *txn, struct blitz_table *table,
+                                struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_remove_alone(struct blitz_txn *txn, struct blitz_table *table,
+                              const struct bz_key *key, uint64_t hint_off,
+                              struct blitz_error *err) BLITZ_MUST_CHECK;
+
 /* After a change that could not be finished: no more of them. */
 void bz_set_broken(struct blitz_table *table);
 

@@ -476,6 +476,31 @@ enum blitz_rc bz_remove(struct blitz_txn *txn, struct blitz_table *table, const 
   return rc == BLITZ_OK ? remove_row(txn, writes, key, hint_off, err) : rc;
 }
 
+enum blitz_rc bz_remove_entries(struct blitz_txn *txn, struct blitz_table *table,
+                                struct blitz_error *err)
+{
+  struct bz_writes *writes;
+  enum blitz_rc rc = bz_writes_begin(txn, table, &writes, err);
+
+  if (rc == BLITZ_OK && table->index != NULL)
+    rc = bz_entries_clear(writes, err);
+  return rc;
+}
+
+enum blitz_rc bz_remove_alone(struct blitz_txn *txn, struct blitz_table *table,
+                              const struct bz_key *key, uint64_t hint_off, struct blitz_error *err)
+{
+  struct bz_writes *writes;
+  struct current current;
+  enum blitz_rc rc = bz_writes_begin(txn, table, &writes, err);
+
+  if (rc == BLITZ_OK)
+    rc = find_current(writes, key, hint_off, &current, err);
+  if (rc == BLITZ_OK)
+    rc = remove_row_alone(writes, key, &current, err);
+  return rc;
+}
+
 enum blitz_rc blitz_remove(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
                            struct blitz_error *err)
 {

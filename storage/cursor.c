@@ -280,6 +280,46 @@ enum blitz_rc blitz_cursor_remove(struct blitz_cursor *cursor, struct blitz_erro
   return bz_remove(cursor->txn, cursor->table, &key, cursor->row.off, err);
 }
 
+#define ASK_EVERY 1024 /* rows */
+
+static enum blitz_rc remove_rows(struct blitz_cursor *cursor, blitz_go_on_fn *go_on, void *arg,
+                                 struct blitz_error *err)
+{
+  struct blitz_slice value;
+  uint64_t count = 0;
+  enum blitz_rc rc;
+
+  while ((rc = blitz_scan_next(cursor, &value, err)) == BLITZ_OK)
+  {
+    struct bz_key key = bz_key_of_row(&cursor->row);
+    rc = bz_remove_alone(cursor->txn, cursor->table, &key, cursor->row.off, err);
+    if (rc != BLITZ_OK)
+      return rc;
+    if (++count % ASK_EVERY == 0 && !go_on(arg))
+      return bz_fail(err, BLITZ_STOPPED, 0, "removing the rows of %s was stopped",
+                     cursor->table->file);
+  }
+  return rc == BLITZ_END ? BLITZ_OK : rc;
+}
+
+enum blitz_rc blitz_remove_all(struct blitz_txn *txn, struct blitz_table *table,
+                               blitz_go_on_fn *go_on, void *arg, struct blitz_error *err)
+{
+  struct blitz_cursor *cursor;
+  enum blitz_rc rc = blitz_cursor_open(table, txn, &cursor);
+
+  if (rc == BLITZ_OK)
+    rc = blitz_scan_begin(cursor);
+  if (rc != BLITZ_OK)
+    rc = bz_fail(err, rc, 0, "out of memory reading %s", table->file);
+  if (rc == BLITZ_OK)
+    rc = bz_remove_entries(txn, table, err);
+  if (rc == BLITZ_OK)
+    rc = remove_rows(cursor, go_on, arg, err);
+  blitz_cursor_close(cursor);
+  return rc;
+}
+
 void blitz_scan_end(struct blitz_cursor *cursor)
 {
   if (!cursor->keeps_view)

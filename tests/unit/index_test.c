@@ -650,6 +650,33 @@ static void disabled_indexes_are_remembered(void **state)
   blitz_table_close(table);
 }
 
+static bool go_on(void *arg)
+{
+  return arg == NULL;
+}
+
+static void all_rows_go_with_their_entries(void **state)
+{
+  (void)state;
+  struct blitz_table *table = new_indexed(__func__);
+  struct blitz_txn *txn = new_indexing_txn();
+  struct row own = make_row(100000, "own", "own");
+  fill(table, 3000, false);
+  assert_ok(insert_row(txn, table, &own));
+  assert_rc(BLITZ_STOPPED, blitz_remove_all(txn, table, go_on, txn, ERR));
+  blitz_txn_rollback(txn);
+  assert_int_equal(count_entries(table, 0), 3000);
+  assert_ok(insert_row(txn, table, &own));
+  assert_ok(blitz_remove_all(txn, table, go_on, NULL, ERR));
+  assert_ok(insert_row(txn, table, &own));
+  assert_int_equal(count_entries(table, 0), 3000);
+  blitz_txn_commit(txn);
+  assert_int_equal(count_entries(table, 0), 1);
+  assert_ok(blitz_table_check_indexes(table, &indexer, ERR));
+  blitz_txn_free(txn);
+  blitz_table_close(table);
+}
+
 /* ---- trust ---------------------------------------------------------------------------------- */
 
 static const char *index_file(const char *name)
@@ -754,6 +781,7 @@ int main(void)
       cmocka_unit_test(a_late_duplicate_is_named),
       cmocka_unit_test(indexes_are_added_and_dropped),
       cmocka_unit_test(disabled_indexes_are_remembered),
+      cmocka_unit_test(all_rows_go_with_their_entries),
       cmocka_unit_test(what_is_not_to_be_believed_is_made_anew),
       cmocka_unit_test(samples_and_estimates_are_near),
   };
