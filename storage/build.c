@@ -29,7 +29,7 @@ struct build
 
 /* ---- holding the table ------------------------------------------------------------ */
 
-/* Takes the writer slot and begins a write transaction of the index file. */
+/* Takes the writer slot. */
 static enum blitz_rc begin(struct blitz_table *table, struct blitz_txn **txnp,
                            struct bz_writes **writesp, struct blitz_error *err)
 {
@@ -40,10 +40,7 @@ static enum blitz_rc begin(struct blitz_table *table, struct blitz_txn **txnp,
     return bz_fail(err, rc, 0, "out of memory changing %s", table->file);
   if (table->index == NULL)
     return bz_fail(err, BLITZ_INVALID, 0, "%s is open without its indexes", table->file);
-  rc = bz_writes_begin(*txnp, table, writesp, err);
-  if (rc == BLITZ_OK)
-    rc = bz_index_write_begin(table, &(*writesp)->index_txn, err);
-  return rc;
+  return bz_writes_begin(*txnp, table, writesp, err);
 }
 
 /* Commits if RC is BLITZ_OK, and gives the table back. */
@@ -139,8 +136,8 @@ static enum blitz_rc store_entries(struct build *build, struct MDB_txn *index_tx
   return rc;
 }
 
-/* Does all of it but the commit. */
-static enum blitz_rc run(struct build *build, struct MDB_txn *index_txn, struct blitz_error *err)
+/* Fills the sorts. */
+static enum blitz_rc collect(struct build *build, struct blitz_error *err)
 {
   struct blitz_cursor *cursor = NULL;
   enum blitz_rc rc = blitz_cursor_open(build->table, NULL, &cursor);
@@ -157,11 +154,25 @@ static enum blitz_rc run(struct build *build, struct MDB_txn *index_txn, struct 
   else
     rc = sort_rows(build, cursor, err);
   blitz_cursor_close(cursor);
-  if (rc == BLITZ_OK)
-    rc = store_entries(build, index_txn, err);
+  return rc;
+}
+
+/* Begins a write transaction of the index file in which there is room for all of it. */
+static enum blitz_rc begin_writing(const struct build *build, struct bz_writes *writes,
+                                   struct blitz_error *err)
+{
+  uint64_t len = 0;
+
+  for (unsigned i = 0; i < build->count; i++)
+    if (build->sorts[i] != NULL)
+      len += bz_sort_len(build->sorts[i]);
+  return bz_index_write_begin(build->table, len, &writes->index_txn, err);
+}
+
+static void free_sorts(struct build *build)
+{
   for (unsigned i = 0; i < build->count; i++)
     bz_sort_free(build->sorts[i]);
-  return rc;
 }
 
 enum blitz_rc bz_build(struct blitz_table *table, uint64_t which,
@@ -182,7 +193,12 @@ enum blitz_rc bz_build(struct blitz_table *table, uint64_t which,
     }
   rc = begin(table, &txn, &writes, err);
   if (rc == BLITZ_OK && rows > 0)
-    rc = run(&build, writes->index_txn, err);
+    rc = collect(&build, err);
+  if (rc == BLITZ_OK)
+    rc = begin_writing(&build, writes, err);
+  if (rc == BLITZ_OK && rows > 0)
+    rc = store_entries(&build, writes->index_txn, err);
+  free_sorts(&build);
   rc = end(table, txn, writes, rc, err);
   if (rc == BLITZ_OK && rows > 0 && reason != NULL)
   {
@@ -204,17 +220,22 @@ enum blitz_rc blitz_table_add_indexes(struct blitz_table *table, const struct bl
   struct bz_writes *writes;
   enum blitz_rc rc = begin(table, &txn, &writes, err);
 
+  for (; build.count < more->count; build.count++)
+    build.numbers[build.count] = build.count;
+  if (rc == BLITZ_OK)
+    rc = collect(&build, err);
+  if (rc == BLITZ_OK)
+    rc = begin_writing(&build, writes, err);
   for (unsigned i = 0; i < more->count && rc == BLITZ_OK; i++)
   {
-    build.numbers[i] = i;
-    build.count++;
     rc = bz_index_db_create(table, writes->index_txn, more->ids[i], &build.dbis[i], err);
     /* An index that was given up may be there still. */
     if (rc == BLITZ_OK)
       rc = bz_index_db_clear(table, writes->index_txn, build.dbis[i], err);
   }
   if (rc == BLITZ_OK)
-    rc = run(&build, writes->index_txn, err);
+    rc = store_entries(&build, writes->index_txn, err);
+  free_sorts(&build);
   return end(table, txn, writes, rc, err);
 }
 
@@ -225,6 +246,8 @@ enum blitz_rc blitz_table_drop_indexes(struct blitz_table *table, const struct b
   struct bz_writes *writes;
   enum blitz_rc rc = begin(table, &txn, &writes, err);
 
+  if (rc == BLITZ_OK)
+    rc = bz_index_write_begin(table, 0, &writes->index_txn, err);
   for (unsigned i = 0; i < which->count && rc == BLITZ_OK; i++)
     rc = bz_index_db_drop(table, writes->index_txn, which->ids[i], err);
   return end(table, txn, writes, rc, err);
@@ -239,6 +262,8 @@ static enum blitz_rc clear(struct blitz_table *table, uint64_t which, uint64_t d
   struct bz_writes *writes;
   enum blitz_rc rc = begin(table, &txn, &writes, err);
 
+  if (rc == BLITZ_OK)
+    rc = bz_index_write_begin(table, 0, &writes->index_txn, err);
   for (unsigned i = 0; i < table->index->count && rc == BLITZ_OK; i++)
     if (which >> i & 1)
       rc = bz_index_db_clear(table, writes->index_txn, table->index->dbis[i], err);

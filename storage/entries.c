@@ -28,8 +28,14 @@ static enum blitz_rc doom(struct bz_writes *writes, enum blitz_rc rc)
 
 static enum blitz_rc begin_txn(struct bz_writes *writes, struct blitz_error *err)
 {
-  return writes->index_txn != NULL ? BLITZ_OK
-                                   : bz_index_write_begin(writes->table, &writes->index_txn, err);
+  uint64_t len = 0;
+
+  if (writes->index_txn != NULL)
+    return BLITZ_OK;
+  for (unsigned i = 0; writes->sorts != NULL && i < writes->table->index->count; i++)
+    if (writes->sorts[i] != NULL)
+      len += bz_sort_len(writes->sorts[i]);
+  return bz_index_write_begin(writes->table, len, &writes->index_txn, err);
 }
 
 enum blitz_rc bz_entries_txn(struct bz_writes *writes, struct MDB_txn **txnp,

@@ -52,6 +52,7 @@ struct bz_index_file
   uint64_t write_pages; /* of all trees when the write transaction began */
   uint64_t write_puts;
   uint64_t write_credit; /* puts that are provided for */
+  bool map_was_full;
 
   /* Counts ends of write transactions, whose cursors are no more. */
   atomic_ullong write_serial;
@@ -98,7 +99,8 @@ void bz_index_unlink(const char *path);
 enum blitz_rc bz_index_rename(const char *from, const char *to,
                               struct blitz_error *err) BLITZ_MUST_CHECK;
 
-enum blitz_rc bz_index_write_begin(struct blitz_table *table, struct MDB_txn **txnp,
+/* LEN: bytes of entries that are known to come. */
+enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, struct MDB_txn **txnp,
                                    struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Commits entries for commit SEQ of the rows; needs snapshot_lock. False: they are lost,

@@ -30,7 +30,15 @@
 #define RECORD_IDS_OFF 28        /* 8 each: their ids; then CRC-32C of all before, 4 */
 #define RECORD_LEN_MAX (RECORD_IDS_OFF + 8 * BLITZ_INDEXES_MAX + 4)
 
-#define MAP_MIN (UINT64_C(1) << 34) /* of address space; what is not written to costs nothing */
+/* Of address space: what is not written to costs nothing. In debug builds it is little, so
+ * that the tests make it grow.
+ */
+#ifdef NDEBUG
+#define MAP_MIN (UINT64_C(16) << 30)
+#else
+#define MAP_MIN (UINT64_C(4) << 20)
+#endif
+#define WAIT_FOR_READERS_MS 2000
 #define READERS_MAX 8192
 #define GROW_MIN (UINT64_C(64) << 10)
 #define GROW_MAX (UINT64_C(16) << 20)
@@ -57,8 +65,11 @@ enum blitz_rc bz_index_fail(const struct blitz_table *table, int mdb_rc, struct 
   switch (mdb_rc)
   {
   case MDB_MAP_FULL:
+    table->index->map_was_full = true; /* so the next transaction makes it longer first */
     return bz_fail(err, BLITZ_FULL, 0,
-                   "%s has no room left while readers keep it from growing. Try again", name);
+                   "%s has no room left in its map; the change is undone. Try again: it grows as "
+                   "soon as nobody reads",
+                   name);
   case MDB_TXN_FULL: mdb_rc = ENOMEM; break;
   case MDB_CORRUPTED:
   case MDB_PAGE_NOTFOUND:
@@ -520,22 +531,51 @@ static uint64_t tree_pages(struct bz_index_file *file, MDB_txn *txn)
   return pages;
 }
 
-/* Makes the map larger when half of it is used, if nobody reads just now. */
-static void grow_map(struct blitz_table *table)
+/* Length that the map should have for LEN more bytes; 0: it is long enough. */
+static uint64_t longer_map(const struct bz_index_file *file, uint64_t len)
 {
-  struct bz_index_file *file = table->index;
   MDB_envinfo info;
+  uint64_t wanted, map_len;
 
-  if (mdb_env_info(file->env, &info) != 0 ||
-      (info.me_last_pgno + 1) * file->page_len < info.me_mapsize / 2)
-    return;
-  pthread_mutex_lock(&table->snapshot_lock);
-  if (file->readers == 0 && mdb_env_set_mapsize(file->env, info.me_mapsize * 2) != 0)
-    bz_log(BLITZ_LOG_WARNING, "%s: its map could not be made larger", file->name);
-  pthread_mutex_unlock(&table->snapshot_lock);
+  if (mdb_env_info(file->env, &info) != 0)
+    return 0;
+  wanted = (info.me_last_pgno + 1) * file->page_len * 2 + len * 4;
+  if (wanted < info.me_mapsize && !file->map_was_full)
+    return 0;
+  map_len = info.me_mapsize * 2;
+  while (map_len < wanted)
+    map_len *= 2;
+  return map_len;
 }
 
-enum blitz_rc bz_index_write_begin(struct blitz_table *table, struct MDB_txn **txnp,
+/* Makes the map long enough for LEN more bytes, and half empty, unless somebody reads all
+ * the time.
+ */
+static void grow_map(struct blitz_table *table, uint64_t len)
+{
+  struct bz_index_file *file = table->index;
+  uint64_t map_len = longer_map(file, len);
+  unsigned tries = len > 0 || file->map_was_full ? WAIT_FOR_READERS_MS : 1;
+  bool done = map_len == 0;
+
+  for (; !done && tries > 0; tries--)
+  {
+    pthread_mutex_lock(&table->snapshot_lock);
+    if (file->readers == 0)
+    {
+      done = true;
+      if (mdb_env_set_mapsize(file->env, map_len) == 0)
+        file->map_was_full = false;
+      else
+        bz_log(BLITZ_LOG_WARNING, "%s: its map cannot be made longer", file->name);
+    }
+    pthread_mutex_unlock(&table->snapshot_lock);
+    if (!done && tries > 1)
+      usleep(1000);
+  }
+}
+
+enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, struct MDB_txn **txnp,
                                    struct blitz_error *err)
 {
   struct bz_index_file *file = table->index;
@@ -548,7 +588,7 @@ enum blitz_rc bz_index_write_begin(struct blitz_table *table, struct MDB_txn **t
                    "%s is out of date. Repair the table, or close it (FLUSH TABLES): it is made "
                    "anew when the table is opened",
                    file->name);
-  grow_map(table);
+  grow_map(table, len);
   rc = mdb_txn_begin(file->env, NULL, 0, txnp);
   if (rc != 0)
     return bz_index_fail(table, rc, err);

@@ -373,6 +373,11 @@ enum blitz_rc bz_sort_add(struct bz_sort *sort, const struct blitz_index_entry *
   return BLITZ_OK;
 }
 
+uint64_t bz_sort_len(const struct bz_sort *sort)
+{
+  return (uint64_t)sort->file_len + sort->arena_len;
+}
+
 /* ---- merging ------------------------------------------------------------------------------- */
 
 static struct record *first_record(const struct run *run)

@@ -19,6 +19,9 @@ enum blitz_rc bz_sort_add(struct bz_sort *sort, const struct blitz_index_entry *
                           struct blitz_slice row_key, uint64_t off,
                           struct blitz_error *err) BLITZ_MUST_CHECK;
 
+/* Bytes of what was added. */
+uint64_t bz_sort_len(const struct bz_sort *sort);
+
 /* After the last one; then bz_sort_next() gives them one by one. */
 enum blitz_rc bz_sort_finish(struct bz_sort *sort, struct blitz_error *err) BLITZ_MUST_CHECK;
 
