@@ -471,6 +471,13 @@ enum blitz_seek
 enum blitz_rc blitz_index_begin(struct blitz_cursor *cursor, unsigned index_no,
                                 struct blitz_error *err) BLITZ_MUST_CHECK;
 
+/* To be called when the next step may be long in coming: gives up what the cursor keeps of
+ * the rows and the index, but not its place, from which the next step goes on with what is
+ * committed then. The entry's slices are good no more. Does nothing if there are positions
+ * to keep.
+ */
+void blitz_cursor_rest(struct blitz_cursor *cursor);
+
 /* Positions taken stay good. */
 void blitz_index_end(struct blitz_cursor *cursor);
 
@@ -481,9 +488,9 @@ enum blitz_rc blitz_index_seek(struct blitz_cursor *cursor, struct blitz_slice k
                                enum blitz_seek where, struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Goes to the next entry (FORWARD) or to the one before. BLITZ_END: there is none; the
- * cursor stays where it was. After some seconds, and if there are no positions to keep,
- * the cursor goes on with what is committed then, so that it does not keep the space of
- * removed rows for as long as a slow reader takes.
+ * cursor stays where it was. After some seconds or many changes of the index, and if there
+ * are no positions to keep, the cursor goes on with what is committed then, so that it does not
+ * keep the space of removed rows for as long as a slow reader takes.
  */
 enum blitz_rc blitz_index_step(struct blitz_cursor *cursor, bool forward,
                                struct blitz_error *err) BLITZ_MUST_CHECK;

@@ -354,8 +354,12 @@ bool bz_grow_finish(struct blitz_table *table) BLITZ_MUST_CHECK;
 
 /* ---- snapshot.c ------------------------------------------------------------ */
 
-/* Takes a snapshot of now, and ends it. Both need snapshot_lock. */
+/* Takes a snapshot of now, or of the moment of another one that is open, and ends it. All
+ * need snapshot_lock.
+ */
 void bz_snapshot_take(struct blitz_table *table, struct bz_snapshot *snapshot);
+void bz_snapshot_copy(struct blitz_table *table, const struct bz_snapshot *from,
+                      struct bz_snapshot *to);
 void bz_snapshot_end(struct blitz_table *table, struct bz_snapshot *snapshot);
 
 /* Ends commit number SEQ: it is in the file, and ROW_COUNT rows are there now. INDEX_TXN,

@@ -89,6 +89,8 @@ enum blitz_rc blitz_table_check_indexes(struct blitz_table *table,
   kept = ~atomic_load(&table->index->disabled);
   rc = blitz_cursor_open(table, NULL, &cursor);
   if (rc == BLITZ_OK)
+    rc = bz_view_take(cursor, true, err);
+  if (rc == BLITZ_OK)
     rc = blitz_scan_begin(cursor);
   if (rc != BLITZ_OK)
     rc = bz_fail(err, rc, 0, "out of memory checking %s", table->file);

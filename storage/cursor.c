@@ -30,6 +30,7 @@ void blitz_cursor_follow(struct blitz_cursor *cursor, struct blitz_cursor *leade
 {
   blitz_cursor_reset(cursor);
   cursor->leader = leader->leader;
+  cursor->leader->has_followers = true;
 }
 
 void blitz_cursor_close(struct blitz_cursor *cursor)
@@ -149,7 +150,7 @@ enum blitz_rc blitz_scan_begin(struct blitz_cursor *cursor)
   enum blitz_rc rc;
 
   bz_txn_settle(cursor->txn, cursor->table);
-  rc = bz_view_take(cursor, NULL);
+  rc = bz_view_take(cursor, false, NULL);
   if (rc != BLITZ_OK)
     return rc;
   cursor->scan_off = cursor->view->snapshot.first;
@@ -342,7 +343,7 @@ enum blitz_rc blitz_cursor_position(struct blitz_cursor *cursor, uint64_t *posit
     return rc != BLITZ_OK ? rc : BLITZ_INVALID;
   if (cursor->view == NULL)
   {
-    rc = bz_view_take(cursor, NULL);
+    rc = bz_view_take(cursor, false, NULL);
     if (rc != BLITZ_OK)
       return rc;
     key = bz_key_of_row(&cursor->row);
@@ -389,10 +390,7 @@ enum blitz_rc blitz_get_at(struct blitz_cursor *cursor, uint64_t position,
   {
   case BZ_OWN_ROW: rc = read_own(cursor, own_off, err); break;
   case BZ_OWN_REMOVED: break;
-  case BZ_OWN_NONE:
-    if (cursor->view != NULL)
-      rc = bz_snapshot_kept(cursor->table, &cursor->view->snapshot, position, &cursor->row);
-    break;
+  case BZ_OWN_NONE: rc = bz_view_row_at(cursor, position, &cursor->row); break;
   }
   if (rc == BLITZ_OK)
     *value = bz_row_value(&cursor->row);

@@ -7,15 +7,19 @@
 
 #include "blitz_int.h"
 
-/* A moment of a table, of its rows and of its indexes: the same commit. It is open while
- * somebody uses it.
+/* A moment of a table: of its rows, and if somebody asked for it of its indexes, the same
+ * commit. It is open while somebody uses it.
  */
 struct bz_view
 {
   struct bz_snapshot snapshot;
-  struct MDB_txn *index_txn; /* kept from one use to the next; NULL in a table without indexes */
+  struct bz_snapshot earlier; /* where positions were taken, if the indexes were asked for later */
+  bool has_earlier;
+  bool has_index;
+  struct MDB_txn *index_txn; /* kept from one use to the next */
   uint64_t serial;           /* counts the moments */
-  int64_t begin_ms;          /* when it was taken; see bz_view_clock() */
+  int64_t begin_ms;          /* when it was taken, by a clock that only counts */
+  uint64_t begin_pages;      /* of the index file */
   uint64_t lookups, misses;  /* of rows by entries; added to the counters when it is closed */
   unsigned users;            /* cursors */
 };
@@ -43,6 +47,7 @@ struct bz_index_position
   enum bz_index_mode mode;
   unsigned index_no;
   bool at_entry; /* `entry` is one */
+  bool resting;  /* it was, and the view has been given up since: sort_key says where */
   bool reads_rows;
   struct bz_entry entry;
   struct bz_ahead ahead;
@@ -64,6 +69,7 @@ struct blitz_cursor
 
   struct bz_view own_view;
   struct blitz_cursor *leader; /* whose own_view is used; the cursor itself, usually */
+  bool has_followers;          /* it was a leader once */
   struct bz_view *view;        /* NULL: none is open for this cursor */
   bool keeps_view;             /* for positions */
 
@@ -80,8 +86,9 @@ struct blitz_cursor
 
 /* ---- view.c ------------------------------------------------------------------ */
 
-/* Opens the view for CURSOR, if it is not. */
-enum blitz_rc bz_view_take(struct blitz_cursor *cursor, struct blitz_error *err) BLITZ_MUST_CHECK;
+/* Opens the view for CURSOR, if it is not; with the indexes, if WITH_INDEX. */
+enum blitz_rc bz_view_take(struct blitz_cursor *cursor, bool with_index,
+                           struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* The cursor needs it no more. */
 void bz_view_leave(struct blitz_cursor *cursor);
@@ -89,8 +96,14 @@ void bz_view_leave(struct blitz_cursor *cursor);
 /* Frees what a closed view keeps. */
 void bz_view_free(struct blitz_cursor *cursor);
 
-/* May the view be exchanged for one of now: is it old, and has the table changed? */
+/* Should the view be exchanged for one of now: has the table changed, and is it old, or does
+ * it keep many pages of the index file from being used again?
+ */
 bool bz_view_is_stale(const struct blitz_cursor *cursor);
+
+/* The row at a position, as it was when it was taken. */
+enum blitz_rc bz_view_row_at(struct blitz_cursor *cursor, uint64_t position,
+                             struct bz_row *row) BLITZ_MUST_CHECK;
 
 /* The row KEY as the cursor's view has it, which a hint says is at OFF. ROW stays valid until
  * the view is closed or the cursor reads something else.

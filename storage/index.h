@@ -44,6 +44,7 @@ struct bz_index_file
   unsigned dbis[BLITZ_INDEXES_MAX];
   unsigned page_len;
   atomic_ullong disabled; /* bit n: index n is not kept */
+  atomic_ullong pages;    /* in use, or kept by readers */
   atomic_bool broken;     /* entries were lost: the file must be made anew */
 
   /* Only the writer. */

@@ -49,6 +49,7 @@ void bz_index_position_reset(struct blitz_cursor *cursor)
     close_mc(cursor);
   index->mode = BZ_INDEX_NONE;
   index->at_entry = false;
+  index->resting = false;
   index->reads_rows = false;
   index->ahead.pos = index->ahead.count = index->ahead.window = 0;
 }
@@ -113,7 +114,7 @@ static enum blitz_rc prepare(struct blitz_cursor *cursor, struct blitz_error *er
     return bz_fail(err, BLITZ_INVALID, 0, "no index of %s is being read", cursor->table->file);
   if (index->mode == BZ_INDEX_VIEW)
   {
-    rc = bz_view_take(cursor, err);
+    rc = bz_view_take(cursor, true, err);
     return rc != BLITZ_OK ? rc
                           : open_mc(cursor, cursor->view->index_txn, cursor->view->serial, err);
   }
@@ -146,6 +147,19 @@ enum blitz_rc blitz_index_begin(struct blitz_cursor *cursor, unsigned index_no,
   index->index_no = index_no;
   index->mode = own_writes(cursor) != NULL ? BZ_INDEX_OWN : BZ_INDEX_VIEW;
   return BLITZ_OK;
+}
+
+void blitz_cursor_rest(struct blitz_cursor *cursor)
+{
+  struct bz_index_position *index = &cursor->index;
+
+  if (cursor->view == NULL || index->mode != BZ_INDEX_VIEW || cursor->keeps_view)
+    return;
+  if (index->at_entry && keep_sort_key(cursor, NULL) != BLITZ_OK)
+    return;
+  index->resting = index->at_entry;
+  cursor->row.off = 0;
+  bz_view_leave(cursor);
 }
 
 void blitz_index_end(struct blitz_cursor *cursor)
@@ -183,6 +197,7 @@ enum blitz_rc blitz_index_seek(struct blitz_cursor *cursor, struct blitz_slice k
 
   cursor->row.off = 0;
   index->at_entry = false;
+  index->resting = false;
   index->ahead.pos = index->ahead.count = index->ahead.window = 0;
   index->ahead.end = false;
   if (rc != BLITZ_OK)
@@ -261,10 +276,11 @@ static enum blitz_rc step_from_key(struct blitz_cursor *cursor, bool forward)
 /* Takes a view of now in the place of one that is old. */
 static enum blitz_rc renew_view(struct blitz_cursor *cursor, struct blitz_error *err)
 {
-  enum blitz_rc rc = keep_sort_key(cursor, err);
+  enum blitz_rc rc = cursor->index.resting ? BLITZ_OK : keep_sort_key(cursor, err);
 
   if (rc != BLITZ_OK)
     return rc;
+  cursor->index.resting = false;
   cursor->row.off = 0;
   bz_view_leave(cursor);
   bz_count(&bz_counters.view_renewals, 1);
@@ -285,10 +301,13 @@ static enum blitz_rc step(struct blitz_cursor *cursor, bool forward, struct blit
                ? step_from_key(cursor, forward)
                : bz_tree_step(index->mc, forward, &index->entry);
   }
-  if (bz_view_is_stale(cursor))
+  if (index->resting || bz_view_is_stale(cursor))
   {
     rc = renew_view(cursor, err);
-    return rc != BLITZ_OK ? rc : step_from_key(cursor, forward);
+    if (rc == BLITZ_OK)
+      rc = step_from_key(cursor, forward);
+    index->resting = rc == BLITZ_END;
+    return rc;
   }
   if (forward && index->reads_rows)
     return step_ahead(cursor);
@@ -339,7 +358,7 @@ enum blitz_rc blitz_index_row(struct blitz_cursor *cursor, struct blitz_slice *v
   enum blitz_rc rc;
 
   *value = (struct blitz_slice){NULL, 0};
-  if (!index->at_entry)
+  if (!index->at_entry || index->resting)
     return bz_fail(err, BLITZ_INVALID, 0, "the cursor is at no entry of %s", cursor->table->file);
   index->reads_rows = true;
   if (cursor->row.off == 0)
@@ -365,7 +384,8 @@ enum blitz_rc bz_index_need_row(struct blitz_cursor *cursor, struct blitz_error 
 {
   struct blitz_slice value;
 
-  if (cursor->index.mode == BZ_INDEX_NONE || !cursor->index.at_entry || cursor->row.off != 0)
+  if (cursor->index.mode == BZ_INDEX_NONE || !cursor->index.at_entry || cursor->index.resting ||
+      cursor->row.off != 0)
     return BLITZ_OK;
   return blitz_index_row(cursor, &value, err);
 }
@@ -410,7 +430,7 @@ enum blitz_rc blitz_index_estimate(struct blitz_cursor *cursor, unsigned index_n
   *countp = 0;
   if (file == NULL || index_no >= file->count)
     return bz_fail(err, BLITZ_INVALID, 0, "%s has no index %u", cursor->table->file, index_no);
-  rc = bz_view_take(cursor, err);
+  rc = bz_view_take(cursor, true, err);
   if (rc != BLITZ_OK)
     return rc;
   rc = bz_tree_open_cursor(cursor->table, cursor->view->index_txn, file->dbis[index_no], &mc, err);
@@ -448,7 +468,7 @@ enum blitz_rc blitz_index_sample(struct blitz_cursor *cursor, unsigned index_no,
 
   if (file == NULL || index_no >= file->count)
     return bz_fail(err, BLITZ_INVALID, 0, "%s has no index %u", cursor->table->file, index_no);
-  rc = bz_view_take(cursor, err);
+  rc = bz_view_take(cursor, true, err);
   if (rc != BLITZ_OK)
     return rc;
   rc = bz_tree_sample(cursor->view->index_txn, file->ids[index_no], file->dbis[index_no], max,

@@ -36,7 +36,7 @@
 #ifdef NDEBUG
 #define MAP_MIN (UINT64_C(16) << 30)
 #else
-#define MAP_MIN (UINT64_C(4) << 20)
+#define MAP_MIN (UINT64_C(64) << 20)
 #endif
 #define WAIT_FOR_READERS_MS 2000
 #define READERS_MAX 8192
@@ -594,6 +594,7 @@ enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, stru
     return bz_index_fail(table, rc, err);
   (void)mdb_env_info(file->env, &info);
   file->write_next_page = info.me_last_pgno + 1;
+  atomic_store_explicit(&file->pages, file->write_next_page, memory_order_relaxed);
   file->write_pages = tree_pages(file, *txnp);
   file->write_puts = 0;
   file->write_credit = 0;

@@ -57,6 +57,17 @@ void bz_snapshot_end(struct blitz_table *table, struct bz_snapshot *snapshot)
     snapshot->next->prev = snapshot->prev;
 }
 
+void bz_snapshot_copy(struct blitz_table *table, const struct bz_snapshot *from,
+                      struct bz_snapshot *to)
+{
+  bz_snapshot_take(table, to);
+  to->seq = from->seq;
+  to->first = from->first;
+  to->end = from->end;
+  to->row_count = from->row_count;
+  to->map = from->map;
+}
+
 uint64_t bz_snapshot_oldest(const struct blitz_table *table)
 {
   uint64_t oldest = UINT64_MAX;

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #define RENEW_AFTER_MS 5000
+#define RENEW_AFTER_LEN (UINT64_C(1) << 30) /* by which the index file has grown since */
 
 static int64_t clock_ms(void)
 {
@@ -20,39 +21,85 @@ static int64_t clock_ms(void)
   return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static enum blitz_rc open_view(struct blitz_table *table, struct bz_view *view)
+/* Notes when a read transaction began. */
+static void begin_index(const struct blitz_table *table, struct bz_view *view)
+{
+  view->has_index = true;
+  view->serial++;
+  view->begin_ms = clock_ms();
+  view->begin_pages = atomic_load_explicit(&table->index->pages, memory_order_relaxed);
+}
+
+static enum blitz_rc open_view(struct blitz_table *table, struct bz_view *view, bool with_index)
 {
   enum blitz_rc rc = BLITZ_OK;
 
   pthread_mutex_lock(&table->snapshot_lock);
-  if (table->index != NULL)
+  if (with_index)
     rc = bz_index_read_begin(table->index, &view->index_txn);
   if (rc == BLITZ_OK)
     bz_snapshot_take(table, &view->snapshot);
   pthread_mutex_unlock(&table->snapshot_lock);
-  if (rc != BLITZ_OK)
-    return rc;
-  view->serial++;
-  if (table->index != NULL)
-    view->begin_ms = clock_ms();
-  return BLITZ_OK;
+  if (rc == BLITZ_OK && with_index)
+    begin_index(table, view);
+  return rc;
 }
 
-enum blitz_rc bz_view_take(struct blitz_cursor *cursor, struct blitz_error *err)
+static void close_view(struct blitz_table *table, struct bz_view *view)
+{
+  pthread_mutex_lock(&table->snapshot_lock);
+  bz_snapshot_end(table, &view->snapshot);
+  if (view->has_earlier)
+    bz_snapshot_end(table, &view->earlier);
+  if (view->has_index)
+    bz_index_read_end(table->index, view->index_txn);
+  pthread_mutex_unlock(&table->snapshot_lock);
+  view->has_earlier = view->has_index = false;
+  if (view->lookups > 0)
+  {
+    bz_count(&bz_counters.index_lookups, view->lookups);
+    bz_count(&bz_counters.index_misses, view->misses);
+    view->lookups = view->misses = 0;
+  }
+}
+
+/* A view of rows alone becomes one of now with the indexes. What positions need stays. */
+static enum blitz_rc add_index(struct blitz_table *table, struct bz_view *view)
+{
+  enum blitz_rc rc;
+
+  pthread_mutex_lock(&table->snapshot_lock);
+  rc = bz_index_read_begin(table->index, &view->index_txn);
+  if (rc == BLITZ_OK)
+  {
+    bz_snapshot_copy(table, &view->snapshot, &view->earlier);
+    bz_snapshot_end(table, &view->snapshot);
+    bz_snapshot_take(table, &view->snapshot);
+    view->has_earlier = true;
+    begin_index(table, view);
+  }
+  pthread_mutex_unlock(&table->snapshot_lock);
+  return rc;
+}
+
+enum blitz_rc bz_view_take(struct blitz_cursor *cursor, bool with_index, struct blitz_error *err)
 {
   struct bz_view *view = &cursor->leader->own_view;
+  enum blitz_rc rc = BLITZ_OK;
 
-  if (cursor->view != NULL)
-    return BLITZ_OK;
+  /* While cursors share it, it does not change. */
+  with_index |= cursor->table->index != NULL && (cursor->leader->has_followers);
   if (view->users == 0)
-  {
-    enum blitz_rc rc = open_view(cursor->table, view);
-    if (rc == BLITZ_BUSY)
-      return bz_fail(err, rc, 0, "%s has too many readers at a time", cursor->table->file);
-    if (rc != BLITZ_OK)
-      return bz_fail(err, rc, 0, "out of memory reading %s", cursor->table->file);
-  }
-  view->users++;
+    rc = open_view(cursor->table, view, with_index);
+  else if (with_index && !view->has_index)
+    rc = add_index(cursor->table, view);
+  if (rc != BLITZ_OK)
+    return bz_fail(err, rc, 0,
+                   rc == BLITZ_BUSY ? "%s has too many readers at a time"
+                                    : "out of memory reading %s",
+                   cursor->table->file);
+  if (cursor->view == NULL)
+    view->users++;
   cursor->view = view;
   return BLITZ_OK;
 }
@@ -60,25 +107,13 @@ enum blitz_rc bz_view_take(struct blitz_cursor *cursor, struct blitz_error *err)
 void bz_view_leave(struct blitz_cursor *cursor)
 {
   struct bz_view *view = cursor->view;
-  struct blitz_table *table = cursor->table;
 
   if (view == NULL)
     return;
   cursor->view = NULL;
   assert(view->users > 0);
-  if (--view->users > 0)
-    return;
-  if (view->lookups > 0)
-  {
-    bz_count(&bz_counters.index_lookups, view->lookups);
-    bz_count(&bz_counters.index_misses, view->misses);
-    view->lookups = view->misses = 0;
-  }
-  pthread_mutex_lock(&table->snapshot_lock);
-  bz_snapshot_end(table, &view->snapshot);
-  if (table->index != NULL)
-    bz_index_read_end(table->index, view->index_txn);
-  pthread_mutex_unlock(&table->snapshot_lock);
+  if (--view->users == 0)
+    close_view(cursor->table, view);
 }
 
 void bz_view_free(struct blitz_cursor *cursor)
@@ -90,11 +125,26 @@ void bz_view_free(struct blitz_cursor *cursor)
 
 bool bz_view_is_stale(const struct blitz_cursor *cursor)
 {
+  const struct blitz_table *table = cursor->table;
   const struct bz_view *view = cursor->view;
 
-  return view->snapshot.seq !=
-             atomic_load_explicit(&cursor->table->committed, memory_order_relaxed) &&
-         !cursor->keeps_view && view->users == 1 && clock_ms() - view->begin_ms > RENEW_AFTER_MS;
+  if (view->snapshot.seq == atomic_load_explicit(&table->committed, memory_order_relaxed) ||
+      cursor->keeps_view || view->users > 1)
+    return false;
+  return clock_ms() - view->begin_ms > RENEW_AFTER_MS ||
+         (atomic_load_explicit(&table->index->pages, memory_order_relaxed) - view->begin_pages) *
+                 table->index->page_len >
+             RENEW_AFTER_LEN;
+}
+
+enum blitz_rc bz_view_row_at(struct blitz_cursor *cursor, uint64_t position, struct bz_row *row)
+{
+  const struct bz_view *view = cursor->view;
+
+  if (view == NULL)
+    return BLITZ_NOT_FOUND;
+  return bz_snapshot_kept(cursor->table, view->has_earlier ? &view->earlier : &view->snapshot,
+                          position, row);
 }
 
 /* An entry's hint is right unless the row was changed and its entry was not. Then the row
