@@ -38,9 +38,28 @@ static enum blitz_rc begin(struct blitz_table *table, struct blitz_txn **txnp,
   *writesp = NULL;
   if (rc != BLITZ_OK)
     return bz_fail(err, rc, 0, "out of memory changing %s", table->file);
-  if (table->index == NULL)
-    return bz_fail(err, BLITZ_INVALID, 0, "%s is open without its indexes", table->file);
   return bz_writes_begin(*txnp, table, writesp, err);
+}
+
+/* Makes an index file for a table that has had none. Readers that run meanwhile do not ask
+ * for it.
+ */
+static enum blitz_rc make_file(struct blitz_table *table, struct blitz_error *err)
+{
+  static const struct blitz_indexes none;
+  static const struct bz_index_trust no_trust = {.never = true};
+  const char *reason;
+  uint64_t build;
+  enum blitz_rc rc;
+
+  if (table->index != NULL)
+    return BLITZ_OK;
+  rc = bz_index_open(table, &none, &no_trust, &build, &reason, err);
+  if (rc == BLITZ_OK)
+    bz_file_stamp(table);
+  else if (table->index != NULL)
+    bz_index_close(table, false);
+  return rc;
 }
 
 /* Commits if RC is BLITZ_OK, and gives the table back. */
@@ -223,6 +242,8 @@ enum blitz_rc blitz_table_add_indexes(struct blitz_table *table, const struct bl
   for (; build.count < more->count; build.count++)
     build.numbers[build.count] = build.count;
   if (rc == BLITZ_OK)
+    rc = make_file(table, err);
+  if (rc == BLITZ_OK)
     rc = collect(&build, err);
   if (rc == BLITZ_OK)
     rc = begin_writing(&build, writes, err);
@@ -244,8 +265,11 @@ enum blitz_rc blitz_table_drop_indexes(struct blitz_table *table, const struct b
 {
   struct blitz_txn *txn;
   struct bz_writes *writes;
-  enum blitz_rc rc = begin(table, &txn, &writes, err);
+  enum blitz_rc rc;
 
+  if (table->index == NULL)
+    return BLITZ_OK;
+  rc = begin(table, &txn, &writes, err);
   if (rc == BLITZ_OK)
     rc = bz_index_write_begin(table, 0, &writes->index_txn, err);
   for (unsigned i = 0; i < which->count && rc == BLITZ_OK; i++)

@@ -627,6 +627,29 @@ static void indexes_are_added_and_dropped(void **state)
   blitz_table_close(table);
 }
 
+static void a_table_without_indexes_gets_some(void **state)
+{
+  (void)state;
+  struct blitz_create_options options = {0};
+  struct blitz_table *table;
+  struct blitz_txn *txn = new_indexing_txn();
+  struct row row = make_row(1, "a", "b");
+  assert_ok(blitz_table_create(path_of(__func__), &options, false, ERR));
+  assert_ok(blitz_table_open(path_of(__func__), 0, &table, ERR));
+  assert_ok(insert_row(txn, table, &row));
+  blitz_txn_commit(txn);
+  assert_ok(blitz_table_drop_indexes(table, &both, ERR));
+  assert_ok(blitz_table_add_indexes(table, &both, &indexer, NULL, ERR));
+  blitz_table_close(table);
+  catch_log();
+  table = open_indexed(__func__);
+  assert_string_equal(log_text(), "");
+  assert_int_equal(count_entries(table, 0), 1);
+  assert_ok(blitz_table_check_indexes(table, &indexer, ERR));
+  blitz_txn_free(txn);
+  blitz_table_close(table);
+}
+
 static void disabled_indexes_are_remembered(void **state)
 {
   (void)state;
@@ -780,6 +803,7 @@ int main(void)
       cmocka_unit_test(a_load_that_does_not_fit_into_memory_is_sorted),
       cmocka_unit_test(a_late_duplicate_is_named),
       cmocka_unit_test(indexes_are_added_and_dropped),
+      cmocka_unit_test(a_table_without_indexes_gets_some),
       cmocka_unit_test(disabled_indexes_are_remembered),
       cmocka_unit_test(all_rows_go_with_their_entries),
       cmocka_unit_test(what_is_not_to_be_believed_is_made_anew),
