@@ -202,7 +202,7 @@ void bz_tree_shape(struct MDB_txn *txn, unsigned dbi, struct bz_tree_shape *shap
 /* Where a seek would end, in a committed tree; to compare two of them. */
 struct bz_tree_rank
 {
-  double fraction; /* of all entries that are before it, about */
+  double before; /* entries that stand before it, about */
   const uint8_t *leaf;
   unsigned slot;
 };

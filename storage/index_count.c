@@ -26,8 +26,11 @@
 #define NODE_KEY_LEN_OFF 6
 #define NODE_KEY_OFF 8
 
-#define DB_DEPTH_OFF 6 /* 2 */
-#define DB_ROOT_OFF 40 /* 8 */
+#define DB_DEPTH_OFF 6    /* 2 */
+#define DB_BRANCHES_OFF 8 /* 8: pages */
+#define DB_LEAVES_OFF 16  /* 8: pages */
+#define DB_ENTRIES_OFF 32 /* 8 */
+#define DB_ROOT_OFF 40    /* 8 */
 #define DB_LEN 48
 
 #define DEPTH_MAX 32
@@ -47,6 +50,7 @@ struct tree
   uint64_t page_count;
   uint64_t root;
   unsigned depth;
+  double weights[DEPTH_MAX]; /* entries below a node of a page, by its distance from the root */
 };
 
 static uint16_t load16(const uint8_t *from)
@@ -63,6 +67,27 @@ static uint64_t load64(const uint8_t *from)
 
   memcpy(&n, from, sizeof n);
   return n;
+}
+
+/* Says how many entries there are below a node, on average. LMDB knows the number of leaves
+ * and that of all pages above them; of a tree of up to three levels, that is the number of
+ * pages of each.
+ */
+static void weigh(struct tree *tree, const uint8_t *record)
+{
+  double entries = (double)load64(record + DB_ENTRIES_OFF);
+  double pages = (double)load64(record + DB_LEAVES_OFF);      /* of the level below */
+  double branches = (double)load64(record + DB_BRANCHES_OFF); /* at this level and above */
+
+  tree->weights[tree->depth - 1] = 1;
+  for (unsigned level = tree->depth - 1; level-- > 0;)
+  {
+    double fan_out = pages / branches;
+    double here = level == 1 ? branches - 1 : branches * (1 - 1 / (fan_out > 2 ? fan_out : 2));
+    tree->weights[level] = entries / pages;
+    pages = here > 1 ? here : 1;
+    branches = branches > pages + 1 ? branches - pages : 1;
+  }
 }
 
 /* The tree of index ID. False: there is none, or it is empty. */
@@ -85,7 +110,10 @@ static bool find_tree(MDB_txn *txn, uint64_t id, struct tree *tree)
   tree->base = page - load64(page) * tree->page_len;
   tree->root = load64((const uint8_t *)record.mv_data + DB_ROOT_OFF);
   tree->depth = load16((const uint8_t *)record.mv_data + DB_DEPTH_OFF);
-  return tree->root < tree->page_count && tree->depth > 0 && tree->depth <= DEPTH_MAX;
+  if (tree->root >= tree->page_count || tree->depth == 0 || tree->depth > DEPTH_MAX)
+    return false;
+  weigh(tree, record.mv_data);
+  return true;
 }
 
 static bool open_page(const struct tree *tree, uint64_t number, struct page *page)
@@ -155,7 +183,6 @@ enum blitz_rc bz_tree_rank(struct MDB_txn *txn, uint64_t id, struct blitz_slice 
 {
   struct tree tree;
   uint64_t number;
-  double share = 1.0;
 
   *rank = (struct bz_tree_rank){0, NULL, 0};
   if (!find_tree(txn, id, &tree))
@@ -172,15 +199,14 @@ enum blitz_rc bz_tree_rank(struct MDB_txn *txn, uint64_t id, struct blitz_slice 
       return BLITZ_CORRUPT;
     if (page.leaf)
     {
-      rank->fraction += share * before / page.slots;
+      rank->before += before;
       rank->leaf = page.at;
       rank->slot = before;
       return BLITZ_OK;
     }
     /* Child n has what is from its key on. */
     before--;
-    rank->fraction += share * before / page.slots;
-    share /= page.slots;
+    rank->before += before * tree.weights[level];
     if (node(&tree, &page, before) == NULL)
       return BLITZ_CORRUPT;
     number = child(node(&tree, &page, before));

@@ -412,7 +412,7 @@ static enum blitz_rc count_few(struct MDB_cursor *mc, struct bz_entry *entry, st
   return rc == BLITZ_END ? BLITZ_OK : rc;
 }
 
-#define FEW 32
+#define FEW 64
 
 enum blitz_rc blitz_index_estimate(struct blitz_cursor *cursor, unsigned index_no,
                                    struct blitz_slice from, enum blitz_seek from_where,
@@ -451,8 +451,10 @@ enum blitz_rc blitz_index_estimate(struct blitz_cursor *cursor, unsigned index_n
                         to_where == BLITZ_SEEK_AFTER, &high);
     if (rc == BLITZ_OK && low.leaf == high.leaf)
       *countp = high.slot > low.slot ? high.slot - low.slot : 0;
-    else if (rc == BLITZ_OK && (high.fraction - low.fraction) * (double)shape.entry_count > FEW)
-      *countp = (uint64_t)((high.fraction - low.fraction) * (double)shape.entry_count);
+    else if (rc == BLITZ_OK && high.before - low.before > FEW)
+      *countp = high.before - low.before < (double)shape.entry_count
+                    ? (uint64_t)(high.before - low.before)
+                    : shape.entry_count;
   }
   if (!had_view && !cursor->keeps_view)
     bz_view_leave(cursor);
