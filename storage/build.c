@@ -4,8 +4,8 @@
  * added, or that were disabled. One scan of the rows fills a sort for each index; then
  * the entries are stored in order.
  *
- * The writer slot is held meanwhile. Nothing of it is seen before it is committed, as
- * entries of the rows' last commit.
+ * The writer slot is held meanwhile. Nothing of it is seen before it is committed, all at
+ * once.
  */
 #include "build.h"
 #include "entries.h"
@@ -69,12 +69,11 @@ static enum blitz_rc end(struct blitz_table *table, struct blitz_txn *txn, struc
   if (rc == BLITZ_OK)
   {
     struct MDB_txn *index_txn = writes->index_txn;
-    bool done;
     writes->index_txn = NULL;
-    pthread_mutex_lock(&table->snapshot_lock);
-    done = bz_index_write_commit(table, index_txn, atomic_load(&table->committed));
-    pthread_mutex_unlock(&table->snapshot_lock);
-    if (!done)
+    /* A commit of its own, so that no two states of the index file have the same number. */
+    bz_snapshot_publish(table, atomic_load(&table->committed) + 1, atomic_load(&table->row_count),
+                        index_txn);
+    if (atomic_load(&table->index->broken))
       rc = bz_fail(err, BLITZ_IO, 0, "%s could not be written", table->index->name);
   }
   blitz_txn_free(txn);
@@ -194,9 +193,9 @@ static void free_sorts(struct build *build)
     bz_sort_free(build->sorts[i]);
 }
 
-enum blitz_rc bz_build(struct blitz_table *table, uint64_t which,
-                       const struct blitz_indexer *indexer, const char *reason,
-                       struct blitz_error *err)
+/* Makes the indexes WHICH, of which those in CLEAR are not empty. */
+static enum blitz_rc build_indexes(struct blitz_table *table, uint64_t which, uint64_t clear,
+                                   const struct blitz_indexer *indexer, struct blitz_error *err)
 {
   struct build build = {.table = table, .indexer = indexer};
   uint64_t rows = atomic_load(&table->row_count);
@@ -215,15 +214,28 @@ enum blitz_rc bz_build(struct blitz_table *table, uint64_t which,
     rc = collect(&build, err);
   if (rc == BLITZ_OK)
     rc = begin_writing(&build, writes, err);
+  for (unsigned i = 0; i < table->index->count && rc == BLITZ_OK; i++)
+    if (clear >> i & 1)
+      rc = bz_index_db_clear(table, writes->index_txn, table->index->dbis[i], err);
   if (rc == BLITZ_OK && rows > 0)
     rc = store_entries(&build, writes->index_txn, err);
   free_sorts(&build);
-  rc = end(table, txn, writes, rc, err);
+  return end(table, txn, writes, rc, err);
+}
+
+enum blitz_rc bz_build(struct blitz_table *table, uint64_t which,
+                       const struct blitz_indexer *indexer, const char *reason,
+                       struct blitz_error *err)
+{
+  uint64_t rows = atomic_load(&table->row_count);
+  enum blitz_rc rc = build_indexes(table, which, 0, indexer, err);
+
   if (rc == BLITZ_OK && rows > 0 && reason != NULL)
   {
-    bz_count(&bz_counters.index_rebuilds, build.count);
+    unsigned count = (unsigned)__builtin_popcountll(which);
+    bz_count(&bz_counters.index_rebuilds, count);
     bz_log(BLITZ_LOG_WARNING, "%s was %s: %u indexes are made anew from %" PRIu64 " rows",
-           table->index->name, reason, build.count, rows);
+           table->index->name, reason, count, rows);
   }
   return rc;
 }
@@ -332,15 +344,12 @@ enum blitz_rc blitz_table_rebuild_indexes(struct blitz_table *table,
                                           const struct blitz_indexer *indexer,
                                           struct blitz_error *err)
 {
-  uint64_t all, kept;
-  enum blitz_rc rc;
+  uint64_t all;
 
   if (table->index == NULL)
     return BLITZ_OK;
   all = table->index->count < 64 ? (UINT64_C(1) << table->index->count) - 1 : UINT64_MAX;
-  kept = all & ~atomic_load(&table->index->disabled);
-  rc = clear(table, all, atomic_load(&table->index->disabled), err);
-  return rc == BLITZ_OK ? bz_build(table, kept, indexer, NULL, err) : rc;
+  return build_indexes(table, all & ~atomic_load(&table->index->disabled), all, indexer, err);
 }
 
 /* ---- figures --------------------------------------------------------------------------- */

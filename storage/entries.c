@@ -345,15 +345,20 @@ enum blitz_rc bz_entries_sort(struct bz_writes *writes, bool late_duplicates,
   return bz_fail(err, BLITZ_NOMEM, 0, "out of memory loading %s", writes->table->file);
 }
 
-/* Shows the caller the row that ENTRY is of. */
+/* Shows the caller the row that ENTRY is of, which may have moved since. */
 static void show_duplicate(struct blitz_table *table, const struct bz_entry *entry,
                            const struct bz_work *work)
 {
-  struct bz_row row;
+  uint8_t buf[BZ_FILE_KEY_MAX];
+  struct bz_key key = {.data = buf};
+  struct bz_place place;
 
-  if (work->duplicate != NULL &&
-      bz_row_parse(bz_base(table), entry->off, atomic_load(&table->end), &row))
-    work->duplicate(work->arg, bz_row_value(&row));
+  if (work->duplicate == NULL)
+    return;
+  key.len = bz_file_key(buf, entry->row_key);
+  key.hash = bz_hash(buf, key.len);
+  if (bz_hash_find(table, &key, &place) == BLITZ_OK)
+    work->duplicate(work->arg, bz_row_value(&place.row));
 }
 
 enum blitz_rc bz_entries_append(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,

@@ -463,23 +463,24 @@ void bz_index_close(struct blitz_table *table, bool clean)
   uint8_t *base = bz_base(table);
   uint64_t len = file->env != NULL ? used_len(file) : 0;
   bool sync = !(table->flags & BLITZ_OPEN_TEMPORARY);
+  /* If it is only the rows that were not closed, it is as after a kill. */
+  bool believable = file->env != NULL && !atomic_load(&file->broken);
   uint32_t crc = 0;
 
-  if (file->env == NULL || atomic_load(&file->broken))
-    clean = false;
-  else if (clean && table->dirty && sync)
-    clean = mdb_env_sync(file->env, 1) == 0;
+  clean = clean && believable;
+  if (clean && table->dirty && sync)
+    believable = clean = mdb_env_sync(file->env, 1) == 0;
   close_env(file);
   /* LMDB made it as long as its map. */
   if (len > 0 && !(table->flags & BLITZ_OPEN_READONLY) && truncate(file->name, (off_t)len) != 0)
-    clean = false;
+    believable = clean = false;
   if (table->dirty)
   {
     if (clean && len <= CHECKED_LEN_MAX)
-      clean = checksum(file->name, len, &crc);
+      believable = checksum(file->name, len, &crc);
     bz_store_le64(base + BZ_INDEX_LEN_OFF, len);
     bz_store_le32(base + BZ_INDEX_CRC_OFF, crc);
-    if (!clean)
+    if (!believable)
       bz_store_le64(base + BZ_INDEX_SEQ_OFF, 0);
   }
   free(file->name);
@@ -618,7 +619,7 @@ bool bz_index_write_commit(struct blitz_table *table, struct MDB_txn *txn, uint6
   uint8_t record[RECORD_LEN_MAX];
   MDB_val key = record_key();
   MDB_val value = {make_record(table, seq, record), record};
-  int rc = mdb_put(txn, MAIN_DBI, &key, &value, 0);
+  int rc = atomic_load(&file->broken) ? MDB_PANIC : mdb_put(txn, MAIN_DBI, &key, &value, 0);
 
   atomic_fetch_add(&file->write_serial, 1);
   if (rc == 0)

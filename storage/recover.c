@@ -49,12 +49,13 @@ static enum verdict judge(struct recovery *r, uint64_t off, uint64_t end, struct
 {
   const uint8_t *base = bz_base(r->table);
   uint64_t word = bz_word_load(base, off), seq;
+  uint64_t removed_seq = 0;
   bool removed = false;
 
   if (bz_word_magic(word) == BZ_FREE_MAGIC)
   {
-    if (bz_free_word_state(word) != BZ_STATE_REMOVED ||
-        le64toh(bz_word_load(base, off + 8)) <= r->committed)
+    removed_seq = le64toh(bz_word_load(base, off + 8));
+    if (bz_free_word_state(word) != BZ_STATE_REMOVED || removed_seq <= r->committed)
       return VERDICT_NOTHING;
     removed = true;
   }
@@ -67,6 +68,9 @@ static enum verdict judge(struct recovery *r, uint64_t off, uint64_t end, struct
     return removed ? VERDICT_NOTHING : VERDICT_DAMAGED;
   if (seq > r->seq_max)
     r->seq_max = seq;
+  /* A removal is believed to have been the next commit's, but hardly what is far beyond. */
+  if (removed_seq == r->committed + 1 && removed_seq > r->seq_max)
+    r->seq_max = removed_seq;
   if (seq > r->committed)
     return removed ? VERDICT_NOTHING : VERDICT_UNDO;
   return removed ? VERDICT_REVIVE : VERDICT_LIVE;
@@ -76,6 +80,14 @@ static enum verdict judge(struct recovery *r, uint64_t off, uint64_t end, struct
 static void stamp_out(struct recovery *r, uint64_t off)
 {
   bz_word_store(bz_base(r->table), off, 0);
+}
+
+/* Lets nobody believe the index file, even if this is not finished: it may have entries of
+ * rows that will not be there.
+ */
+static void forget_indexes(const struct recovery *r)
+{
+  bz_word_store(bz_base(r->table), BZ_INDEX_SEQ_OFF, 0);
 }
 
 /* Hangs the row into its tree. False: a copy of it, as late or later, is there. */
@@ -155,7 +167,11 @@ static void walk(struct recovery *r, uint64_t end)
       break;
     case VERDICT_DAMAGED:
       /* Elsewhere it is something that looks like a row. */
-      r->damaged += at_block && off < r->end;
+      if (at_block && off < r->end)
+      {
+        r->damaged++;
+        forget_indexes(r);
+      }
       stamp_out(r, off);
       break;
     case VERDICT_NOTHING: break;
@@ -232,6 +248,10 @@ enum blitz_rc bz_recover(struct blitz_table *table, bool closed, bool *lost_rows
   }
   else
     r.seq_max = r.committed;
+  /* Entries of a commit that was not finished; and who repairs has seen damage. */
+  if (closed || (table->flags & BLITZ_OPEN_REPAIR) ||
+      bz_load_le64(bz_base(table) + BZ_INDEX_SEQ_OFF) > r.committed + 1)
+    forget_indexes(&r);
   r.gap_off = atomic_load(&table->first);
   r.tile_end = r.gap_off;
   r.end = atomic_load(&table->end);

@@ -198,6 +198,8 @@ void bz_set_broken(struct blitz_table *table)
            "%s is damaged: a change could not be finished, and there will be no more. "
            "The file is repaired when it is opened again",
            table->file);
+  if (table->index != NULL)
+    bz_index_set_broken(table);
 }
 
 /* Asks for what apply_change() will need soon, so that it need not wait for it. */

@@ -139,10 +139,13 @@ bool bz_view_is_stale(const struct blitz_cursor *cursor)
 
 enum blitz_rc bz_view_row_at(struct blitz_cursor *cursor, uint64_t position, struct bz_row *row)
 {
-  const struct bz_view *view = cursor->view;
+  const struct bz_view *view = &cursor->leader->own_view;
 
-  if (view == NULL)
+  /* A position may have been taken by another cursor of the view. */
+  if (view->users == 0)
     return BLITZ_NOT_FOUND;
+  if (cursor->view == NULL && bz_view_take(cursor, false, NULL) != BLITZ_OK)
+    return BLITZ_NOMEM;
   return bz_snapshot_kept(cursor->table, view->has_earlier ? &view->earlier : &view->snapshot,
                           position, row);
 }
