@@ -51,6 +51,10 @@ struct bz_index_file
   uint64_t allocated; /* bytes from the begin of the file that are on the device */
   uint64_t write_next_page;
   uint64_t write_pages; /* of all trees when the write transaction began */
+  uint64_t write_free;  /* those of LMDB's list of free pages, then */
+  unsigned write_depth;
+  uint64_t write_overflow; /* pages that values have taken since, which come back at its end */
+  uint64_t write_cleared;  /* pages of databases that were emptied */
   uint64_t write_puts;
   uint64_t write_credit; /* puts that are provided for */
   bool map_was_full;
@@ -199,15 +203,23 @@ struct bz_tree_shape
 
 void bz_tree_shape(struct MDB_txn *txn, unsigned dbi, struct bz_tree_shape *shape);
 
-/* Where a seek would end, in a committed tree; to compare two of them. */
-struct bz_tree_rank
+/* The way down a committed tree to where a seek would end. */
+#define BZ_TREE_DEPTH_MAX 32
+struct bz_tree_path
 {
-  double before; /* entries that stand before it, about */
-  const uint8_t *leaf;
-  unsigned slot;
+  unsigned depth;
+  struct
+  {
+    const uint8_t *page;
+    unsigned slot, slots;
+  } steps[BZ_TREE_DEPTH_MAX];
+  double weights[BZ_TREE_DEPTH_MAX]; /* entries below a node, on average */
 };
-enum blitz_rc bz_tree_rank(struct MDB_txn *txn, uint64_t id, struct blitz_slice key, bool beyond,
-                           struct bz_tree_rank *rank) BLITZ_MUST_CHECK;
+enum blitz_rc bz_tree_find_path(struct MDB_txn *txn, uint64_t id, struct blitz_slice key,
+                                bool beyond, struct bz_tree_path *path) BLITZ_MUST_CHECK;
+
+/* About how many entries are between the ends of two paths in one transaction. */
+double bz_tree_between(const struct bz_tree_path *low, const struct bz_tree_path *high);
 
 /* Calls VISIT for the entries of about MAX / 64 places. */
 enum blitz_rc bz_tree_sample(struct MDB_txn *txn, uint64_t id, unsigned dbi, uint64_t max,

@@ -33,7 +33,6 @@
 #define DB_ROOT_OFF 40    /* 8 */
 #define DB_LEN 48
 
-#define DEPTH_MAX 32
 #define GROUP_LEN 64 /* entries that are visited together */
 
 struct page
@@ -50,7 +49,8 @@ struct tree
   uint64_t page_count;
   uint64_t root;
   unsigned depth;
-  double weights[DEPTH_MAX]; /* entries below a node of a page, by its distance from the root */
+  double weights[BZ_TREE_DEPTH_MAX]; /* entries below a node of a page, by its distance from the
+                                        root */
 };
 
 static uint16_t load16(const uint8_t *from)
@@ -110,7 +110,7 @@ static bool find_tree(MDB_txn *txn, uint64_t id, struct tree *tree)
   tree->base = page - load64(page) * tree->page_len;
   tree->root = load64((const uint8_t *)record.mv_data + DB_ROOT_OFF);
   tree->depth = load16((const uint8_t *)record.mv_data + DB_DEPTH_OFF);
-  if (tree->root >= tree->page_count || tree->depth == 0 || tree->depth > DEPTH_MAX)
+  if (tree->root >= tree->page_count || tree->depth == 0 || tree->depth > BZ_TREE_DEPTH_MAX)
     return false;
   weigh(tree, record.mv_data);
   return true;
@@ -178,40 +178,59 @@ static bool count_before(const struct tree *tree, const struct page *page, struc
   return true;
 }
 
-enum blitz_rc bz_tree_rank(struct MDB_txn *txn, uint64_t id, struct blitz_slice key, bool beyond,
-                           struct bz_tree_rank *rank)
+enum blitz_rc bz_tree_find_path(struct MDB_txn *txn, uint64_t id, struct blitz_slice key,
+                                bool beyond, struct bz_tree_path *path)
 {
   struct tree tree;
   uint64_t number;
 
-  *rank = (struct bz_tree_rank){0, NULL, 0};
   if (!find_tree(txn, id, &tree))
     return BLITZ_NOT_FOUND;
+  path->depth = tree.depth;
+  memcpy(path->weights, tree.weights, sizeof path->weights);
   if (key.len > LONG_HEAD)
     key.len = LONG_HEAD;
   number = tree.root;
   for (unsigned level = 0; level < tree.depth; level++)
   {
+    const uint8_t *at;
     struct page page;
     unsigned before;
 
-    if (!open_page(&tree, number, &page) || !count_before(&tree, &page, key, beyond, &before))
+    if (!open_page(&tree, number, &page) || !count_before(&tree, &page, key, beyond, &before) ||
+        page.leaf != (level + 1 == tree.depth))
       return BLITZ_CORRUPT;
+    /* Child n of a branch has what is from its key on. */
+    path->steps[level].page = page.at;
+    path->steps[level].slot = page.leaf ? before : before - 1;
+    path->steps[level].slots = page.slots;
     if (page.leaf)
-    {
-      rank->before += before;
-      rank->leaf = page.at;
-      rank->slot = before;
       return BLITZ_OK;
-    }
-    /* Child n has what is from its key on. */
-    before--;
-    rank->before += before * tree.weights[level];
-    if (node(&tree, &page, before) == NULL)
+    at = node(&tree, &page, before - 1);
+    if (at == NULL)
       return BLITZ_CORRUPT;
-    number = child(node(&tree, &page, before));
+    number = child(at);
   }
   return BLITZ_CORRUPT;
+}
+
+double bz_tree_between(const struct bz_tree_path *low, const struct bz_tree_path *high)
+{
+  unsigned level = 0, leaf = low->depth - 1;
+  double count;
+
+  while (level < leaf && low->steps[level].slot == high->steps[level].slot)
+    level++;
+  count = (double)high->steps[level].slot - low->steps[level].slot;
+  if (level == leaf)
+    return count;
+  /* Whole nodes between the two, then what is right of the one and left of the other. */
+  count = (count - 1) * low->weights[level];
+  while (++level <= leaf)
+    count +=
+        (low->steps[level].slots - low->steps[level].slot - (level < leaf)) * low->weights[level] +
+        high->steps[level].slot * high->weights[level];
+  return count;
 }
 
 void bz_tree_shape(struct MDB_txn *txn, unsigned dbi, struct bz_tree_shape *shape)

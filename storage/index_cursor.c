@@ -421,15 +421,38 @@ static enum blitz_rc count_few(struct MDB_cursor *mc, struct bz_entry *entry, st
 
 #define FEW 64
 
+/* Counts what is too much for count_few(), by the ways down the tree. */
+static enum blitz_rc count_many(const struct blitz_cursor *cursor, unsigned index_no,
+                                struct blitz_slice from, bool from_beyond, struct blitz_slice to,
+                                bool to_beyond, uint64_t *countp)
+{
+  struct MDB_txn *txn = cursor->view->index_txn;
+  uint64_t id = file_of(cursor)->ids[index_no];
+  struct bz_tree_path low, high;
+  struct bz_tree_shape shape;
+  enum blitz_rc rc = bz_tree_find_path(txn, id, from, from_beyond, &low);
+  double count;
+
+  if (rc == BLITZ_OK)
+    rc = bz_tree_find_path(txn, id, to, to_beyond, &high);
+  if (rc != BLITZ_OK)
+    return rc;
+  bz_tree_shape(txn, file_of(cursor)->dbis[index_no], &shape);
+  count = bz_tree_between(&low, &high);
+  if (count > (double)shape.entry_count)
+    count = (double)shape.entry_count;
+  if (count > (double)*countp)
+    *countp = (uint64_t)count;
+  return BLITZ_OK;
+}
+
 enum blitz_rc blitz_index_estimate(struct blitz_cursor *cursor, unsigned index_no,
                                    struct blitz_slice from, enum blitz_seek from_where,
                                    struct blitz_slice to, enum blitz_seek to_where,
                                    uint64_t *countp, struct blitz_error *err)
 {
   const struct bz_index_file *file = file_of(cursor);
-  bool had_view = cursor->view != NULL;
-  struct bz_tree_rank low, high;
-  struct bz_tree_shape shape;
+  bool had_view = cursor->view != NULL, to_beyond = to_where == BLITZ_SEEK_AFTER;
   struct MDB_cursor *mc = NULL;
   struct bz_entry entry;
   enum blitz_rc rc;
@@ -444,28 +467,13 @@ enum blitz_rc blitz_index_estimate(struct blitz_cursor *cursor, unsigned index_n
   if (rc == BLITZ_OK)
     rc = bz_tree_seek(mc, from, from_where, &entry);
   if (rc == BLITZ_OK)
-    rc = count_few(mc, &entry, to, to_where == BLITZ_SEEK_AFTER, FEW, countp);
-  else if (rc == BLITZ_END)
-    rc = BLITZ_OK;
+    rc = count_few(mc, &entry, to, to_beyond, FEW, countp);
   bz_tree_close_cursor(mc);
   if (rc == BLITZ_OK && *countp == FEW)
-  {
-    bz_tree_shape(cursor->view->index_txn, file->dbis[index_no], &shape);
-    rc = bz_tree_rank(cursor->view->index_txn, file->ids[index_no], from,
-                      from_where == BLITZ_SEEK_AFTER, &low);
-    if (rc == BLITZ_OK)
-      rc = bz_tree_rank(cursor->view->index_txn, file->ids[index_no], to,
-                        to_where == BLITZ_SEEK_AFTER, &high);
-    if (rc == BLITZ_OK && low.leaf == high.leaf)
-      *countp = high.slot > low.slot ? high.slot - low.slot : 0;
-    else if (rc == BLITZ_OK && high.before - low.before > FEW)
-      *countp = high.before - low.before < (double)shape.entry_count
-                    ? (uint64_t)(high.before - low.before)
-                    : shape.entry_count;
-  }
+    rc = count_many(cursor, index_no, from, from_where == BLITZ_SEEK_AFTER, to, to_beyond, countp);
   if (!had_view && !cursor->keeps_view)
     bz_view_leave(cursor);
-  return rc;
+  return rc == BLITZ_END ? BLITZ_OK : rc;
 }
 
 enum blitz_rc blitz_index_sample(struct blitz_cursor *cursor, unsigned index_no, uint64_t max,

@@ -189,15 +189,6 @@ static const char *judge_bytes(const struct blitz_table *table, const struct bz_
 
 /* ---- opening --------------------------------------------------------------------- */
 
-static uint64_t map_len_for(uint64_t len)
-{
-  uint64_t map_len = MAP_MIN;
-
-  while (map_len < len * 4)
-    map_len *= 2;
-  return map_len;
-}
-
 /* Opens LMDB's environment, there being a file or not. */
 static int open_env(const struct blitz_table *table, struct bz_index_file *file)
 {
@@ -205,20 +196,18 @@ static int open_env(const struct blitz_table *table, struct bz_index_file *file)
   unsigned flags =
       MDB_NOSUBDIR | MDB_NOTLS | (readonly ? MDB_RDONLY | MDB_NOLOCK : MDB_WRITEMAP | MDB_NOSYNC);
   char *lock = file_name(table->path, "-lock");
-  struct stat st;
   int rc;
 
   if (lock == NULL)
     return ENOMEM;
   unlink(lock);
-  file->allocated = stat(file->name, &st) == 0 ? (uint64_t)st.st_size : 0;
   rc = mdb_env_create(&file->env);
   if (rc == 0)
     rc = mdb_env_set_maxdbs(file->env, 2 * BLITZ_INDEXES_MAX + 1);
   if (rc == 0)
     rc = mdb_env_set_maxreaders(file->env, READERS_MAX);
   if (rc == 0)
-    rc = mdb_env_set_mapsize(file->env, map_len_for(file->allocated));
+    rc = mdb_env_set_mapsize(file->env, MAP_MIN); /* or what the file says that it uses */
   if (rc == 0)
     rc = mdb_env_open(file->env, file->name, flags, 0660);
   unlink(lock);
@@ -359,6 +348,7 @@ static int open_content(struct blitz_table *table, const struct bz_index_trust *
   if (rc != 0)
     return rc;
   file->page_len = stat.ms_psize;
+  file->allocated = used_len(file); /* the file may be as long as a map was, without blocks */
   rc = mdb_txn_begin(file->env, NULL, readonly ? MDB_RDONLY : 0, &txn);
   if (rc != 0)
     return rc;
