@@ -225,7 +225,7 @@ static enum blitz_rc build_indexes(struct blitz_table *table, uint64_t which, ui
 
 enum blitz_rc bz_build(struct blitz_table *table, uint64_t which,
                        const struct blitz_indexer *indexer, const char *reason,
-                       struct blitz_error *err)
+                       enum blitz_log_level level, struct blitz_error *err)
 {
   uint64_t rows = atomic_load(&table->row_count);
   enum blitz_rc rc = build_indexes(table, which, 0, indexer, err);
@@ -234,8 +234,8 @@ enum blitz_rc bz_build(struct blitz_table *table, uint64_t which,
   {
     unsigned count = (unsigned)__builtin_popcountll(which);
     bz_count(&bz_counters.index_rebuilds, count);
-    bz_log(BLITZ_LOG_WARNING, "%s was %s: %u indexes are made anew from %" PRIu64 " rows",
-           table->index->name, reason, count, rows);
+    bz_log(level, "%s was %s: %u indexes are made anew from %" PRIu64 " rows", table->index->name,
+           reason, count, rows);
   }
   return rc;
 }
@@ -329,7 +329,7 @@ enum blitz_rc blitz_table_enable_indexes(struct blitz_table *table,
     return BLITZ_OK;
   /* The commit of the entries says that they are kept. */
   atomic_store(&table->index->disabled, 0);
-  rc = bz_build(table, disabled, indexer, NULL, err);
+  rc = bz_build(table, disabled, indexer, NULL, BLITZ_LOG_NOTE, err);
   if (rc != BLITZ_OK)
     atomic_store(&table->index->disabled, disabled);
   return rc;

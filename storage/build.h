@@ -8,10 +8,10 @@
 #include "blitz_int.h"
 
 /* Makes the indexes of which the bit is set in WHICH, and which are empty, from the rows.
- * REASON, if not NULL and if there are rows, goes to the log.
+ * REASON, if not NULL and if there are rows, goes to the log as a message of that LEVEL.
  */
 enum blitz_rc bz_build(struct blitz_table *table, uint64_t which,
                        const struct blitz_indexer *indexer, const char *reason,
-                       struct blitz_error *err) BLITZ_MUST_CHECK;
+                       enum blitz_log_level level, struct blitz_error *err) BLITZ_MUST_CHECK;
 
 #endif /* BZ_BUILD_H */

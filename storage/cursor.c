@@ -29,6 +29,7 @@ enum blitz_rc blitz_cursor_open(struct blitz_table *table, struct blitz_txn *txn
 void blitz_cursor_follow(struct blitz_cursor *cursor, struct blitz_cursor *leader)
 {
   blitz_cursor_reset(cursor);
+  bz_index_position_free(cursor); /* it is of another view */
   cursor->leader = leader->leader;
   cursor->leader->has_followers = true;
 }

@@ -246,6 +246,11 @@ static enum blitz_rc check_identity(const uint8_t *from, uint64_t file_len, cons
                    "%s has format version %u, this BlitzDB reads up to %u. "
                    "Install the BlitzDB that wrote it, or a later one",
                    name, bz_load_le16(from + BZ_VERSION_OFF), BZ_VERSION);
+  if (bz_load_le16(from + BZ_VERSION_OFF) < BZ_VERSION_OLDEST)
+    return bz_fail(err, BLITZ_BAD_VERSION, 0,
+                   "%s has format version %u, this BlitzDB reads %u and later. Copy the table with "
+                   "the BlitzDB that wrote it (mariadb-dump), and load the copy",
+                   name, bz_load_le16(from + BZ_VERSION_OFF), BZ_VERSION_OLDEST);
   if (bz_load_le32(from + BZ_HEADER_CRC_OFF) !=
       bz_crc32c(0, from + BZ_MAGIC_OFF, BZ_HEADER_CRC_OFF - BZ_MAGIC_OFF))
     return bz_fail(err, BLITZ_CORRUPT, 0, "the header of %s is damaged. Restore it from a backup",

@@ -67,7 +67,8 @@
 
 #define BZ_BOOT_ID_LEN 16
 
-#define BZ_VERSION 1
+#define BZ_VERSION 2
+#define BZ_VERSION_OLDEST 2 /* that this version can read */
 #define BZ_FLAG_ROW_IDS 1
 
 #define BZ_HEADER_LEN 256

@@ -55,6 +55,8 @@ struct bz_index_file
   unsigned write_depth;
   uint64_t write_overflow; /* pages that values have taken since, which come back at its end */
   uint64_t write_cleared;  /* pages of databases that were emptied */
+  unsigned write_more[BLITZ_INDEXES_MAX]; /* databases that were made since */
+  unsigned write_more_count;
   uint64_t write_puts;
   uint64_t write_credit; /* puts that are provided for */
   bool map_was_full;

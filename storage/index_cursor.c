@@ -58,6 +58,7 @@ void bz_index_position_free(struct blitz_cursor *cursor)
 {
   close_mc(cursor);
   free(cursor->index.sort_key.data);
+  cursor->index.sort_key = (struct bz_buffer){NULL, 0};
 }
 
 /* Copies the current entry's sort key, which is about to move. */
@@ -96,6 +97,7 @@ static enum blitz_rc open_mc(struct blitz_cursor *cursor, struct MDB_txn *txn, u
     return rc;
   }
   close_mc(cursor);
+  index->own_changes = UINT64_MAX; /* a new one is nowhere */
   rc = bz_tree_open_cursor(cursor->table, txn, dbi, &index->mc, err);
   index->mc_index_no = index->index_no;
   index->mc_mode = index->mode;
@@ -267,16 +269,27 @@ static enum blitz_rc step_ahead(struct blitz_cursor *cursor)
 
 /* ---- steps ---------------------------------------------------------------------------------- */
 
+static bool is_at(const struct bz_index_position *index, struct blitz_slice sort_key)
+{
+  return index->entry.sort_key.len == sort_key.len &&
+         memcmp(index->entry.sort_key.data, sort_key.data, sort_key.len) == 0;
+}
+
 /* Puts the cursor back to where it was by the kept sort key, and then a step further. */
 static enum blitz_rc step_from_key(struct blitz_cursor *cursor, bool forward)
 {
   struct bz_index_position *index = &cursor->index;
   struct blitz_slice key = {index->sort_key.data, index->sort_key_len};
 
+  enum blitz_rc rc;
+
   index->ahead.pos = index->ahead.count = index->ahead.window = 0;
   index->ahead.end = false;
-  return bz_tree_seek(index->mc, key, forward ? BLITZ_SEEK_AFTER : BLITZ_SEEK_BEFORE,
-                      &index->entry);
+  /* Another sort key may begin with this one, since row keys may begin alike. */
+  rc = bz_tree_seek(index->mc, key, forward ? BLITZ_SEEK_FIRST : BLITZ_SEEK_BEFORE, &index->entry);
+  if (rc == BLITZ_OK && forward && is_at(index, key))
+    rc = bz_tree_step(index->mc, true, &index->entry);
+  return rc;
 }
 
 /* Takes a view of now in the place of one that is old. */
@@ -358,6 +371,23 @@ struct blitz_slice blitz_index_row_key(const struct blitz_cursor *cursor)
   return cursor->index.entry.row_key;
 }
 
+/* Looks for the entry that the cursor was at before its transaction changed something. */
+static enum blitz_rc find_own_entry(struct blitz_cursor *cursor, struct blitz_error *err)
+{
+  struct bz_index_position *index = &cursor->index;
+  struct blitz_slice key = {index->sort_key.data, index->sort_key_len};
+  enum blitz_rc rc = prepare(cursor, err);
+
+  if (rc != BLITZ_OK || index->own_changes == own_writes(cursor)->index_changes)
+    return rc;
+  rc = bz_tree_seek(index->mc, key, BLITZ_SEEK_FIRST, &index->entry);
+  index->own_changes = UINT64_MAX; /* it may stand elsewhere now */
+  if (rc == BLITZ_END || (rc == BLITZ_OK && !is_at(index, key)))
+    return bz_fail(err, BLITZ_NOT_FOUND, 0, "the row of %s is not there any more",
+                   cursor->table->file);
+  return rc == BLITZ_OK ? rc : arrived(cursor, rc, err);
+}
+
 enum blitz_rc blitz_index_row(struct blitz_cursor *cursor, struct blitz_slice *value,
                               struct blitz_error *err)
 {
@@ -368,6 +398,12 @@ enum blitz_rc blitz_index_row(struct blitz_cursor *cursor, struct blitz_slice *v
   if (!index->at_entry || index->resting)
     return bz_fail(err, BLITZ_INVALID, 0, "the cursor is at no entry of %s", cursor->table->file);
   index->reads_rows = true;
+  if (cursor->row.off == 0 && index->mode == BZ_INDEX_OWN)
+  {
+    rc = find_own_entry(cursor, err);
+    if (rc != BLITZ_OK)
+      return rc;
+  }
   if (cursor->row.off == 0)
   {
     rc = index->mode == BZ_INDEX_OWN

@@ -43,6 +43,8 @@
 #define GROW_MIN (UINT64_C(64) << 10)
 #define GROW_MAX (UINT64_C(16) << 20)
 #define ROOM_TO_OPEN (UINT64_C(256) << 10)  /* more than making some databases takes */
+#define FREE_DBI 0                          /* LMDB's list of free pages */
+#define FREED_PER_PAGE 256                  /* pages, of which that list has one page at most */
 #define CREDIT_MAX 64                       /* puts that room is made for at a time */
 #define CHECKED_LEN_MAX (UINT64_C(4) << 30) /* longer files are not read whole at open */
 
@@ -176,7 +178,7 @@ static const char *judge_bytes(const struct blitz_table *table, const struct bz_
   if (access(table->index->name, F_OK) != 0)
     return "missing";
   if (trust->never)
-    return "not to be believed after what happened to the table";
+    return "not to be believed after a repair or a crash of the machine";
   if (bz_load_le64(bz_base(table) + BZ_INDEX_SEQ_OFF) == 0)
     return "out of date";
   if (!trust->check_bytes || len > CHECKED_LEN_MAX)
@@ -313,22 +315,35 @@ static int find_other(const struct bz_index_file *file, MDB_txn *txn, char name[
   return rc;
 }
 
-/* Drops databases of indexes that the table does not have any more. */
-static int drop_others(struct bz_index_file *file, MDB_txn *txn)
+static uint64_t pages_of(MDB_txn *txn, MDB_dbi dbi)
 {
+  MDB_stat stat;
+
+  return mdb_stat(txn, dbi, &stat) != 0
+             ? 0
+             : stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+}
+
+/* Drops databases of indexes that the table does not have any more. *CHANGED: there were some. */
+static int drop_others(struct bz_index_file *file, MDB_txn *txn, bool *changed)
+{
+  uint64_t pages = pages_of(txn, FREE_DBI);
   char name[DB_NAME_LEN];
   MDB_dbi dbi;
   int rc;
 
   while ((rc = find_other(file, txn, name)) == 0)
   {
-    rc = allocate(file, used_len(file) + ROOM_TO_OPEN);
-    if (rc == 0)
-      rc = mdb_dbi_open(txn, name, 0, &dbi);
+    rc = mdb_dbi_open(txn, name, 0, &dbi);
+    if (rc != 0)
+      return rc;
+    pages += pages_of(txn, dbi) / FREED_PER_PAGE;
+    rc = allocate(file, used_len(file) + ROOM_TO_OPEN + pages * file->page_len);
     if (rc == 0)
       rc = mdb_drop(txn, dbi, 1);
     if (rc != 0)
       return rc;
+    *changed = true;
   }
   return rc == MDB_NOTFOUND ? 0 : rc;
 }
@@ -340,6 +355,7 @@ static int open_content(struct blitz_table *table, const struct bz_index_trust *
   struct bz_index_file *file = table->index;
   bool readonly = (table->flags & BLITZ_OPEN_READONLY) != 0;
   MDB_val key = record_key(), record;
+  bool changed = false;
   MDB_stat stat;
   MDB_txn *txn;
   MDB_dbi main_dbi;
@@ -357,17 +373,26 @@ static int open_content(struct blitz_table *table, const struct bz_index_trust *
   if (rc == 0 && !fresh)
   {
     rc = mdb_get(txn, MAIN_DBI, &key, &record);
-    *reasonp = rc == 0 ? judge_record(table, record, trust) : "damaged";
+    *reasonp = rc == 0              ? judge_record(table, record, trust)
+               : rc == MDB_NOTFOUND ? "not complete"
+                                    : "damaged";
     rc = 0;
   }
   if (rc == 0 && *reasonp == NULL)
   {
     rc = open_dbs(file, txn, readonly, missingp);
     if (rc == 0 && !readonly)
-      rc = drop_others(file, txn);
+      rc = drop_others(file, txn, &changed);
+    /* One that is made, but empty yet, must not be believed if we get no further. */
+    if (rc == 0 && *missingp != 0 && !fresh)
+      rc = mdb_del(txn, MAIN_DBI, &key, NULL);
   }
   if (rc == 0 && *reasonp == NULL)
+  {
+    if (*missingp != 0 || changed)
+      bz_file_mark_dirty(table);
     return mdb_txn_commit(txn);
+  }
   mdb_txn_abort(txn);
   return rc;
 }
@@ -511,14 +536,20 @@ enum blitz_rc bz_index_rename(const char *from, const char *to, struct blitz_err
 
 /* ---- write transactions ------------------------------------------------------------ */
 
-static uint64_t tree_pages(struct bz_index_file *file, MDB_txn *txn)
+/* Pages of the indexes, but for those of long values, and the depth of the deepest tree. */
+static uint64_t tree_pages(struct bz_index_file *file, MDB_txn *txn, unsigned *depth)
 {
   uint64_t pages = 0;
   MDB_stat stat;
 
-  for (unsigned i = 0; i < file->count; i++)
-    if (mdb_stat(txn, file->dbis[i], &stat) == 0)
-      pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+  for (unsigned i = 0; i < file->count + file->write_more_count; i++)
+    if (mdb_stat(txn, i < file->count ? file->dbis[i] : file->write_more[i - file->count],
+                 &stat) == 0)
+    {
+      pages += stat.ms_branch_pages + stat.ms_leaf_pages;
+      if (stat.ms_depth > *depth)
+        *depth = stat.ms_depth;
+    }
   return pages;
 }
 
@@ -566,10 +597,40 @@ static void grow_map(struct blitz_table *table, uint64_t len)
   }
 }
 
+/* LMDB takes new pages from the end when it has no free ones: one for each that a change
+ * touches the first time, one for each by which a tree grows, those of long values, which
+ * do not serve again before the end of the transaction, and some for its list of free pages.
+ */
+static enum blitz_rc provide(struct blitz_table *table, struct MDB_txn *txn,
+                             struct blitz_error *err)
+{
+  struct bz_index_file *file = table->index;
+  uint64_t pages = tree_pages(file, txn, &file->write_depth);
+  uint64_t puts = file->write_puts + file->write_credit;
+  uint64_t touched = puts * (2 * file->write_depth + 2);
+  int rc;
+
+  if (touched > file->write_pages)
+    touched = file->write_pages;
+  pages = pages > file->write_pages ? pages - file->write_pages : 0;
+  pages += file->write_next_page + touched + file->write_overflow + file->write_credit * 4;
+  pages += file->write_free + 32 +
+           (touched + file->write_overflow + file->write_cleared) / FREED_PER_PAGE;
+  if (pages * file->page_len <= file->allocated)
+    return BLITZ_OK;
+  rc = allocate(file, pages * file->page_len);
+  if (rc != 0)
+    return bz_fail(err, bz_rc_of_errno(rc), rc,
+                   "%s cannot grow; the change is undone. Free some space on its device",
+                   file->name);
+  return BLITZ_OK;
+}
+
 enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, struct MDB_txn **txnp,
                                    struct blitz_error *err)
 {
   struct bz_index_file *file = table->index;
+  enum blitz_rc code;
   MDB_envinfo info;
   int rc;
 
@@ -586,10 +647,20 @@ enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, stru
   (void)mdb_env_info(file->env, &info);
   file->write_next_page = info.me_last_pgno + 1;
   atomic_store_explicit(&file->pages, file->write_next_page, memory_order_relaxed);
-  file->write_pages = tree_pages(file, *txnp);
+  file->write_depth = 0;
+  file->write_more_count = 0;
+  file->write_pages = tree_pages(file, *txnp, &file->write_depth);
+  file->write_free = pages_of(*txnp, FREE_DBI);
+  file->write_overflow = file->write_cleared = 0;
   file->write_puts = 0;
   file->write_credit = 0;
-  return BLITZ_OK;
+  code = provide(table, *txnp, err);
+  if (code != BLITZ_OK)
+  {
+    mdb_txn_abort(*txnp);
+    *txnp = NULL;
+  }
+  return code;
 }
 
 void bz_index_set_broken(struct blitz_table *table)
@@ -631,39 +702,29 @@ void bz_index_write_abort(struct blitz_table *table, struct MDB_txn *txn)
   mdb_txn_abort(txn);
 }
 
-/* LMDB takes new pages from the end when it has no free ones: one for each that a change
- * touches the first time, one for each by which a tree grows, and some for its list of
- * free pages.
- */
 enum blitz_rc bz_index_reserve(struct blitz_table *table, struct MDB_txn *txn, size_t len,
                                struct blitz_error *err)
 {
   struct bz_index_file *file = table->index;
-  uint64_t overflow = len / file->page_len, touched, pages;
-  int rc;
 
   file->write_puts++;
-  if (file->write_credit > 0 && overflow == 0)
+  if (len > file->page_len / 4)
+    file->write_overflow += len / file->page_len + 2;
+  else if (file->write_credit > 0)
   {
     file->write_credit--;
     return BLITZ_OK;
   }
   file->write_credit = file->write_puts < CREDIT_MAX ? file->write_puts : CREDIT_MAX;
-  pages = tree_pages(file, txn);
-  touched = (file->write_puts + file->write_credit) * 8;
-  if (touched > file->write_pages)
-    touched = file->write_pages;
-  pages =
-      file->write_next_page + touched + (pages > file->write_pages ? pages - file->write_pages : 0);
-  pages += file->write_credit * 4 + touched / 128 + 32 + overflow + 1;
-  if (pages * file->page_len <= file->allocated)
-    return BLITZ_OK;
-  rc = allocate(file, pages * file->page_len);
-  if (rc != 0)
-    return bz_fail(err, bz_rc_of_errno(rc), rc,
-                   "%s cannot grow; the change is undone. Free some space on its device",
-                   file->name);
-  return BLITZ_OK;
+  return provide(table, txn, err);
+}
+
+/* The same for the end of all entries of a database. */
+static enum blitz_rc reserve_clear(struct blitz_table *table, struct MDB_txn *txn, MDB_dbi dbi,
+                                   struct blitz_error *err)
+{
+  table->index->write_cleared += pages_of(txn, dbi);
+  return provide(table, txn, err);
 }
 
 /* ---- read transactions --------------------------------------------------------------- */
@@ -694,23 +755,34 @@ void bz_index_read_free(struct MDB_txn *txn)
 enum blitz_rc bz_index_db_create(struct blitz_table *table, struct MDB_txn *txn, uint64_t id,
                                  unsigned *dbip, struct blitz_error *err)
 {
+  struct bz_index_file *file = table->index;
   char name[DB_NAME_LEN];
+  enum blitz_rc code = provide(table, txn, err);
   int rc;
 
+  if (code != BLITZ_OK)
+    return code;
   bz_index_db_name(id, name);
   rc = mdb_dbi_open(txn, name, MDB_CREATE, dbip);
-  return rc == 0 ? BLITZ_OK : bz_index_fail(table, rc, err);
+  if (rc != 0)
+    return bz_index_fail(table, rc, err);
+  file->write_more[file->write_more_count++] = *dbip;
+  return BLITZ_OK;
 }
 
 enum blitz_rc bz_index_db_drop(struct blitz_table *table, struct MDB_txn *txn, uint64_t id,
                                struct blitz_error *err)
 {
   char name[DB_NAME_LEN];
+  enum blitz_rc code;
   MDB_dbi dbi;
   int rc;
 
   bz_index_db_name(id, name);
   rc = mdb_dbi_open(txn, name, 0, &dbi);
+  code = rc == 0 ? reserve_clear(table, txn, dbi, err) : BLITZ_OK;
+  if (code != BLITZ_OK)
+    return code;
   if (rc == 0)
     rc = mdb_drop(txn, dbi, 1);
   return rc == 0 || rc == MDB_NOTFOUND ? BLITZ_OK : bz_index_fail(table, rc, err);
@@ -719,9 +791,10 @@ enum blitz_rc bz_index_db_drop(struct blitz_table *table, struct MDB_txn *txn, u
 enum blitz_rc bz_index_db_clear(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
                                 struct blitz_error *err)
 {
-  int rc = mdb_drop(txn, dbi, 0);
+  enum blitz_rc code = reserve_clear(table, txn, dbi, err);
+  int rc = code == BLITZ_OK ? mdb_drop(txn, dbi, 0) : 0;
 
-  return rc == 0 ? BLITZ_OK : bz_index_fail(table, rc, err);
+  return rc == 0 ? code : bz_index_fail(table, rc, err);
 }
 
 uint64_t blitz_index_file_len(struct blitz_table *table)

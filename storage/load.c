@@ -185,27 +185,46 @@ static void clear_buckets(struct blitz_table *table)
     bz_stripe_end(&table->stripes[i]);
 }
 
-/* Frees all rows one by one, for there are snapshots that walk over them. */
+/* Makes blocks of all rows that nobody takes for rows again: their number will be another
+ * commit's. Snapshots may walk over them.
+ */
+static void hide_rows(struct blitz_table *table)
+{
+  uint8_t *base = bz_base(table);
+  uint64_t off = atomic_load_explicit(&table->first, memory_order_relaxed);
+  uint64_t end = atomic_load_explicit(&table->end, memory_order_relaxed);
+
+  while (off < end)
+  {
+    uint64_t word = bz_word_load(base, off), len = bz_free_word_len(word);
+    struct bz_row row;
+
+    if (bz_word_magic(word) == BZ_ROW_MAGIC)
+    {
+      if (!bz_row_parse(base, off, end, &row))
+        return;
+      len = row.len;
+      bz_word_store(base, off, bz_free_word(len, BZ_STATE_INFLIGHT));
+      base[off + BZ_ROW_SIZES_OFF] = 0;
+    }
+    off += len;
+  }
+}
+
+/* Frees these blocks one by one, for there are snapshots. */
 static void free_rows(struct blitz_table *table)
 {
   uint64_t off = atomic_load_explicit(&table->first, memory_order_relaxed);
 
   while (off < atomic_load_explicit(&table->end, memory_order_relaxed))
   {
-    uint64_t word = bz_word_load(bz_base(table), off), len;
-    struct bz_row row;
+    uint64_t word = bz_word_load(bz_base(table), off);
 
-    if (bz_word_magic(word) != BZ_ROW_MAGIC)
-      len = bz_free_word_len(word);
-    else if (bz_row_parse(bz_base(table), off, atomic_load(&table->end), &row))
-    {
-      len = row.len;
-      bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_INFLIGHT));
-      bz_space_free(table, off);
-    }
-    else
+    if (bz_word_magic(word) != BZ_FREE_MAGIC || bz_free_word_len(word) == 0)
       return;
-    off += len;
+    if (bz_free_word_state(word) == BZ_STATE_INFLIGHT)
+      bz_space_free(table, off);
+    off += bz_free_word_len(word);
   }
 }
 
@@ -216,6 +235,7 @@ void bz_load_rollback(struct blitz_table *table, struct bz_load *load)
   bz_load_flush(table, load);
   free(load);
   clear_buckets(table);
+  hide_rows(table);
   pthread_mutex_lock(&table->snapshot_lock);
   alone = table->snapshots == NULL;
   if (alone)

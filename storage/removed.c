@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define SLOTS_MIN 64
+#define KEEP_ROOM_MAX 65536 /* rows whose memory is kept when all are gone */
 
 static void lock(struct blitz_table *table)
 {
@@ -44,7 +45,8 @@ enum blitz_rc bz_removed_prepare(struct blitz_table *table, size_t count, struct
   if (list->count + count <= list->room)
     return BLITZ_OK;
   lock(table);
-  if (list->first > 0)
+  /* A quarter at least, or it would be moved again and again for little. */
+  if (list->first > list->count / 4)
   {
     memmove(list->items, list->items + list->first,
             (list->count - list->first) * sizeof *list->items);
@@ -88,6 +90,12 @@ void bz_removed_drop(struct blitz_table *table, size_t first)
   {
     list->first = list->count = 0;
     forget_slots(list);
+    if (list->room > KEEP_ROOM_MAX)
+    {
+      free(list->items);
+      list->items = NULL;
+      list->room = 0;
+    }
   }
   unlock(table);
 }

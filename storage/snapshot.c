@@ -105,8 +105,15 @@ static enum blitz_rc judge_block(const struct blitz_table *table, const struct v
     uint64_t free_len, removed;
 
     if (bz_word_magic(word) == BZ_ROW_MAGIC)
-      return bz_row_parse(view->base, off, view->end, row) ? judge_row(table, view, row)
-                                                           : BLITZ_CORRUPT;
+    {
+      enum blitz_rc rc = bz_row_parse(view->base, off, view->end, row)
+                             ? judge_row(table, view, row)
+                             : BLITZ_CORRUPT;
+      /* A load may be undone just now. */
+      if (rc == BLITZ_CORRUPT && bz_word_magic(bz_word_load(view->base, off)) != BZ_ROW_MAGIC)
+        continue;
+      return rc;
+    }
     free_len = bz_free_word_len(word);
     if (bz_word_magic(word) != BZ_FREE_MAGIC || free_len == 0 || free_len % BZ_ALIGN != 0 ||
         free_len > view->end - off)

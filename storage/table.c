@@ -138,7 +138,8 @@ static enum blitz_rc open_file(struct blitz_table *table, const struct blitz_ind
     return rc;
   rc = bz_index_open(table, indexes, &trust, &build, &reason, err);
   if (rc == BLITZ_OK && build != 0)
-    rc = bz_build(table, build, indexer, reason != NULL ? reason : "without them", err);
+    rc = bz_build(table, build, indexer, reason != NULL ? reason : "without them",
+                  table->flags & BLITZ_OPEN_REPAIR ? BLITZ_LOG_NOTE : BLITZ_LOG_WARNING, err);
   if (rc == BLITZ_OK && table->dirty)
     bz_file_stamp(table);
   return rc;

@@ -91,8 +91,8 @@ static void our_header(void **state)
   (void)state;
   uint32_t salt = (uint32_t)little(144, 4);
   assert_memory_equal(file + 128, "BlitzDB\n", 8);
-  assert_int_equal(little(136, 2), 1);
-  assert_int_equal(little(138, 2), 1);
+  assert_int_equal(little(136, 2), 2);
+  assert_int_equal(little(138, 2), 2);
   assert_int_equal(little(140, 4), 0);
   assert_int_equal(little(148, 4), crc32c(0, file + 128, 20));
   assert_int_equal(little(152, 8), 3);

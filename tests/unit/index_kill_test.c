@@ -97,7 +97,6 @@ static void change_one(struct blitz_txn *txn, struct blitz_table *table, struct 
     require_ok(blitz_remove(txn, table, number_key(n), ERR));
     version = 0;
   }
-  blitz_txn_set_indexer(txn, &indexer, UINT64_MAX);
   now[n] = version;
 }
 
@@ -170,6 +169,7 @@ _Noreturn static void child(uint64_t seed)
   memcpy(now, model, sizeof now);
   memcpy(was, model, sizeof was);
   catch_log();
+  indexed_maker = &indexer;
   table = open_killed(has_fourth);
   require_ok(blitz_txn_create(&txn));
   blitz_txn_set_indexer(txn, &indexer, UINT64_MAX);
@@ -255,8 +255,9 @@ static void compare(struct blitz_table *table, unsigned round)
                                : rc == BLITZ_OK && row_proves(value, n, &version) &&
                                      version == model[n];
     if (!right)
-      fail_msg("round %u: row %u has version %llx, not %llx", round, n,
-               (unsigned long long)(rc == BLITZ_OK ? version : 0), (unsigned long long)model[n]);
+      fail_msg("round %u: row %u has version %llx, not %llx; %s %s", round, n,
+               (unsigned long long)(rc == BLITZ_OK ? version : 0), (unsigned long long)model[n],
+               blitz_rc_name(rc), rc == BLITZ_OK ? "" : last_error.text);
     rows += model[n] != 0;
   }
   blitz_cursor_close(cursor);

@@ -57,6 +57,7 @@ static enum blitz_rc make_entry(void *arg, unsigned index_no, struct blitz_slice
 }
 
 const struct blitz_indexer indexed_indexer = {.make_entry = make_entry};
+const struct blitz_indexer *indexed_maker = &indexed_indexer;
 
 /* ---- tables ---- */
 
@@ -100,13 +101,14 @@ static char *value_of(uint64_t n, uint64_t version, size_t len)
 enum blitz_rc indexed_insert(struct blitz_txn *txn, struct blitz_table *table, uint64_t n,
                              uint64_t version, size_t len)
 {
+  blitz_txn_set_indexer(txn, indexed_maker, UINT64_MAX);
   return blitz_insert(txn, table, number_key(n), bytes(value_of(n, version, len), len), ERR);
 }
 
 enum blitz_rc indexed_update(struct blitz_txn *txn, struct blitz_table *table, uint64_t n,
                              uint64_t version, size_t len, uint64_t touched)
 {
-  blitz_txn_set_indexer(txn, &indexed_indexer, touched);
+  blitz_txn_set_indexer(txn, indexed_maker, touched);
   return blitz_update(txn, table, number_key(n), number_key(n),
                       bytes(value_of(n, version, len), len), ERR);
 }
@@ -141,10 +143,13 @@ bool entry_is_right(struct blitz_cursor *cursor, unsigned index_no, uint64_t *np
                     uint64_t *versionp)
 {
   uint8_t key[INDEXED_KEY_MAX], payload[8];
-  struct blitz_slice value, row_key = blitz_index_row_key(cursor);
-  *np = number_of_key(row_key);
-  if (blitz_index_row(cursor, &value, ERR) != BLITZ_OK || !row_proves(value, *np, versionp) ||
-      number_of_key(blitz_cursor_key(cursor)) != *np)
+  struct blitz_slice value;
+  enum blitz_rc rc = blitz_index_row(cursor, &value, ERR);
+  *np = *versionp = 0;
+  if (rc != BLITZ_OK)
+    return false;
+  *np = number_of_key(blitz_index_row_key(cursor));
+  if (!row_proves(value, *np, versionp) || number_of_key(blitz_cursor_key(cursor)) != *np)
     return false;
   put_number(payload, *versionp, 8);
   return slice_is(blitz_index_key(cursor), key, indexed_key(index_no, *np, *versionp, key)) &&

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * index_place_test.c: a cursor's place in an index, which it keeps while entries come, go
+ * and move: in its own transaction, in one that has ended, after it has followed another
+ * cursor, and when a view is exchanged for a later one, which time does. Time is what
+ * this program says it is.
+ */
+#include "support/indexed.h"
+
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static int64_t later; /* seconds */
+
+int clock_gettime(clockid_t id, struct timespec *now)
+{
+  int rc = (int)syscall(SYS_clock_gettime, id, now);
+  now->tv_sec += later;
+  return rc;
+}
+
+static struct blitz_cursor *begin_walk(struct blitz_table *table, struct blitz_txn *txn,
+                                       unsigned index_no)
+{
+  struct blitz_cursor *cursor = new_cursor(table, txn);
+  assert_ok(blitz_index_begin(cursor, index_no, ERR));
+  assert_ok(blitz_index_seek(cursor, text(""), BLITZ_SEEK_FIRST, ERR));
+  return cursor;
+}
+
+static void assert_at(struct blitz_cursor *cursor, unsigned index_no, uint64_t n)
+{
+  uint64_t found, version;
+  assert_true(entry_is_right(cursor, index_no, &found, &version));
+  assert_int_equal(found, n);
+}
+
+static void change(struct blitz_txn *txn, struct blitz_table *table, uint64_t n, uint64_t version)
+{
+  assert_ok(indexed_update(txn, table, n, version, 100,
+                           version >> 32 ? UINT64_MAX : INDEXED_PAYLOAD_ONLY));
+}
+
+/* ---- row keys that begin alike -------------------------------------------------- */
+
+static enum blitz_rc same_for_all(void *arg, unsigned index_no, struct blitz_slice value,
+                                  struct blitz_index_entry *entry, struct blitz_error *err)
+{
+  (void)arg;
+  (void)index_no;
+  (void)value;
+  (void)err;
+  *entry = (struct blitz_index_entry){.key = text("same"), .payload = text("")};
+  return BLITZ_OK;
+}
+
+static const struct blitz_indexer same_indexer = {.make_entry = same_for_all};
+static const struct blitz_indexes one_index = {.count = 1, .ids = {7}};
+
+static void no_row_is_skipped_whose_key_begins_alike(void **state)
+{
+  (void)state;
+  struct blitz_create_options options = {0};
+  struct blitz_table *table;
+  struct blitz_txn *txn = new_txn(), *reading;
+  assert_ok(blitz_table_create(path_of(__func__), &options, false, ERR));
+  assert_ok(blitz_table_open_indexed(path_of(__func__), 0, &one_index, &same_indexer, &table, ERR));
+  blitz_txn_set_indexer(txn, &same_indexer, UINT64_MAX);
+  for (const char *key = "aaaaaaaa"; *key; key++)
+    assert_ok(blitz_insert(txn, table, text(key), text("value"), ERR));
+  for (unsigned own = 0; own < 2; own++)
+  {
+    reading = own ? txn : NULL;
+    if (own)
+      assert_ok(blitz_insert(txn, table, text("b"), text("value"), ERR));
+    else
+      blitz_txn_commit(txn);
+    struct blitz_cursor *cursor = begin_walk(table, reading, 0);
+    for (unsigned len = 1; len < 8; len++)
+    {
+      struct blitz_slice value;
+      assert_int_equal(blitz_index_row_key(cursor).len, len);
+      assert_ok(blitz_index_row(cursor, &value, ERR));
+      /* A row behind all of these, so that the place is to be found again. */
+      if (own)
+        assert_ok(blitz_insert(txn, table, text(&"ccccccc"[len - 1]), text("value"), ERR));
+      assert_ok(blitz_index_step(cursor, true, ERR));
+      assert_ok(blitz_index_step(cursor, false, ERR));
+      assert_int_equal(blitz_index_row_key(cursor).len, len);
+      assert_ok(blitz_index_step(cursor, true, ERR));
+    }
+    assert_int_equal(blitz_index_row_key(cursor).len, 8);
+    blitz_cursor_close(cursor);
+  }
+  blitz_txn_free(txn);
+  blitz_table_close(table);
+}
+
+/* ---- a transaction's own changes ---------------------------------------------------- */
+
+static void a_row_is_found_after_own_changes(void **state)
+{
+  (void)state;
+  struct blitz_table *table = new_indexed_table(__func__);
+  struct blitz_txn *txn = new_indexed_txn();
+  struct blitz_slice value;
+  put_indexed_rows(table, 100, 200, 1, 100);
+  change(txn, table, 150, 2);
+  struct blitz_cursor *cursor = begin_walk(table, txn, 2);
+  for (uint64_t n = 100; n < 199; n++)
+  {
+    /* Entries that come before it push it on in its page. */
+    for (uint64_t i = 0; i < 5; i++)
+      assert_ok(indexed_insert(txn, table, (n - 100) * 5 + i + 1000, 1, 20));
+    if (n < 150)
+      assert_ok(indexed_insert(txn, table, 99 - (n - 100), 1, 20));
+    assert_at(cursor, 2, n);
+    assert_ok(blitz_index_step(cursor, true, ERR));
+  }
+  blitz_txn_set_indexer(txn, &indexed_indexer, UINT64_MAX);
+  assert_ok(blitz_remove(txn, table, number_key(199), ERR));
+  assert_rc(BLITZ_NOT_FOUND, blitz_index_row(cursor, &value, ERR));
+  assert_ok(blitz_index_step(cursor, true, ERR));
+  assert_at(cursor, 2, 1000);
+  blitz_cursor_close(cursor);
+  blitz_txn_commit(txn);
+  assert_indexes_right(table);
+  blitz_txn_free(txn);
+  blitz_table_close(table);
+}
+
+static void a_place_outlives_the_transaction(void **state)
+{
+  (void)state;
+  struct blitz_table *table = new_indexed_table(__func__);
+  struct blitz_txn *txn = new_indexed_txn();
+  put_indexed_rows(table, 0, 20, 1, 100);
+  change(txn, table, 3, 2);
+  struct blitz_cursor *cursor = begin_walk(table, txn, 2);
+  for (uint64_t n = 0; n < 10; n++)
+  {
+    assert_at(cursor, 2, n);
+    if (n % 2)
+      blitz_txn_commit(txn);
+    else
+      blitz_txn_rollback(txn);
+    assert_rc(BLITZ_INVALID, blitz_index_step(cursor, true, ERR));
+    change(txn, table, 3, n + 3);
+    blitz_index_end(cursor);
+    assert_ok(blitz_index_begin(cursor, 2, ERR));
+    assert_ok(blitz_index_seek(cursor, bytes((uint8_t[]){0, 0, 0, (uint8_t)n}, 4), BLITZ_SEEK_FIRST,
+                               ERR));
+    blitz_txn_commit(txn);
+    change(txn, table, 3, n + 3); /* as many changes as the cursor knows of */
+    assert_ok(blitz_index_step(cursor, true, ERR));
+  }
+  assert_at(cursor, 2, 10);
+  blitz_cursor_close(cursor);
+  blitz_txn_free(txn);
+  blitz_table_close(table);
+}
+
+/* ---- leaders ---------------------------------------------------------------------------- */
+
+static void who_has_read_alone_may_follow(void **state)
+{
+  (void)state;
+  struct blitz_table *table = new_indexed_table(__func__);
+  struct blitz_txn *txn = new_indexed_txn();
+  struct blitz_cursor *leader, *cursor;
+  put_indexed_rows(table, 0, 50, 1, 100);
+  cursor = begin_walk(table, NULL, 2);
+  assert_at(cursor, 2, 0);
+  blitz_index_end(cursor);
+  blitz_txn_set_indexer(txn, &indexed_indexer, UINT64_MAX);
+  assert_ok(blitz_remove(txn, table, number_key(0), ERR));
+  blitz_txn_commit(txn);
+  leader = begin_walk(table, NULL, 2);
+  blitz_cursor_follow(cursor, leader);
+  assert_ok(blitz_index_begin(cursor, 2, ERR));
+  assert_ok(blitz_index_seek(cursor, text(""), BLITZ_SEEK_FIRST, ERR));
+  assert_at(cursor, 2, 1);
+  assert_at(leader, 2, 1);
+  blitz_cursor_close(cursor);
+  blitz_cursor_close(leader);
+  blitz_txn_free(txn);
+  blitz_table_close(table);
+}
+
+/* ---- an end, and back ------------------------------------------------------------------- */
+
+static void an_end_is_no_dead_end(void **state)
+{
+  (void)state;
+  struct blitz_table *table = new_indexed_table(__func__);
+  put_indexed_rows(table, 0, 100, 1, 100);
+  for (unsigned rows = 0; rows < 2; rows++)
+  {
+    struct blitz_cursor *cursor = begin_walk(table, NULL, 2);
+    struct blitz_slice value;
+    uint64_t n = 0;
+    for (unsigned i = 0; i < 1000; i++)
+    {
+      bool forward = i / 130 % 2 == 0;
+      enum blitz_rc rc = blitz_index_step(cursor, forward, ERR);
+      assert_rc((forward ? n < 99 : n > 0) ? BLITZ_OK : BLITZ_END, rc);
+      if (rc == BLITZ_OK)
+        n += forward ? 1 : -1;
+      assert_int_equal(number_of_key(blitz_index_row_key(cursor)), n);
+      if (rows)
+        assert_ok(blitz_index_row(cursor, &value, ERR));
+    }
+    blitz_cursor_close(cursor);
+  }
+  blitz_table_close(table);
+}
+
+/* ---- time -------------------------------------------------------------------------------- */
+
+/* All rows but those at the moment's place change; every third is removed or comes back. */
+static void change_others(struct blitz_txn *txn, struct blitz_table *table, uint64_t rows,
+                          uint64_t round)
+{
+  for (uint64_t n = rows; n < 2 * rows; n++)
+  {
+    blitz_txn_set_indexer(txn, &indexed_indexer, UINT64_MAX);
+    if ((n + round) % 3 == 0)
+      assert_ok(blitz_remove(txn, table, number_key(n), ERR));
+    else if ((n + round) % 3 == 1)
+      assert_ok(indexed_insert(txn, table, n, indexed_version((uint32_t)round + 1, 1), 300));
+    else
+      change(txn, table, n, indexed_version((uint32_t)round + 1, 2));
+  }
+  for (uint64_t n = 0; n < rows; n++)
+    change(txn, table, n, round + 2);
+  blitz_txn_commit(txn);
+}
+
+/* A reader that takes an hour for each row does not keep space, and goes on in order. */
+static void slow_readers_go_on_with_what_is_there(void **state)
+{
+  (void)state;
+  enum
+  {
+    ROWS = 150
+  };
+  struct blitz_table *table = new_indexed_table(__func__);
+  struct blitz_txn *txn = new_indexed_txn();
+  struct blitz_table_stats stats;
+  struct blitz_counters before, after;
+  uint64_t len = 0, index_len = 0;
+  put_indexed_rows(table, 0, ROWS, 1, 300);
+  for (uint64_t n = ROWS; n < 2 * ROWS; n++)
+    if (n % 3 != 1)
+      assert_ok(indexed_insert(txn, table, n, 1, 300));
+  blitz_txn_commit(txn);
+  blitz_counters_get(&before);
+  for (unsigned index_no = 0; index_no < INDEXED_COUNT; index_no++)
+    for (unsigned kind = 0; kind < 4; kind++)
+    {
+      struct blitz_cursor *cursor = new_cursor(table, NULL);
+      struct indexed_order last = {.len = 0};
+      unsigned char met[2 * ROWS] = {0};
+      bool forward = kind % 2 == 0;
+      uint64_t n, version, round = 0;
+      enum blitz_rc rc;
+      assert_ok(blitz_index_begin(cursor, index_no, ERR));
+      for (rc = blitz_index_seek(cursor, text(""), forward ? BLITZ_SEEK_FIRST : BLITZ_SEEK_LAST,
+                                 ERR);
+           rc == BLITZ_OK; rc = blitz_index_step(cursor, forward, ERR))
+      {
+        assert_true(entry_is_behind(cursor, forward, &last));
+        n = number_of_key(blitz_index_row_key(cursor));
+        if (kind / 2)
+          assert_true(entry_is_right(cursor, index_no, &n, &version));
+        if (n < ROWS)
+          assert_int_equal(met[n]++, 0);
+        change_others(txn, table, ROWS, round++ % 3);
+        later += 3600;
+        blitz_table_stats(table, &stats);
+        if (index_no + kind > 0)
+        {
+          assert_true(stats.file_len <= len);
+          assert_true(blitz_index_file_len(table) <= index_len);
+        }
+      }
+      assert_rc(BLITZ_END, rc);
+      for (n = 0; n < ROWS; n++)
+        assert_int_equal(met[n], 1);
+      /* From the end it can go back, although its view has gone. */
+      assert_ok(blitz_index_step(cursor, !forward, ERR));
+      assert_true(entry_is_right(cursor, index_no, &n, &version));
+      blitz_cursor_close(cursor);
+      for (; round % 3 != 0; round++)
+        change_others(txn, table, ROWS, round % 3);
+      blitz_table_stats(table, &stats);
+      if (index_no + kind == 0)
+        len = stats.file_len * 3 / 2, index_len = blitz_index_file_len(table) * 3 / 2;
+    }
+  blitz_counters_get(&after);
+  assert_true(after.view_renewals - before.view_renewals > 1000);
+  assert_indexes_right(table);
+  blitz_txn_free(txn);
+  blitz_table_close(table);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(no_row_is_skipped_whose_key_begins_alike),
+      cmocka_unit_test(a_row_is_found_after_own_changes),
+      cmocka_unit_test(a_place_outlives_the_transaction),
+      cmocka_unit_test(who_has_read_alone_may_follow),
+      cmocka_unit_test(an_end_is_no_dead_end),
+      cmocka_unit_test(slow_readers_go_on_with_what_is_there),
+  };
+  return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
