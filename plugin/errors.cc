@@ -30,6 +30,7 @@ static const struct
     {BLITZ_EXISTS, HA_ERR_TABLE_EXIST, ER_TABLE_EXISTS_ERROR, false},
     {BLITZ_INVALID, HA_ERR_INTERNAL_ERROR, ER_GET_ERRNO, true},
     {BLITZ_READONLY, HA_ERR_TABLE_READONLY, ER_OPEN_AS_READONLY, false},
+    {BLITZ_STOPPED, HA_ERR_ABORTED_BY_USER, 0, false},
 };
 
 int blitz_ha_error(enum blitz_rc rc, int sys_errno)

@@ -4,6 +4,11 @@
  */
 #include "ha_blitz.h"
 
+#include <mysqld.h>
+#include <sql_class.h>
+
+/* ---- CHECK ------------------------------------------------------------------------ */
+
 /* Does the row unpack, and does it stand under its own key? */
 int ha_blitz::check_row(struct blitz_slice value)
 {
@@ -13,13 +18,14 @@ int ha_blitz::check_row(struct blitz_slice value)
   if (!has_key())
     return 0;
   struct blitz_slice stored = blitz_cursor_key(m_cursor);
-  size_t len = m_keys.encode_record(record, m_key_buffer.get());
+  size_t len = m_keys.row_key().encode_record(record, m_key_buffer.get());
   if (len != stored.len || memcmp(m_key_buffer.get(), stored.data, len) != 0)
     return fail_with(BLITZ_CORRUPT, "a row stands under a key that is not its own");
   return 0;
 }
 
-int ha_blitz::check_rows(THD *thd, uint64_t *count)
+/* Reads every row, which verifies its checksum, and looks into it if UNPACK. */
+int ha_blitz::check_rows(THD *thd, bool unpack, uint64_t *count)
 {
   if (int error = rnd_init(true))
     return error;
@@ -29,7 +35,8 @@ int ha_blitz::check_rows(THD *thd, uint64_t *count)
   int error = 0;
   while (error == 0 && (rc = blitz_scan_next(m_cursor, &value, &m_error)) == BLITZ_OK)
   {
-    error = check_row(value);
+    if (unpack)
+      error = check_row(value);
     ++*count;
     if (thd_killed(thd))
       error = HA_ERR_ABORTED_BY_USER;
@@ -40,73 +47,100 @@ int ha_blitz::check_rows(THD *thd, uint64_t *count)
   return error;
 }
 
-static int check_message(THD *thd, const TABLE_SHARE *share, const char *text)
+int ha_blitz::check_message(THD *thd, const char *text)
 {
+  m_error_number = 0;
   push_warning_printf(thd, Sql_condition::WARN_LEVEL_WARN, ER_CRASHED_ON_USAGE,
-                      "BLITZDB: table %s.%s: %s", share->db.str, share->table_name.str, text);
+                      "BLITZDB: table %s.%s: %s", table_share->db.str,
+                      table_share->table_name.str, text);
   return HA_ADMIN_CORRUPT;
 }
 
-/* Reads every row. The server keeps writers out meanwhile. */
-int ha_blitz::check(THD *thd, HA_CHECK_OPT *)
+/* Compares rows and indexes, too. The server keeps writers out meanwhile. */
+int ha_blitz::check(THD *thd, HA_CHECK_OPT *check_opt)
 {
   uint64_t count = 0;
-  int error = check_rows(thd, &count);
+  int error = check_rows(thd, !(check_opt->flags & T_QUICK), &count);
   if (error == HA_ERR_ABORTED_BY_USER)
     return HA_ADMIN_FAILED;
   if (error)
-  {
-    m_error_number = 0;
-    return check_message(thd, table_share, m_error.text);
-  }
+    return check_message(thd, m_error.text);
   struct blitz_table_stats figures;
   blitz_table_stats(m_table, &figures);
-  if (count == figures.row_count)
+  if (count != figures.row_count)
+  {
+    char text[128];
+    my_snprintf(text, sizeof(text), "there are %llu rows, but the file's count is %llu",
+                (ulonglong) count, (ulonglong) figures.row_count);
+    return check_message(thd, text);
+  }
+  if (m_keys.count() == 0)
     return HA_ADMIN_OK;
-  char text[128];
-  my_snprintf(text, sizeof(text), "there are %llu rows, but the file's count is %llu",
-              (ulonglong) count, (ulonglong) figures.row_count);
-  return check_message(thd, table_share, text);
+  Progress progress(thd);
+  enum blitz_rc rc = blitz_table_check_indexes(m_table, m_keys.indexer(), &m_error);
+  if (rc == BLITZ_STOPPED)
+    return HA_ADMIN_FAILED;
+  return rc == BLITZ_OK ? HA_ADMIN_OK : check_message(thd, m_error.text);
+}
+
+/* ---- REPAIR --------------------------------------------------------------------------- */
+
+int ha_blitz::repair_message(THD *thd, const char *text)
+{
+  char name[NAME_LEN * 2 + 16];
+  m_error_number = 0;
+  push_warning_printf(thd, Sql_condition::WARN_LEVEL_WARN, ER_CRASHED_ON_REPAIR, "BLITZDB: %s%s",
+                      shown_name(name, sizeof(name)), text);
+  return HA_ADMIN_FAILED;
 }
 
 /*
-  Makes the file anew from the rows of which the checksums hold. It is opened
-  again for that, so no other instance of the table may be open; the server has
-  seen to it, but for a second alias under LOCK TABLES.
+  Makes the file anew from the rows of which the checksums hold, and all indexes;
+  QUICK the indexes only. The table is opened again for that, so no other instance
+  of it may be open; the server has seen to it, but for a second alias under LOCK
+  TABLES.
 */
-int ha_blitz::repair(THD *thd, HA_CHECK_OPT *)
+int ha_blitz::repair(THD *thd, HA_CHECK_OPT *check_opt)
 {
   if (check_collation_compatibility())
     return HA_ADMIN_NOT_IMPLEMENTED; /* the keys must change: the server copies the table */
-  char name[NAME_LEN * 2 + 16];
-  shown_name(name, sizeof(name));
   if (m_share->handlers > 1)
+    return repair_message(thd, "it is in use under another alias");
+  Progress progress(thd);
+  if (check_opt->flags & T_QUICK)
   {
-    push_warning_printf(thd, Sql_condition::WARN_LEVEL_WARN, ER_CRASHED_ON_REPAIR,
-                        "BLITZDB: %sit is in use under another alias", name);
-    return HA_ADMIN_FAILED;
+    if (m_keys.count() == 0 ||
+        blitz_table_rebuild_indexes(m_table, m_keys.indexer(), &m_error) == BLITZ_OK)
+      return HA_ADMIN_OK;
+    return repair_message(thd, m_error.text);
   }
   struct blitz_table_stats before, after;
   blitz_table_stats(m_table, &before);
   close_file();
   if (open_file(m_open_flags | BLITZ_OPEN_REPAIR))
-  {
-    m_error_number = 0;
-    push_warning_printf(thd, Sql_condition::WARN_LEVEL_WARN, ER_CRASHED_ON_REPAIR,
-                        "BLITZDB: %s%s", name, m_error.text);
-    return HA_ADMIN_FAILED;
-  }
+    return repair_message(thd, m_error.text);
   blitz_table_stats(m_table, &after);
   if (before.row_count != after.row_count)
-    push_warning_printf(thd, Sql_condition::WARN_LEVEL_WARN, ER_CRASHED_ON_REPAIR,
-                        "BLITZDB: %sthe number of rows changed from %llu to %llu", name,
-                        (ulonglong) before.row_count, (ulonglong) after.row_count);
+  {
+    char text[128];
+    my_snprintf(text, sizeof(text), "the number of rows changed from %llu to %llu",
+                (ulonglong) before.row_count, (ulonglong) after.row_count);
+    repair_message(thd, text);
+  }
   return HA_ADMIN_OK;
 }
 
-/* The figures are exact at any time. */
+/* ---- ANALYZE, OPTIMIZE ------------------------------------------------------------------ */
+
+/* Row counts are exact at any time; how rows are spread over keys is looked up anew. */
 int ha_blitz::analyze(THD *, HA_CHECK_OPT *)
 {
+  if (sample_keys(ANALYZE_SAMPLE_SIZE))
+  {
+    m_error_number = 0;
+    return HA_ADMIN_FAILED;
+  }
+  m_share->statistics.show(table);
   return HA_ADMIN_OK;
 }
 

@@ -1,23 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * ha_blitz.cc: opening, creating and dropping tables, locks, figures, and telling
- * users what went wrong; see ha_blitz.h.
+ * ha_blitz.cc: opening and closing tables, locks, and telling users what went
+ * wrong; see ha_blitz.h.
  */
 #include "ha_blitz.h"
 
 #include <cstdarg>
 #include <fcntl.h>
 #include <new>
-#include <sys/stat.h>
 
 extern "C" int thd_binlog_format(const MYSQL_THD thd);
 
 /* What thd_binlog_format() gives. */
 static const int BINLOG_ROWS = 2;
 static const int BINLOG_NONE = 3;
-
-/* MAX_ROWS says what may come, not what will: beyond this it sizes nothing. */
-static const ulonglong MAX_ROWS_TRUSTED = 1000000;
 
 /* ---- what is common to a table's instances ------------------------------------ */
 
@@ -58,6 +54,7 @@ ha_blitz::ha_blitz(handlerton *hton, TABLE_SHARE *share) : handler(hton, share)
 {
   ref_length = 8;
   memset(&m_error, 0, sizeof(m_error));
+  m_added.count = 0;
 }
 
 ha_blitz::~ha_blitz()
@@ -68,21 +65,44 @@ ha_blitz::~ha_blitz()
   HA_STATS_RECORDS_IS_EXACT is left out though the count is exact: with it the
   optimizer reads a table of one row as a constant, and a row committed between
   its look at the count and the read could then take the place of the other.
-  HA_HAS_RECORDS gives COUNT(*) at once all the same. HA_NULL_IN_KEY is there so
-  that create() refuses such keys in words of its own.
+  HA_HAS_RECORDS gives COUNT(*) at once all the same. HA_CAN_HASH_KEYS keeps the
+  server from making UNIQUE ... USING HASH something else than a key.
+
+  That the primary key is had with every key is known when the table is open.
 */
 handler::Table_flags ha_blitz::table_flags() const
 {
-  return HA_NO_TRANSACTIONS | HA_REC_NOT_IN_SEQ | HA_CAN_GEOMETRY | HA_CAN_INDEX_BLOBS |
+  Table_flags by_keys = m_decodes_row_key ? HA_PRIMARY_KEY_IN_READ_INDEX : 0;
+  return by_keys | HA_NO_TRANSACTIONS | HA_REC_NOT_IN_SEQ | HA_CAN_GEOMETRY | HA_CAN_INDEX_BLOBS |
          HA_CAN_SQL_HANDLER | HA_FILE_BASED | HA_CAN_BIT_FIELD | HA_HAS_RECORDS |
          HA_BINLOG_ROW_CAPABLE | HA_BINLOG_STMT_CAPABLE | HA_CAN_VIRTUAL_COLUMNS |
-         HA_CAN_TABLES_WITHOUT_ROLLBACK | HA_NULL_IN_KEY | HA_CAN_REPAIR;
+         HA_CAN_TABLES_WITHOUT_ROLLBACK | HA_NULL_IN_KEY | HA_CAN_REPAIR | HA_CAN_HASH_KEYS |
+         HA_AUTO_PART_KEY;
 }
 
-/* No order, no ranges, no parts of a key: the optimizer asks for whole keys only. */
-ulong ha_blitz::index_flags(uint, uint, bool) const
+/*
+  A hash has no order, no ranges and no parts of a key: the optimizer asks for whole
+  keys only. Rows with equal keys in an index do not come in the order of positions.
+  Which columns an entry gives back is known when the table is open: see
+  plan_index_reads().
+*/
+/* A hash has no order, but for MIN() and MAX(): those ask so; see ha_edge.cc. */
+ulong ha_blitz::index_flags(uint key_no, uint, bool all_parts) const
 {
-  return HA_ONLY_WHOLE_INDEX | HA_KEY_SCAN_NOT_ROR;
+  if (!blitz_is_ordered(table_share, key_no))
+  {
+    int command = current_thd ? thd_sql_command(current_thd) : SQLCOM_END;
+    bool is_shown = command == SQLCOM_SHOW_KEYS || command == SQLCOM_SHOW_CREATE;
+    return HA_ONLY_WHOLE_INDEX | HA_KEY_SCAN_NOT_ROR |
+           (all_parts || is_shown ? 0 : HA_READ_ORDER);
+  }
+  return HA_READ_NEXT | HA_READ_PREV | HA_READ_ORDER | HA_READ_RANGE | HA_KEYREAD_ONLY |
+         HA_DO_INDEX_COND_PUSHDOWN | HA_KEY_SCAN_NOT_ROR;
+}
+
+const char *ha_blitz::index_type(uint key_no)
+{
+  return blitz_is_ordered(table_share, key_no) ? "BTREE" : "HASH";
 }
 
 /* ---- errors ------------------------------------------------------------------------ */
@@ -99,7 +119,7 @@ const char *ha_blitz::shown_name(char *buffer, size_t size) const
 
 int ha_blitz::fail(enum blitz_rc rc)
 {
-  m_dup_key = rc == BLITZ_DUPLICATE ? 0 : (uint) -1;
+  m_dup_key = rc == BLITZ_DUPLICATE ? m_keys.key_of(m_error.index_no) : (uint) -1;
   m_error.rc = rc;
   m_user_error = blitz_user_error(rc);
   m_error_number = blitz_ha_error(rc, m_error.sys_errno);
@@ -152,7 +172,10 @@ static bool is_short_lived(const TABLE_SHARE *share, const char *name)
 /* Opens the file and a cursor on it. */
 int ha_blitz::open_file(unsigned flags)
 {
-  enum blitz_rc rc = blitz_table_open(m_path.c_str(), flags, &m_table, &m_error);
+  enum blitz_rc rc = m_keys.count() > 0
+                         ? blitz_table_open_indexed(m_path.c_str(), flags, m_keys.ids(),
+                                                    m_keys.indexer(), &m_table, &m_error)
+                         : blitz_table_open(m_path.c_str(), flags, &m_table, &m_error);
   if (rc == BLITZ_NOT_FOUND)
   {
     fail_with(rc, "its file %s%s is missing: restore it from a backup, or drop the table",
@@ -174,6 +197,8 @@ void ha_blitz::close_file()
   blitz_cursor_close(m_cursor);
   m_cursor = NULL;
   m_cursor_txn = NULL;
+  if (m_change && m_change->serial == m_change_serial && m_change->indexer == m_keys.indexer())
+    m_change->indexer = NULL;
   m_change = NULL;
   if (m_table)
     blitz_table_close(m_table);
@@ -183,24 +208,30 @@ void ha_blitz::close_file()
 /* Makes plans and buffers; true: out of memory. */
 bool ha_blitz::make_plans(const char *name)
 {
+  m_is_sequence = table_share->table_type == TABLE_TYPE_SEQUENCE;
+  m_columns_changed = true;
+  if (m_rows.init(table) || m_keys.init(table))
+    return true;
   try
   {
     m_path = name;
+    if (has_key())
+      m_key_buffer.reset(new uchar[m_keys.row_key().buffer_size()]);
+    size_t size = 0;
+    for (uint index_no = 0; index_no < m_keys.count(); index_no++)
+      set_if_bigger(size, m_keys.codec(index_no).buffer_size());
+    if (size > 0)
+    {
+      m_search.reset(new uchar[size]);
+      m_end.reset(new uchar[size]);
+    }
   }
   catch (const std::bad_alloc &)
   {
     return true;
   }
-  m_is_sequence = table_share->table_type == TABLE_TYPE_SEQUENCE;
-  m_columns_changed = true;
-  if (m_rows.init(table))
-    return true;
-  if (!has_key())
-    return false;
-  if (m_keys.init(table, table->key_info))
-    return true;
-  m_key_buffer.reset(new (std::nothrow) uchar[m_keys.buffer_size()]);
-  return !m_key_buffer;
+  plan_index_reads();
+  return false;
 }
 
 int ha_blitz::open(const char *name, int mode, uint test_if_locked)
@@ -232,136 +263,18 @@ int ha_blitz::close()
   close_file();
   m_row_buffer.reset();
   m_row_buffer_size = 0;
-  m_key_buffer.reset();
+  m_batch.reset();
+  m_duplicate.reset();
   return 0;
 }
 
-/* ---- create, drop, rename ----------------------------------------------------------- */
-
-/* Why the engine cannot have KEY, the first one if IS_FIRST; NULL: it can. */
-static const char *key_objection(const KEY *key, bool is_first)
+/* A second position in the same rows, so that positions of either are good in both. */
+handler *ha_blitz::clone(const char *, MEM_ROOT *mem_root)
 {
-  if (key->algorithm == HA_KEY_ALG_FULLTEXT || (key->flags & HA_FULLTEXT))
-    return "there are no FULLTEXT keys: leave the key out or use another engine";
-  if (key->algorithm == HA_KEY_ALG_RTREE || (key->flags & HA_SPATIAL))
-    return "there are no SPATIAL keys: leave the key out or use another engine";
-  if (!is_first || !(key->flags & HA_NOSAME) || key->algorithm == HA_KEY_ALG_LONG_HASH)
-    return "this version has no keys beside the primary key: leave the key out or use another "
-           "engine";
-  if (key->without_overlaps)
-    return "there is no WITHOUT OVERLAPS: leave it out or use another engine";
-  if (key->algorithm == HA_KEY_ALG_BTREE)
-    return "this version has no ordered keys: leave USING BTREE out, or say USING HASH";
-  for (uint part_no = 0; part_no < key->user_defined_key_parts; part_no++)
-    if (key->key_part[part_no].field->real_maybe_null())
-      return "a unique key with a column that may be NULL is not supported by this version: make "
-             "the column NOT NULL, leave the key out or use another engine";
-  return NULL;
-}
-
-static int refuse_keys(const TABLE *form)
-{
-  for (uint key_no = 0; key_no < form->s->keys; key_no++)
-  {
-    const KEY *key = form->key_info + key_no;
-    const char *objection = key_objection(key, key_no == 0);
-    if (objection == NULL)
-      continue;
-    my_printf_error(ER_CHECK_NOT_IMPLEMENTED, "BLITZDB: table %s.%s, key '%s': %s", MYF(0),
-                    form->s->db.str, form->s->table_name.str, key->name.str, objection);
-    return HA_ERR_UNSUPPORTED;
-  }
-  return 0;
-}
-
-static ulonglong expected_rows(const HA_CREATE_INFO *create_info)
-{
-  if (create_info->option_struct && create_info->option_struct->expected_rows)
-    return create_info->option_struct->expected_rows;
-  if (create_info->min_rows)
-    return create_info->min_rows;
-  return MY_MIN(create_info->max_rows, MAX_ROWS_TRUSTED);
-}
-
-int ha_blitz::create(const char *name, TABLE *form, HA_CREATE_INFO *create_info)
-{
-  table_share = form->s;
-  if (int error = refuse_keys(form))
-    return error;
-  THD *thd = current_thd;
-  if (create_info->data_file_name)
-    push_warning_printf(thd, Sql_condition::WARN_LEVEL_WARN, WARN_OPTION_IGNORED,
-                        "BLITZDB: the option DATA DIRECTORY is ignored");
-  if (create_info->index_file_name)
-    push_warning_printf(thd, Sql_condition::WARN_LEVEL_WARN, WARN_OPTION_IGNORED,
-                        "BLITZDB: the option INDEX DIRECTORY is ignored");
-  struct blitz_create_options options;
-  memset(&options, 0, sizeof(options));
-  options.expected_rows = expected_rows(create_info);
-  options.row_ids = form->s->keys == 0;
-  enum blitz_rc rc = blitz_table_create(name, &options, true, &m_error);
-  if (rc == BLITZ_OK && create_info->auto_increment_value > 1)
-  {
-    struct blitz_table *created;
-    rc = blitz_table_open(name, 0, &created, &m_error);
-    if (rc == BLITZ_OK)
-    {
-      rc = blitz_table_counter_set(created, create_info->auto_increment_value, &m_error);
-      blitz_table_close(created);
-    }
-  }
-  if (rc == BLITZ_OK)
-    return 0;
-  int error = fail(rc);
-  print_error(error, MYF(0));
-  return error;
-}
-
-/* What delete_table() and rename_table(), called on a handler without a table, answer. */
-int ha_blitz::files_changed(enum blitz_rc rc)
-{
-  if (rc == BLITZ_OK)
-    return 0;
-  if (rc == BLITZ_NOT_FOUND)
-    return ENOENT;
-  int error = fail(rc);
-  print_error(error, MYF(0));
-  return error;
-}
-
-int ha_blitz::delete_table(const char *name)
-{
-  return files_changed(blitz_table_drop(name, &m_error));
-}
-
-int ha_blitz::rename_table(const char *from, const char *to)
-{
-  return files_changed(blitz_table_rename(from, to, &m_error));
-}
-
-void ha_blitz::update_create_info(HA_CREATE_INFO *create_info)
-{
-  if (!(create_info->used_fields & HA_CREATE_USED_AUTO))
-  {
-    info(HA_STATUS_AUTO);
-    create_info->auto_increment_value = stats.auto_increment_value;
-  }
-}
-
-/*
-  Changes that the bytes of rows do not depend on need no copy: names, defaults,
-  comments, a longer VARCHAR, further values of an ENUM.
-*/
-bool ha_blitz::check_if_incompatible_data(HA_CREATE_INFO *create_info, uint table_changes)
-{
-  const uint sizes = HA_CREATE_USED_AUTO | HA_CREATE_USED_MIN_ROWS | HA_CREATE_USED_MAX_ROWS;
-  if (table_changes == IS_EQUAL_NO || (create_info->used_fields & sizes))
-    return COMPATIBLE_DATA_NO;
-  const ha_table_option_struct *old_options = table->s->option_struct;
-  const ha_table_option_struct *new_options = create_info->option_struct;
-  if (old_options && new_options && old_options->expected_rows != new_options->expected_rows)
-    return COMPATIBLE_DATA_NO;
-  return COMPATIBLE_DATA_YES;
+  ha_blitz *other = static_cast<ha_blitz *>(handler::clone(m_path.c_str(), mem_root));
+  if (other)
+    blitz_cursor_follow(other->m_cursor, m_cursor);
+  return other;
 }
 
 /* ---- locks and statements -------------------------------------------------------------- */
@@ -433,67 +346,32 @@ int ha_blitz::reset()
   m_change = NULL;
   m_columns_changed = true;
   m_error_number = 0;
+  m_entry_only = false;
+  m_off_index = false;
+  m_loading = false; /* the session ends what the statement left unfinished */
+  m_meets_duplicates = false;
   end_bulk_insert();
   return 0;
 }
 
 int ha_blitz::extra(enum ha_extra_function operation)
 {
-  if (operation != HA_EXTRA_FLUSH)
+  switch (operation)
+  {
+  case HA_EXTRA_IGNORE_DUP_KEY:
+  case HA_EXTRA_WRITE_CAN_REPLACE:
+  case HA_EXTRA_INSERT_WITH_UPDATE:
+    m_meets_duplicates = true;
     return 0;
+  case HA_EXTRA_NO_IGNORE_DUP_KEY:
+  case HA_EXTRA_WRITE_CANNOT_REPLACE:
+    m_meets_duplicates = false;
+    return 0;
+  case HA_EXTRA_FLUSH:
+    break;
+  default:
+    return 0;
+  }
   enum blitz_rc rc = blitz_table_sync(m_table, &m_error);
   return rc == BLITZ_OK ? 0 : fail(rc);
-}
-
-/* ---- figures ------------------------------------------------------------------------------ */
-
-/* When the file was made, which not every file system knows, and changed. */
-void ha_blitz::info_times()
-{
-  char path[FN_REFLEN];
-  struct statx file;
-  fn_format(path, table_share->normalized_path.str, "", BLITZ_FILE_EXT, MY_UNPACK_FILENAME);
-  if (statx(AT_FDCWD, path, 0, STATX_MTIME | STATX_BTIME, &file) != 0)
-    return;
-  stats.create_time = file.stx_mask & STATX_BTIME ? (my_time_t) file.stx_btime.tv_sec : 0;
-  stats.update_time = (my_time_t) file.stx_mtime.tv_sec;
-}
-
-int ha_blitz::info(uint flag)
-{
-  if (m_table == NULL) /* REPAIR TABLE failed */
-    return HA_ERR_CRASHED;
-  if (flag & HA_STATUS_VARIABLE)
-  {
-    struct blitz_table_stats figures;
-    blitz_table_stats(m_table, &figures);
-    stats.records = records();
-    stats.deleted = 0;
-    stats.data_file_length = figures.data_len;
-    stats.delete_length = figures.free_len;
-    stats.index_file_length = 0;
-    uint64_t per_row = figures.row_count ? figures.data_len / figures.row_count : 0;
-    stats.mean_rec_length = (ulong) MY_MIN(per_row, (uint64_t) UINT_MAX32);
-  }
-  if (flag & HA_STATUS_CONST)
-  {
-    stats.max_data_file_length = 0;
-    stats.block_size = 4096;
-    for (uint key_no = 0; key_no < table_share->keys; key_no++)
-    {
-      KEY *key = table->key_info + key_no;
-      if (key->rec_per_key)
-        key->rec_per_key[key->user_defined_key_parts - 1] = 1;
-    }
-  }
-  if (flag & HA_STATUS_TIME)
-    info_times();
-  if (flag & HA_STATUS_AUTO)
-  {
-    ulonglong next = blitz_table_counter(m_table);
-    stats.auto_increment_value = next > 0 ? next : 1;
-  }
-  if (flag & HA_STATUS_ERRKEY)
-    errkey = m_dup_key;
-  return 0;
 }

@@ -2,10 +2,15 @@
  *
  * ha_blitz.h: a table as one open instance of it in the server.
  *
- * ha_blitz.cc   open, close, create, drop, rename, locks, figures, errors
- * ha_admin.cc   CHECK, REPAIR, ANALYZE, OPTIMIZE
- * ha_read.cc    scans, look-ups, positions
- * ha_write.cc   changes, AUTO_INCREMENT, bulk loads
+ * ha_blitz.cc    open, close, locks, errors
+ * ha_create.cc   create, drop, rename
+ * ha_alter.cc    changes of a table's keys in place; DISABLE and ENABLE KEYS
+ * ha_admin.cc    CHECK, REPAIR, ANALYZE, OPTIMIZE
+ * ha_read.cc     scans, positions, look-ups by primary key
+ * ha_index.cc    reading in the order of an index
+ * ha_edge.cc     MIN() and MAX() of a primary key that is a hash
+ * ha_figures.cc  row counts, statistics of keys, costs
+ * ha_write.cc    changes, AUTO_INCREMENT, bulk loads
  *
  * 1. One statement at a time changes a table: store_lock() asks for
  *    TL_WRITE_CONCURRENT_INSERT, of which the server grants one at a time and
@@ -23,16 +28,13 @@
 #include <string>
 
 #include "errors.h"
-#include "key_codec.h"
+#include "index_keys.h"
+#include "key_statistics.h"
+#include "options.h"
+#include "range_batch.h"
 #include "row_codec.h"
 #include "server.h"
 #include "session.h"
-
-/* Options of CREATE TABLE. The server asks for this name. */
-struct ha_table_option_struct
-{
-  ulonglong expected_rows;
-};
 
 /* What the open instances of a table have in common. */
 class Blitz_share : public Handler_share
@@ -43,6 +45,18 @@ public:
 
   THR_LOCK lock;
   std::atomic<uint> handlers{0};
+  Key_statistics statistics;
+};
+
+/* Shows in the process list, while it exists, how far a long work has come. */
+class Progress
+{
+public:
+  explicit Progress(THD *thd) : m_thd(thd) { thd_progress_init(thd, 1); }
+  ~Progress() { thd_progress_end(m_thd); }
+
+private:
+  THD *m_thd;
 };
 
 class ha_blitz final : public handler
@@ -54,8 +68,9 @@ public:
   /* ---- what the engine can do ---- */
   Table_flags table_flags() const override;
   ulong index_flags(uint index, uint part, bool all_parts) const override;
-  const char *index_type(uint) override { return "HASH"; }
+  const char *index_type(uint key_no) override;
   uint max_supported_keys() const override { return MAX_KEY; }
+  uint max_supported_key_parts() const override { return MAX_REF_PARTS; }
   uint max_supported_key_length() const override { return MAX_DATA_LENGTH_FOR_KEY; }
   uint max_supported_key_part_length() const override { return MAX_DATA_LENGTH_FOR_KEY; }
   /* The server would drop a result when a statement has run and before it commits;
@@ -73,10 +88,22 @@ public:
   int extra(enum ha_extra_function operation) override;
   void update_create_info(HA_CREATE_INFO *create_info) override;
   bool check_if_incompatible_data(HA_CREATE_INFO *create_info, uint table_changes) override;
+  bool can_convert_nocopy(const Field &field, const Column_definition &new_type) const override;
   int check(THD *thd, HA_CHECK_OPT *check_opt) override;
   int repair(THD *thd, HA_CHECK_OPT *check_opt) override;
   int analyze(THD *thd, HA_CHECK_OPT *check_opt) override;
   int optimize(THD *thd, HA_CHECK_OPT *check_opt) override;
+  handler *clone(const char *name, MEM_ROOT *mem_root) override;
+
+  /* ---- changes of the table's keys ---- */
+  enum_alter_inplace_result check_if_supported_inplace_alter(
+      TABLE *altered_table, Alter_inplace_info *alter_info) override;
+  bool inplace_alter_table(TABLE *altered_table, Alter_inplace_info *alter_info) override;
+  bool commit_inplace_alter_table(TABLE *altered_table, Alter_inplace_info *alter_info,
+                                  bool commit) override;
+  int disable_indexes(key_map map, bool persist) override;
+  int enable_indexes(key_map map, bool persist) override;
+  int indexes_are_disabled() override;
 
   /* ---- locks and statements ---- */
   THR_LOCK_DATA **store_lock(THD *thd, THR_LOCK_DATA **to, enum thr_lock_type lock_type) override;
@@ -89,17 +116,29 @@ public:
   int rnd_next(uchar *buf) override;
   int rnd_pos(uchar *buf, uchar *pos) override;
   void position(const uchar *record) override;
-  int index_init(uint index, bool sorted) override;
+  int index_init(uint key_no, bool sorted) override;
+  int index_end() override;
   int index_read_map(uchar *buf, const uchar *key, key_part_map keypart_map,
                      enum ha_rkey_function find_flag) override;
-  int index_read_idx_map(uchar *buf, uint index, const uchar *key, key_part_map keypart_map,
+  int index_read_last_map(uchar *buf, const uchar *key, key_part_map keypart_map) override;
+  int index_read_idx_map(uchar *buf, uint key_no, const uchar *key, key_part_map keypart_map,
                          enum ha_rkey_function find_flag) override;
-  int index_end() override;
   int index_first(uchar *buf) override;
+  int index_last(uchar *buf) override;
   int index_next(uchar *buf) override;
-  int index_prev(uchar *) override { return HA_ERR_END_OF_FILE; }
-  int index_next_same(uchar *, const uchar *, uint) override { return HA_ERR_END_OF_FILE; }
+  int index_prev(uchar *buf) override;
+  int index_next_same(uchar *buf, const uchar *key, uint key_len) override;
+  int read_range_first(const key_range *start_key, const key_range *end_key, bool eq_range_arg,
+                       bool sorted) override;
+  int read_range_next() override;
+  int multi_range_read_init(RANGE_SEQ_IF *seq, void *seq_init_param, uint n_ranges, uint mode,
+                            HANDLER_BUFFER *buf) override;
+  ha_rows multi_range_read_info(uint key_no, uint n_ranges, uint keys, uint key_parts,
+                                uint *bufsz, uint *mrr_mode, Cost_estimate *cost) override;
+  Item *idx_cond_push(uint key_no, Item *condition) override;
   void column_bitmaps_signal() override;
+
+  /* ---- figures ---- */
   ha_rows records() override;
   ha_rows records_in_range(uint index, const key_range *min_key, const key_range *max_key,
                            page_range *pages) override;
@@ -123,7 +162,7 @@ public:
   bool get_error_message(int error, String *buf) override;
 
 private:
-  bool has_key() const { return table_share->keys > 0; }
+  bool has_key() const { return m_keys.has_row_key(); }
   const char *shown_name(char *buffer, size_t size) const;
 
   /* Remembers why something failed and gives the server's number for it. */
@@ -131,6 +170,11 @@ private:
   int fail(enum blitz_rc rc);
   int fail_with(enum blitz_rc rc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+  /* How many entries of an index are looked at when a table is opened, and by ANALYZE. */
+  static constexpr uint64_t KEY_SAMPLE_SIZE = 1000;
+  static constexpr uint64_t ANALYZE_SAMPLE_SIZE = 100000;
+
+  static bool refuses_keys(const TABLE_SHARE *share);
   int open_file(unsigned flags);
   void close_file();
   bool make_plans(const char *name);
@@ -138,18 +182,40 @@ private:
   bool needs_all_columns() const;
   void attach();
   int begin_change();
-  int read_key(uchar *buf, const uchar *key, key_part_map keypart_map,
-               enum ha_rkey_function find_flag);
+  int read_by_row_key(uchar *buf, const uchar *key);
   int decode(uchar *buf, struct blitz_slice value);
   int read_error(enum blitz_rc rc, int not_found);
 
+  /* Of an index. What they find is in BUF, or, if only the entry is read, in it as far
+     as the entry tells; then the cursor has not read the row: see fetch_row(). */
+  bool finds_by_row_key(key_part_map keypart_map, enum ha_rkey_function find_flag) const;
+  int seek(uchar *buf, struct blitz_slice key, enum blitz_seek where, bool same);
+  int step(uchar *buf, bool forward, bool same);
+  int take_entry(uchar *buf, bool forward, bool same);
+  bool is_beyond_end() const;
+  check_result_t check_condition();
+  int search_is_too_long();
+  bool plan_order();
+  int read_edge(uchar *buf, const uchar *key, uint part_count, enum blitz_seek where, bool same);
+  int decode_entry(uchar *buf, const MY_BITMAP *wanted);
+  int fetch_row();
+
+  void plan_index_reads();
   int pack_row(const uchar *record, struct blitz_slice *value);
   int pack_key(const uchar *record, uchar *buffer, struct blitz_slice *key);
   int note_auto_increment(const uchar *record);
   int after_change();
+  uint64_t touched_indexes() const;
+  bool may_finish_late(uint flags) const;
+  static void show_duplicate(void *arg, struct blitz_slice value);
   void info_times();
+  void renew_statistics();
+  int sample_keys(uint64_t max);
+  void note_disabled_keys();
   int check_row(struct blitz_slice value);
-  int check_rows(THD *thd, uint64_t *count);
+  int check_rows(THD *thd, bool unpack, uint64_t *count);
+  int repair_message(THD *thd, const char *text);
+  int check_message(THD *thd, const char *text);
   Blitz_share *get_share();
 
   std::string m_path; /* of the file, without its extension */
@@ -164,16 +230,39 @@ private:
   ulonglong m_change_serial = 0;
 
   Row_codec m_rows;
-  Key_codec m_keys;
+  Index_keys m_keys;
   bool m_columns_changed = true; /* the plan for reading may be out of date */
   bool m_analyzing = false; /* index_first() has begun a scan */
   bool m_is_sequence = false;
+  bool m_is_scan = false; /* rnd_init() has begun a scan */
   uint m_dup_key = (uint) -1;
-  int m_bulk_error = 0; /* of start_bulk_insert(), which cannot tell */
+
+  /* ---- loads ---- */
+  int m_bulk_error = 0;   /* of start_bulk_insert(), which cannot tell */
+  bool m_loading = false; /* end_bulk_insert() has something to do */
+  bool m_meets_duplicates = false; /* the statement goes on after one */
+
+  /* ---- reading an index ---- */
+  uint m_index_no = Index_keys::NONE; /* of the core; NONE: the row key alone */
+  bool m_off_index = false;    /* the row was found by its own key: m_search is the place */
+  bool m_entry_only = false;   /* the cursor has read an entry, and not its row */
+  bool m_decodes_row_key = false; /* columns of the row key can be had from an entry */
+  std::unique_ptr<uchar[]> m_search; /* the last key looked for, encoded */
+  size_t m_search_len = 0;
+  std::unique_ptr<uchar[]> m_end; /* where read_range_*() end */
+  size_t m_end_len = 0;
+  bool m_has_end = false;
+  bool m_end_is_in = false; /* the entries that begin with m_end belong to the range */
+  bool m_is_bounded = false; /* the end is looked at; only inside read_range_*() */
+  std::unique_ptr<Range_batch> m_batch;
+  std::unique_ptr<Key_codec> m_order; /* of a primary key that is a hash: for read_edge() */
+  std::unique_ptr<uchar[]> m_order_buffer, m_order_bound;
+  struct blitz_indexes m_added; /* by inplace_alter_table(), to be undone if it comes to that */
 
   std::unique_ptr<uchar[]> m_row_buffer;
   size_t m_row_buffer_size = 0;
-  std::unique_ptr<uchar[]> m_key_buffer; /* of the key to look up or to write */
+  std::unique_ptr<uchar[]> m_key_buffer; /* of the row key to look up or to write */
+  std::unique_ptr<uchar[]> m_duplicate;  /* the row that show_duplicate() was called with */
   struct blitz_error m_error; /* of the last failure */
   uint m_user_error = 0;      /* the number that the user is going to see */
   int m_error_number = 0;     /* what was returned for it; 0: it has been reported */

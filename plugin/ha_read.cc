@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * ha_read.cc: scans, look-ups by primary key, positions, and what they cost.
+ * ha_read.cc: scans, positions, and look-ups by primary key.
  *
  * Nothing here allocates memory for a row: it is unpacked from where the core
  * shows it straight into the server's record, and BLOBs stay where they are.
@@ -71,15 +71,19 @@ int ha_blitz::decode(uchar *buf, struct blitz_slice value)
 int ha_blitz::rnd_init(bool scan)
 {
   attach();
+  m_entry_only = false;
+  m_is_scan = scan;
   if (!scan)
     return 0;
   enum blitz_rc rc = blitz_scan_begin(m_cursor);
   return rc == BLITZ_OK ? 0 : fail_with(rc, "cannot begin a scan: out of memory");
 }
 
+/* A row that rnd_pos() has read stays the cursor's: the server may change it now. */
 int ha_blitz::rnd_end()
 {
-  blitz_scan_end(m_cursor);
+  if (m_is_scan)
+    blitz_scan_end(m_cursor);
   return 0;
 }
 
@@ -98,7 +102,7 @@ int ha_blitz::rnd_next(uchar *buf)
 void ha_blitz::position(const uchar *)
 {
   uint64_t position;
-  if (blitz_cursor_position(m_cursor, &position) != BLITZ_OK)
+  if ((m_entry_only && fetch_row()) || blitz_cursor_position(m_cursor, &position) != BLITZ_OK)
     position = UINT64_MAX; /* reading there again gives the error */
   mi_int8store(ref, position);
 }
@@ -114,114 +118,17 @@ int ha_blitz::rnd_pos(uchar *buf, uchar *pos)
 
 /* ---- the primary key ------------------------------------------------------ */
 
-int ha_blitz::index_init(uint index, bool)
+/* KEY is all of it, as the server has keys to look for. */
+int ha_blitz::read_by_row_key(uchar *buf, const uchar *key)
 {
-  active_index = index;
-  attach();
-  return 0;
-}
-
-int ha_blitz::read_key(uchar *buf, const uchar *key, key_part_map keypart_map,
-                       enum ha_rkey_function find_flag)
-{
-  uint part_count = table->key_info[0].user_defined_key_parts;
-  key_part_map all_parts = make_prev_keypart_map(part_count);
-  if (find_flag != HA_READ_KEY_EXACT || (keypart_map & all_parts) != all_parts)
-    return HA_ERR_WRONG_COMMAND; /* a hash knows whole keys only */
-  size_t len = m_keys.encode_search(key, m_key_buffer.get());
+  Key_codec &codec = m_keys.row_key();
+  size_t len = codec.encode_search(key, codec.part_count(), m_key_buffer.get());
   if (unlikely(len == Key_codec::TOO_LONG))
     return HA_ERR_KEY_NOT_FOUND; /* such a row could not be stored */
+  m_entry_only = false;
   struct blitz_slice value;
   enum blitz_rc rc = blitz_get(m_cursor, {m_key_buffer.get(), len}, &value, &m_error);
   if (rc != BLITZ_OK)
     return read_error(rc, HA_ERR_KEY_NOT_FOUND);
   return decode(buf, value);
-}
-
-int ha_blitz::index_read_map(uchar *buf, const uchar *key, key_part_map keypart_map,
-                             enum ha_rkey_function find_flag)
-{
-  return read_key(buf, key, keypart_map, find_flag);
-}
-
-int ha_blitz::index_read_idx_map(uchar *buf, uint, const uchar *key, key_part_map keypart_map,
-                                 enum ha_rkey_function find_flag)
-{
-  attach();
-  return read_key(buf, key, keypart_map, find_flag);
-}
-
-/*
-  ANALYZE … PERSISTENT wants all rows by a key of several columns, in its order,
-  to count how often its first columns repeat. The key is of no use by its first
-  columns, so that number does not matter, but the statement should not fail.
-  Nobody else gets rows by a hash as if it had an order.
-*/
-int ha_blitz::index_first(uchar *buf)
-{
-  if (thd_sql_command(table->in_use) != SQLCOM_ANALYZE)
-    return HA_ERR_WRONG_COMMAND;
-  if (int error = rnd_init(true))
-    return error;
-  m_analyzing = true;
-  return rnd_next(buf);
-}
-
-/* After a look-up: the key is unique. */
-int ha_blitz::index_next(uchar *buf)
-{
-  return m_analyzing ? rnd_next(buf) : HA_ERR_END_OF_FILE;
-}
-
-int ha_blitz::index_end()
-{
-  if (m_analyzing)
-    blitz_scan_end(m_cursor);
-  m_analyzing = false;
-  return 0;
-}
-
-/* ---- figures for the optimizer ------------------------------------------------ */
-
-/* Exact, the running statement's own changes included. */
-ha_rows ha_blitz::records()
-{
-  struct blitz_table_stats figures;
-  blitz_table_stats(m_table, &figures);
-  struct blitz_txn *txn = blitz_session_txn(ha_thd(), ht, m_table);
-  return figures.row_count + (txn ? blitz_txn_row_delta(txn, m_table) : 0);
-}
-
-/* The optimizer takes HA_POS_ERROR for: do not use the key for this. */
-ha_rows ha_blitz::records_in_range(uint, const key_range *min_key, const key_range *max_key,
-                                   page_range *)
-{
-  const uint whole = table->key_info[0].key_length;
-  if (min_key == NULL || max_key == NULL || min_key->flag != HA_READ_KEY_EXACT ||
-      max_key->flag != HA_READ_AFTER_KEY || min_key->length != whole || max_key->length != whole)
-    return HA_POS_ERROR;
-  return 1;
-}
-
-/*
-  Costs, in the server's unit of one read from a disk. Files are mapped into
-  memory: a look-up costs about ten times as much as the next row of a scan.
-*/
-static const double SCAN_ROW_COST = 0.01;
-static const double LOOKUP_COST = 0.1;
-
-double ha_blitz::scan_time()
-{
-  return 1.0 + rows2double(stats.records) * SCAN_ROW_COST +
-         ulonglong2double(stats.data_file_length) / (1024.0 * 1024.0);
-}
-
-double ha_blitz::read_time(uint, uint ranges, ha_rows rows)
-{
-  return rows2double(rows > ranges ? rows : ranges) * LOOKUP_COST;
-}
-
-double ha_blitz::keyread_time(uint index, uint ranges, ha_rows rows)
-{
-  return read_time(index, ranges, rows);
 }

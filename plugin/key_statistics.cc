@@ -57,16 +57,15 @@ ulong Key_sampler::rows_per_value(uint part_no, uint64_t entry_count) const
 
 /* ---- what is known of a table ------------------------------------------------------ */
 
-bool Key_statistics::are_outdated(ha_rows rows)
+bool Key_statistics::are_outdated(ha_rows rows) const
 {
-  std::lock_guard<std::mutex> guard(m_lock);
-  return !m_known || rows > m_rows + m_rows / 2 || rows < m_rows / 2;
+  ha_rows then = m_rows.load(std::memory_order_relaxed);
+  return then == HA_POS_ERROR || rows > then + then / 2 || rows < then / 2;
 }
 
 void Key_statistics::store(ha_rows rows, std::vector<std::vector<ulong>> rows_per_value)
 {
   std::lock_guard<std::mutex> guard(m_lock);
-  m_known = true;
   m_rows = rows;
   m_rows_per_value.swap(rows_per_value);
 }

@@ -9,6 +9,7 @@
 #ifndef BLITZ_KEY_STATISTICS_H
 #define BLITZ_KEY_STATISTICS_H
 
+#include <atomic>
 #include <mutex>
 #include <vector>
 
@@ -43,8 +44,9 @@ private:
 class Key_statistics
 {
 public:
-  /* Were they never taken, or of another table by now, which has ROWS rows? */
-  bool are_outdated(ha_rows rows);
+  /* Were they never taken, or of another table by now, which has ROWS rows? Every
+     statement asks. */
+  bool are_outdated(ha_rows rows) const;
 
   /* ROWS_PER_VALUE: by key and part. */
   void store(ha_rows rows, std::vector<std::vector<ulong>> rows_per_value);
@@ -53,9 +55,8 @@ public:
   void show(TABLE *table);
 
 private:
-  std::mutex m_lock; /* protects all below */
-  bool m_known = false;
-  ha_rows m_rows = 0;
+  std::atomic<ha_rows> m_rows{HA_POS_ERROR}; /* of the table then; HA_POS_ERROR: never taken */
+  std::mutex m_lock;                         /* protects the rest */
   std::vector<std::vector<ulong>> m_rows_per_value;
 };
 

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <dirent.h>
+#include <mysqld.h>
 #include <new>
 #include <unistd.h>
 
@@ -23,10 +24,47 @@ static MYSQL_THDVAR_UINT(lock_wait_timeout, PLUGIN_VAR_RQCMDARG,
                          "same table before it gives up with error 1205",
                          NULL, NULL, 50, 0, 365 * 24 * 3600, 0);
 
+static const char *primary_key_names[] = {"HASH", "BTREE", NullS};
+static TYPELIB primary_key_typelib = {array_elements(primary_key_names) - 1, "", primary_key_names,
+                                      NULL};
+
+static MYSQL_THDVAR_ENUM(default_primary_key, PLUGIN_VAR_RQCMDARG,
+                         "What PRIMARY KEY without a USING clause means in a table that is "
+                         "created: HASH, rows are found by the whole key in one look-up; BTREE, "
+                         "there is an ordered index as well",
+                         NULL, NULL, PRIMARY_KEY_HASH, &primary_key_typelib);
+
+static unsigned long long sort_buffer_size;
+static void update_sort_buffer_size(MYSQL_THD, struct st_mysql_sys_var *, void *, const void *);
+
+static MYSQL_SYSVAR_ULONGLONG(sort_buffer_size, sort_buffer_size, PLUGIN_VAR_RQCMDARG,
+                              "Memory for sorting the entries of one index when it is made; what "
+                              "does not fit goes to files in tmpdir",
+                              NULL, update_sort_buffer_size, 64ULL << 20, 1ULL << 20, 1ULL << 40,
+                              1 << 20);
+
 static struct st_mysql_sys_var *system_variables[] = {
+    MYSQL_SYSVAR(default_primary_key),
     MYSQL_SYSVAR(lock_wait_timeout),
+    MYSQL_SYSVAR(sort_buffer_size),
     NULL,
 };
+
+/* Of several directories for temporary files, the first one. */
+static enum blitz_rc set_sort(size_t bytes)
+{
+  return blitz_set_sort(mysql_tmpdir, bytes);
+}
+
+static void update_sort_buffer_size(MYSQL_THD, struct st_mysql_sys_var *, void *to,
+                                    const void *from)
+{
+  unsigned long long bytes = *static_cast<const unsigned long long *>(from);
+  if (set_sort(bytes) == BLITZ_OK)
+    *static_cast<unsigned long long *>(to) = bytes;
+  else
+    my_error(ER_OUT_OF_RESOURCES, MYF(0));
+}
 
 unsigned blitz_lock_wait_timeout(THD *thd)
 {
@@ -51,6 +89,10 @@ static const struct
     {"rows_moved", offsetof(struct blitz_counters, rows_moved)},
     {"bytes_allocated", offsetof(struct blitz_counters, bytes_allocated)},
     {"recoveries", offsetof(struct blitz_counters, recoveries)},
+    {"index_rebuilds", offsetof(struct blitz_counters, index_rebuilds)},
+    {"index_lookups", offsetof(struct blitz_counters, index_lookups)},
+    {"index_misses", offsetof(struct blitz_counters, index_misses)},
+    {"view_renewals", offsetof(struct blitz_counters, view_renewals)},
 };
 
 /* What show_counters() builds in the buffer that the server gives it. */
@@ -89,10 +131,13 @@ static SHOW_VAR status_variables[] = {
 static ha_create_table_option table_options[] = {
     /* About how many rows the table is going to have: it then need not grow. */
     HA_TOPTION_NUMBER("EXPECTED_ROWS", expected_rows, 0, 0, 1ULL << 40, 1),
+    /* See enum blitz_primary_key. The server stores the variable's value with a table
+       that is created, unless it is HASH, which no value means. */
+    HA_TOPTION_SYSVAR("DEFAULT_PRIMARY_KEY", default_primary_key, default_primary_key),
     HA_TOPTION_END,
 };
 
-static const char *file_extensions[] = {BLITZ_FILE_EXT, NullS};
+static const char *file_extensions[] = {BLITZ_FILE_EXT, BLITZ_INDEX_FILE_EXT, NullS};
 
 static void write_log(enum blitz_log_level level, const char *text)
 {
@@ -135,7 +180,8 @@ static void drop_database(handlerton *, char *path)
     char file[FN_REFLEN];
     struct blitz_error error;
     my_snprintf(file, sizeof(file), "%s%s", path, entry->d_name);
-    if (ends_with(file, BLITZ_FILE_EXT ".new"))
+    if (ends_with(file, BLITZ_FILE_EXT ".new") || ends_with(file, BLITZ_INDEX_FILE_EXT) ||
+        ends_with(file, BLITZ_INDEX_FILE_EXT "-lock"))
     {
       unlink(file);
     }
@@ -160,7 +206,7 @@ static int init_engine(void *plugin)
   blitz_hton->tablefile_extensions = file_extensions;
   blitz_session_init(blitz_hton);
   blitz_set_log(write_log);
-  return 0;
+  return set_sort(sort_buffer_size) == BLITZ_OK ? 0 : 1;
 }
 
 static struct st_mysql_storage_engine engine = {MYSQL_HANDLERTON_INTERFACE_VERSION};

@@ -216,6 +216,27 @@ void Row_codec::want(const MY_BITMAP *columns)
   }
 }
 
+static void pad(const uchar *pad, uint pad_len, uchar *to, size_t len)
+{
+  if (pad_len == 1)
+    memset(to, pad[0], len);
+  else
+    for (size_t i = 0; i < len; i++)
+      to[i] = pad[i % pad_len];
+}
+
+/* A column that is NULL gets the bytes that the server gives one: it compares records by
+   their bytes to tell whether an UPDATE has changed something. */
+void Row_codec::reset_column(const Step &step, uchar *to)
+{
+  if (step.kind == BLOB)
+    memset(to, 0, step.len_bytes + sizeof(uchar *));
+  else if (step.kind == VARCHAR)
+    memset(to, 0, step.len_bytes);
+  else
+    pad(step.pad, step.pad_len, to, step.len);
+}
+
 /* Moves a column of variable width that is not NULL; false: the row is damaged. */
 bool Row_codec::decode_step(const Step &step, uchar *record, const uchar **posp, const uchar *end)
 {
@@ -245,11 +266,7 @@ bool Row_codec::decode_step(const Step &step, uchar *record, const uchar **posp,
     return true;
   }
   memcpy(to, pos, len);
-  if (step.pad_len == 1)
-    memset(to + len, step.pad[0], step.len - len);
-  else
-    for (uint32 i = len; i < step.len; i++)
-      to[i] = step.pad[(i - len) % step.pad_len];
+  pad(step.pad, step.pad_len, to + len, step.len - len);
   return true;
 }
 
@@ -276,8 +293,8 @@ enum blitz_rc Row_codec::decode(uchar *record, struct blitz_slice row) const
     }
     else if (step.null_bit && (record[step.null_off] & step.null_bit))
     {
-      if (step.kind == BLOB && step.wanted)
-        memset(record + step.off, 0, step.len_bytes + sizeof(uchar *));
+      if (step.wanted)
+        reset_column(step, record + step.off);
     }
     else if (!decode_step(step, record, &pos, end))
     {

@@ -67,6 +67,7 @@ private:
 
   void add_column(const TABLE *table, const Field *field);
   static size_t unpadded_len(const Step &step, const uchar *data);
+  static void reset_column(const Step &step, uchar *to);
   static bool decode_step(const Step &step, uchar *record, const uchar **posp, const uchar *end);
 
   std::vector<Step> m_steps;

@@ -43,7 +43,7 @@ public:
       struct blitz_txn *txn;
       if (blitz_txn_create(&txn) != BLITZ_OK)
         return NULL;
-      std::unique_ptr<Blitz_change> owner(new Blitz_change{NULL, txn, 0});
+      std::unique_ptr<Blitz_change> owner(new Blitz_change{NULL, txn, 0, NULL, false});
       change = owner.get();
       m_changes.push_back(std::move(owner));
     }
@@ -55,23 +55,38 @@ public:
 
   void end(Blitz_change *change, bool commit)
   {
-    if (blitz_txn_changed(change->txn) && commit)
+    if (blitz_txn_changed(change->txn) && commit && !change->is_lost)
       blitz_txn_commit(change->txn);
     else
       blitz_txn_rollback(change->txn);
     change->table = NULL;
     change->serial = 0;
+    change->indexer = NULL;
+    change->is_lost = false;
     m_active--;
   }
 
-  void end_all(bool commit)
+  /* False: nothing could be committed, and nothing was. */
+  bool end_all(bool commit)
   {
+    bool ok = !commit || finish_loads();
     for (auto &change : m_changes)
       if (change->table != NULL)
-        end(change.get(), commit);
+        end(change.get(), commit && ok);
+    return ok;
   }
 
 private:
+  /* Ends loads that the server began and did not end. */
+  bool finish_loads()
+  {
+    for (auto &change : m_changes)
+      if (change->table != NULL && !change->is_lost &&
+          blitz_txn_finish_load(change->txn, change->table, NULL, NULL, NULL) != BLITZ_OK)
+        return false;
+    return true;
+  }
+
   std::vector<std::unique_ptr<Blitz_change>> m_changes;
   unsigned m_active = 0; /* changes in use */
   ulonglong m_last_serial = 0;
@@ -85,9 +100,8 @@ Session *session_of(THD *thd, const handlerton *hton)
 /* ALL is never set: the engine takes part in statements, not in transactions. */
 int end_statement(handlerton *hton, THD *thd, bool commit)
 {
-  if (Session *session = session_of(thd, hton))
-    session->end_all(commit);
-  return 0;
+  Session *session = session_of(thd, hton);
+  return session == NULL || session->end_all(commit) ? 0 : HA_ERR_INTERNAL_ERROR;
 }
 
 int commit_statement(handlerton *hton, THD *thd, bool)

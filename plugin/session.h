@@ -25,6 +25,8 @@ struct Blitz_change
   struct blitz_table *table; /* NULL: not in use */
   struct blitz_txn *txn;
   ulonglong serial;
+  const struct blitz_indexer *indexer; /* what TXN was told to ask; NULL: nothing */
+  bool is_lost;                        /* a load has failed: it can only be rolled back */
 };
 
 /* Fills in the transaction functions and the connection's end. */

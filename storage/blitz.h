@@ -487,10 +487,10 @@ void blitz_index_end(struct blitz_cursor *cursor);
 enum blitz_rc blitz_index_seek(struct blitz_cursor *cursor, struct blitz_slice key,
                                enum blitz_seek where, struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Goes to the next entry (FORWARD) or to the one before. BLITZ_END: there is none; the
- * cursor stays where it was. After some seconds or many changes of the index, and if there
- * are no positions to keep, the cursor goes on with what is committed then, so that it does not
- * keep the space of removed rows for as long as a slow reader takes.
+/* Goes to the next entry (FORWARD) or to the one before. BLITZ_END: there is none, and the
+ * cursor stays where it was; or a seek had found none. After some seconds or many changes of
+ * the index, and if there are no positions to keep, the cursor goes on with what is committed
+ * then, so that it does not keep the space of removed rows for as long as a slow reader takes.
  */
 enum blitz_rc blitz_index_step(struct blitz_cursor *cursor, bool forward,
                                struct blitz_error *err) BLITZ_MUST_CHECK;

@@ -345,8 +345,8 @@ enum blitz_rc blitz_index_step(struct blitz_cursor *cursor, bool forward, struct
   struct bz_entry before = cursor->index.entry;
   enum blitz_rc rc;
 
-  if (!cursor->index.at_entry)
-    return bz_fail(err, BLITZ_INVALID, 0, "the cursor is at no entry of %s", cursor->table->file);
+  if (cursor->index.mode != BZ_INDEX_NONE && !cursor->index.at_entry)
+    return BLITZ_END;
   rc = step(cursor, forward, err);
   if (rc == BLITZ_END)
   {

@@ -40,6 +40,7 @@
 #endif
 #define WAIT_FOR_READERS_MS 2000
 #define READERS_MAX 8192
+#define READER_LEN_MAX 128 /* what one takes in the file where LMDB counts them, and more */
 #define GROW_MIN (UINT64_C(64) << 10)
 #define GROW_MAX (UINT64_C(16) << 20)
 #define ROOM_TO_OPEN (UINT64_C(256) << 10)  /* more than making some databases takes */
@@ -191,6 +192,36 @@ static const char *judge_bytes(const struct blitz_table *table, const struct bz_
 
 /* ---- opening --------------------------------------------------------------------- */
 
+/* LMDB counts its readers in a file beside its own, of which it writes to pages that need
+ * not be on the device. So what it finds under that name is memory, or else a file that is
+ * allocated whole. A descriptor to be closed when LMDB has opened it; -1: errno says why.
+ */
+static int make_lock_file(const char *name)
+{
+  char target[40];
+  int fd = memfd_create("blitz_readers", MFD_CLOEXEC), sys_errno;
+
+  unlink(name);
+  if (fd >= 0)
+  {
+    snprintf(target, sizeof target, "/proc/self/fd/%d", fd);
+    if (symlink(target, name) == 0 && access(name, R_OK | W_OK) == 0)
+      return fd;
+    close(fd);
+    unlink(name);
+  }
+  fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0660);
+  if (fd < 0)
+    return -1;
+  sys_errno = posix_fallocate(fd, 0, READERS_MAX * READER_LEN_MAX);
+  if (sys_errno == 0)
+    return fd;
+  close(fd);
+  unlink(name);
+  errno = sys_errno;
+  return -1;
+}
+
 /* Opens LMDB's environment, there being a file or not. */
 static int open_env(const struct blitz_table *table, struct bz_index_file *file)
 {
@@ -198,12 +229,13 @@ static int open_env(const struct blitz_table *table, struct bz_index_file *file)
   unsigned flags =
       MDB_NOSUBDIR | MDB_NOTLS | (readonly ? MDB_RDONLY | MDB_NOLOCK : MDB_WRITEMAP | MDB_NOSYNC);
   char *lock = file_name(table->path, "-lock");
-  int rc;
+  int lock_fd = -1, rc;
 
   if (lock == NULL)
     return ENOMEM;
-  unlink(lock);
-  rc = mdb_env_create(&file->env);
+  if (!readonly)
+    lock_fd = make_lock_file(lock);
+  rc = readonly || lock_fd >= 0 ? mdb_env_create(&file->env) : errno;
   if (rc == 0)
     rc = mdb_env_set_maxdbs(file->env, 2 * BLITZ_INDEXES_MAX + 1);
   if (rc == 0)
@@ -212,7 +244,11 @@ static int open_env(const struct blitz_table *table, struct bz_index_file *file)
     rc = mdb_env_set_mapsize(file->env, MAP_MIN); /* or what the file says that it uses */
   if (rc == 0)
     rc = mdb_env_open(file->env, file->name, flags, 0660);
-  unlink(lock);
+  if (lock_fd >= 0)
+  {
+    unlink(lock);
+    close(lock_fd);
+  }
   free(lock);
   return rc;
 }
@@ -234,7 +270,7 @@ static uint64_t used_len(const struct bz_index_file *file)
   return (info.me_last_pgno + 1) * file->page_len;
 }
 
-/* Allocates the file's first LEN bytes on the device, and some more if they fit. */
+/* Allocates the file's bytes up to LEN on the device, and some more if they fit. */
 static int allocate(struct bz_index_file *file, uint64_t len)
 {
   mdb_filehandle_t fd;
@@ -247,10 +283,12 @@ static int allocate(struct bz_index_file *file, uint64_t len)
     ahead = GROW_MAX;
   if (rc != 0)
     return rc;
+  if (len <= file->allocated)
+    return 0;
   for (uint64_t wanted = len + ahead;; wanted = len)
   {
     do
-      rc = posix_fallocate(fd, 0, (off_t)wanted);
+      rc = posix_fallocate(fd, (off_t)file->allocated, (off_t)(wanted - file->allocated));
     while (rc == EINTR);
     if (rc == 0)
       file->allocated = wanted;
@@ -706,6 +744,7 @@ enum blitz_rc bz_index_reserve(struct blitz_table *table, struct MDB_txn *txn, s
                                struct blitz_error *err)
 {
   struct bz_index_file *file = table->index;
+  enum blitz_rc rc;
 
   file->write_puts++;
   if (len > file->page_len / 4)
@@ -716,7 +755,14 @@ enum blitz_rc bz_index_reserve(struct blitz_table *table, struct MDB_txn *txn, s
     return BLITZ_OK;
   }
   file->write_credit = file->write_puts < CREDIT_MAX ? file->write_puts : CREDIT_MAX;
-  return provide(table, txn, err);
+  rc = provide(table, txn, err);
+  if (rc != BLITZ_FULL)
+    return rc;
+  /* What is wanted just now may fit where more ahead does not. */
+  file->write_credit = 1;
+  rc = provide(table, txn, err);
+  file->write_credit = 0;
+  return rc;
 }
 
 /* The same for the end of all entries of a database. */

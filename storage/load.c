@@ -196,18 +196,20 @@ static void hide_rows(struct blitz_table *table)
 
   while (off < end)
   {
-    uint64_t word = bz_word_load(base, off), len = bz_free_word_len(word);
+    uint64_t word = bz_word_load(base, off);
     struct bz_row row;
 
     if (bz_word_magic(word) == BZ_ROW_MAGIC)
     {
       if (!bz_row_parse(base, off, end, &row))
         return;
-      len = row.len;
-      bz_word_store(base, off, bz_free_word(len, BZ_STATE_INFLIGHT));
+      word = bz_free_word(row.len, BZ_STATE_INFLIGHT);
+      bz_word_store(base, off, word);
       base[off + BZ_ROW_SIZES_OFF] = 0;
     }
-    off += len;
+    if (bz_word_magic(word) != BZ_FREE_MAGIC || bz_free_word_len(word) == 0)
+      return;
+    off += bz_free_word_len(word);
   }
 }
 

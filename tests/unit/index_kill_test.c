@@ -327,9 +327,51 @@ static void kills_leave_right_indexes(void **state)
   munmap(ledger, sizeof *ledger);
 }
 
+/* The file as a kill would leave it now. */
+static struct blitz_table *open_as_killed(const char *of, const char *as)
+{
+  copy_file(file_of(of), file_of(as));
+  if (access(index_file_of(of), F_OK) == 0)
+  {
+    char from[4200];
+    snprintf(from, sizeof from, "%s", index_file_of(of));
+    copy_file(from, index_file_of(as));
+  }
+  return open_indexed_table(as);
+}
+
+static void rows_of_a_load_that_was_undone_stay_away(void **state)
+{
+  (void)state;
+  catch_log();
+  for (unsigned with_reader = 0; with_reader < 2; with_reader++)
+  {
+    struct blitz_table *table = new_indexed_table("undone"), *killed;
+    struct blitz_txn *txn = new_indexed_txn();
+    struct blitz_cursor *cursor = new_cursor(table, NULL);
+    if (with_reader)
+      assert_ok(blitz_scan_begin(cursor));
+    assert_ok(blitz_txn_expect_rows(txn, table, 0, false, ERR));
+    for (uint64_t n = 0; n < 300; n++)
+      assert_ok(indexed_insert(txn, table, n, 1, 100));
+    blitz_txn_rollback(txn);
+    /* Its commit has the number that the load would have had. */
+    assert_ok(indexed_insert(txn, table, 1000, 1, 100));
+    blitz_txn_commit(txn);
+    killed = open_as_killed("undone", "undone2");
+    assert_int_equal(row_count(killed), 1);
+    assert_indexes_right(killed);
+    blitz_table_close(killed);
+    blitz_cursor_close(cursor);
+    blitz_txn_free(txn);
+    blitz_table_close(table);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(rows_of_a_load_that_was_undone_stay_away),
       cmocka_unit_test(kills_leave_right_indexes),
   };
   return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * ha_create.cc: creating, dropping and renaming tables, and what can be changed of
+ * one without touching its rows.
+ */
+#include "ha_blitz.h"
+
+/* MAX_ROWS says what may come, not what will: beyond this it sizes nothing. */
+static const ulonglong MAX_ROWS_TRUSTED = 1000000;
+
+/* ---- create, drop, rename ----------------------------------------------------------- */
+
+/* Why the engine cannot have key KEY_NO; NULL: it can. */
+static const char *key_objection(const TABLE_SHARE *share, uint key_no)
+{
+  if (share->key_info[key_no].without_overlaps)
+    return "there is no WITHOUT OVERLAPS: leave it out or use another engine";
+  if (share->found_next_number_field && key_no == share->next_number_index &&
+      share->next_number_keypart > 0 && !blitz_is_ordered(share, key_no))
+    return "numbering each group from one needs an ordered key: say USING BTREE";
+  return NULL;
+}
+
+bool ha_blitz::refuses_keys(const TABLE_SHARE *share)
+{
+  for (uint key_no = 0; key_no < share->keys; key_no++)
+  {
+    const char *objection = key_objection(share, key_no);
+    if (objection == NULL)
+      continue;
+    my_printf_error(ER_CHECK_NOT_IMPLEMENTED, "BLITZDB: table %s.%s, key '%s': %s", MYF(0),
+                    share->db.str, share->table_name.str, share->key_info[key_no].name.str,
+                    objection);
+    return true;
+  }
+  return false;
+}
+
+static ulonglong expected_rows(const HA_CREATE_INFO *create_info)
+{
+  if (create_info->option_struct && create_info->option_struct->expected_rows)
+    return create_info->option_struct->expected_rows;
+  if (create_info->min_rows)
+    return create_info->min_rows;
+  return MY_MIN(create_info->max_rows, MAX_ROWS_TRUSTED);
+}
+
+int ha_blitz::create(const char *name, TABLE *form, HA_CREATE_INFO *create_info)
+{
+  table_share = form->s;
+  if (refuses_keys(form->s))
+    return HA_ERR_UNSUPPORTED;
+  THD *thd = current_thd;
+  if (create_info->data_file_name)
+    push_warning_printf(thd, Sql_condition::WARN_LEVEL_WARN, WARN_OPTION_IGNORED,
+                        "BLITZDB: the option DATA DIRECTORY is ignored");
+  if (create_info->index_file_name)
+    push_warning_printf(thd, Sql_condition::WARN_LEVEL_WARN, WARN_OPTION_IGNORED,
+                        "BLITZDB: the option INDEX DIRECTORY is ignored");
+  struct blitz_create_options options;
+  memset(&options, 0, sizeof(options));
+  options.expected_rows = expected_rows(create_info);
+  options.row_ids = !blitz_is_row_key(form->s, 0);
+  enum blitz_rc rc = blitz_table_create(name, &options, true, &m_error);
+  if (rc == BLITZ_OK && create_info->auto_increment_value > 1)
+  {
+    struct blitz_table *created;
+    rc = blitz_table_open(name, 0, &created, &m_error);
+    if (rc == BLITZ_OK)
+    {
+      rc = blitz_table_counter_set(created, create_info->auto_increment_value, &m_error);
+      blitz_table_close(created);
+    }
+  }
+  if (rc == BLITZ_OK)
+    return 0;
+  int error = fail(rc);
+  print_error(error, MYF(0));
+  return error;
+}
+
+/* What delete_table() and rename_table(), called on a handler without a table, answer. */
+int ha_blitz::files_changed(enum blitz_rc rc)
+{
+  if (rc == BLITZ_OK)
+    return 0;
+  if (rc == BLITZ_NOT_FOUND)
+    return ENOENT;
+  int error = fail(rc);
+  print_error(error, MYF(0));
+  return error;
+}
+
+int ha_blitz::delete_table(const char *name)
+{
+  return files_changed(blitz_table_drop(name, &m_error));
+}
+
+int ha_blitz::rename_table(const char *from, const char *to)
+{
+  return files_changed(blitz_table_rename(from, to, &m_error));
+}
+
+void ha_blitz::update_create_info(HA_CREATE_INFO *create_info)
+{
+  if (!(create_info->used_fields & HA_CREATE_USED_AUTO))
+  {
+    info(HA_STATUS_AUTO);
+    create_info->auto_increment_value = stats.auto_increment_value;
+  }
+}
+
+/*
+  Changes that the bytes of rows do not depend on need no copy: names, defaults,
+  comments, a longer VARCHAR, further values of an ENUM.
+*/
+bool ha_blitz::check_if_incompatible_data(HA_CREATE_INFO *create_info, uint table_changes)
+{
+  const uint sizes = HA_CREATE_USED_AUTO | HA_CREATE_USED_MIN_ROWS | HA_CREATE_USED_MAX_ROWS;
+  if (table_changes == IS_EQUAL_NO || (create_info->used_fields & sizes))
+    return COMPATIBLE_DATA_NO;
+  const ha_table_option_struct *old_options = table->s->option_struct;
+  const ha_table_option_struct *new_options = create_info->option_struct;
+  if (old_options && new_options && old_options->expected_rows != new_options->expected_rows)
+    return COMPATIBLE_DATA_NO;
+  return COMPATIBLE_DATA_YES;
+}
+
+/* A longer VARCHAR: its rows stay as they are while lengths take as many bytes. */
+bool ha_blitz::can_convert_nocopy(const Field &field, const Column_definition &new_type) const
+{
+  return field.type_handler() == &type_handler_varchar &&
+         new_type.type_handler() == &type_handler_varchar &&
+         new_type.charset == field.charset() && new_type.length >= field.field_length &&
+         HA_VARCHAR_PACKLENGTH(new_type.length) ==
+             static_cast<const Field_varstring &>(field).length_bytes;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * options.h: what CREATE TABLE can say to the engine alone.
+ */
+#ifndef BLITZ_OPTIONS_H
+#define BLITZ_OPTIONS_H
+
+#include "server.h"
+
+/* What PRIMARY KEY without a USING clause means. The order is that of the variable's
+   and the option's values. */
+enum blitz_primary_key
+{
+  PRIMARY_KEY_HASH,  /* found by all of it, in one look-up */
+  PRIMARY_KEY_BTREE, /* found by an ordered index, too */
+};
+
+/* The server asks for this name. */
+struct ha_table_option_struct
+{
+  ulonglong expected_rows;
+  uint default_primary_key; /* enum blitz_primary_key */
+};
+
+#endif /* BLITZ_OPTIONS_H */
