@@ -329,9 +329,12 @@ THR_LOCK_DATA **ha_blitz::store_lock(THD *thd, THR_LOCK_DATA **to, enum thr_lock
   return to;
 }
 
-/* Statements end in reset(): after this call the server may still use BLOBs. */
-int ha_blitz::external_lock(THD *, int)
+/* Statements end in reset(): after this call the server may still use BLOBs. Not those of
+   HANDLER, which keep their place for a statement that may come in an hour. */
+int ha_blitz::external_lock(THD *thd, int lock_type)
 {
+  if (lock_type == F_UNLCK && thd_sql_command(thd) == SQLCOM_HA_READ && m_cursor)
+    blitz_cursor_rest(m_cursor);
   return 0;
 }
 

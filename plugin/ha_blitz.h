@@ -247,6 +247,7 @@ private:
   bool m_off_index = false;    /* the row was found by its own key: m_search is the place */
   bool m_entry_only = false;   /* the cursor has read an entry, and not its row */
   bool m_decodes_row_key = false; /* columns of the row key can be had from an entry */
+  bool m_wants_row_key = false;   /* and the statement reads some of them */
   std::unique_ptr<uchar[]> m_search; /* the last key looked for, encoded */
   size_t m_search_len = 0;
   std::unique_ptr<uchar[]> m_end; /* where read_range_*() end */

@@ -105,7 +105,7 @@ int ha_blitz::decode_entry(uchar *buf, const MY_BITMAP *wanted)
 {
   bool ok = m_keys.codec(m_index_no)
                 .decode(buf, blitz_index_key(m_cursor), blitz_index_payload(m_cursor), wanted);
-  if (m_decodes_row_key && active_index != 0)
+  if (m_wants_row_key || (m_decodes_row_key && wanted == NULL))
     ok = ok && m_keys.row_key().decode(buf, blitz_index_row_key(m_cursor), {NULL, 0}, wanted);
   if (likely(ok))
     return 0;
@@ -178,6 +178,8 @@ int ha_blitz::take_entry(uchar *buf, bool forward, bool same)
   if (keyread == active_index)
   {
     m_entry_only = true;
+    if (m_columns_changed)
+      attach();
     return is_condition ? 0 : decode_entry(buf, table->read_set);
   }
   struct blitz_slice value;

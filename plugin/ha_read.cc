@@ -36,6 +36,10 @@ void ha_blitz::attach()
   }
   m_columns_changed = false;
   m_rows.want(needs_all_columns() ? NULL : table->read_set);
+  m_wants_row_key = false;
+  const KEY *key = table->key_info;
+  for (uint part_no = 0; m_decodes_row_key && part_no < key->user_defined_key_parts; part_no++)
+    m_wants_row_key |= bitmap_is_set(table->read_set, key->key_part[part_no].fieldnr - 1);
 }
 
 void ha_blitz::column_bitmaps_signal()
