@@ -69,12 +69,17 @@ static enum blitz_rc end(struct blitz_table *table, struct blitz_txn *txn, struc
   if (rc == BLITZ_OK)
   {
     struct MDB_txn *index_txn = writes->index_txn;
-    writes->index_txn = NULL;
     /* A commit of its own, so that no two states of the index file have the same number. */
-    bz_snapshot_publish(table, atomic_load(&table->committed) + 1, atomic_load(&table->row_count),
-                        index_txn);
-    if (atomic_load(&table->index->broken))
-      rc = bz_fail(err, BLITZ_IO, 0, "%s could not be written", table->index->name);
+    uint64_t seq = atomic_load(&table->committed) + 1;
+    int mdb_rc;
+    writes->index_txn = NULL;
+    pthread_mutex_lock(&table->snapshot_lock);
+    mdb_rc = bz_index_write_commit(table, index_txn, seq);
+    pthread_mutex_unlock(&table->snapshot_lock);
+    if (mdb_rc == 0)
+      bz_snapshot_publish(table, seq, atomic_load(&table->row_count), NULL);
+    else
+      rc = bz_index_fail(table, mdb_rc, err);
   }
   blitz_txn_free(txn);
   return rc;

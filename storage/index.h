@@ -59,6 +59,7 @@ struct bz_index_file
   unsigned write_more_count;
   uint64_t write_puts;
   uint64_t write_credit; /* puts that are provided for */
+  bool write_tight;      /* there is no space for more than is wanted just now */
   bool map_was_full;
 
   /* Counts ends of write transactions, whose cursors are no more. */
@@ -110,11 +111,11 @@ enum blitz_rc bz_index_rename(const char *from, const char *to,
 enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, struct MDB_txn **txnp,
                                    struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Commits entries for commit SEQ of the rows; needs snapshot_lock. False: they are lost,
- * and the file is broken.
+/* Commits entries for commit SEQ of the rows; needs snapshot_lock. Else LMDB's or the
+ * system's number: the file is as it was before.
  */
-bool bz_index_write_commit(struct blitz_table *table, struct MDB_txn *txn,
-                           uint64_t seq) BLITZ_MUST_CHECK;
+int bz_index_write_commit(struct blitz_table *table, struct MDB_txn *txn,
+                          uint64_t seq) BLITZ_MUST_CHECK;
 void bz_index_write_abort(struct blitz_table *table, struct MDB_txn *txn);
 
 /* Says that the file must be made anew when it is opened next. */

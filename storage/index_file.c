@@ -48,6 +48,7 @@
 #define FREED_PER_PAGE 256                  /* pages, of which that list has one page at most */
 #define CREDIT_MAX 64                       /* puts that room is made for at a time */
 #define CHECKED_LEN_MAX (UINT64_C(4) << 30) /* longer files are not read whole at open */
+#define CHECKED_AT_ONCE 65536
 
 static char *file_name(const char *path, const char *end)
 {
@@ -152,22 +153,30 @@ static const char *judge_record(struct blitz_table *table, MDB_val record,
 
 /* ---- its checksum -------------------------------------------------------------- */
 
-/* Checksum of the file's first LEN bytes. False: they cannot be read. */
+/* Checksum of the file's first LEN bytes. False: they cannot be read, which through a map
+ * would be a signal.
+ */
 static bool checksum(const char *name, uint64_t len, uint32_t *crcp)
 {
   int fd = open(name, O_RDONLY | O_CLOEXEC);
-  struct stat st;
-  void *bytes = MAP_FAILED;
+  uint8_t buf[CHECKED_AT_ONCE];
+  uint64_t off = 0;
 
-  if (fd >= 0 && fstat(fd, &st) == 0 && len > 0 && (uint64_t)st.st_size >= len)
-    bytes = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
+  *crcp = 0;
+  while (fd >= 0 && off < len)
+  {
+    size_t wanted = len - off < sizeof buf ? (size_t)(len - off) : sizeof buf;
+    ssize_t n = pread(fd, buf, wanted, (off_t)off);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      break;
+    *crcp = bz_crc32c(*crcp, buf, (size_t)n);
+    off += (uint64_t)n;
+  }
   if (fd >= 0)
     close(fd);
-  if (bytes == MAP_FAILED)
-    return false;
-  *crcp = bz_crc32c(0, bytes, len);
-  munmap(bytes, len);
-  return true;
+  return len > 0 && off == len;
 }
 
 /* Why the bytes of the file are not to be believed; NULL: they are. */
@@ -260,6 +269,17 @@ static void close_env(struct bz_index_file *file)
   file->env = NULL;
 }
 
+/* LMDB makes the file as long as its map. That is cut off again, lest a copy of the file be
+ * as long: all that LMDB writes to is allocated before, by which the file grows.
+ */
+static void cut_file(const struct bz_index_file *file)
+{
+  mdb_filehandle_t fd;
+
+  if (mdb_env_get_fd(file->env, &fd) != 0 || ftruncate(fd, (off_t)file->allocated) != 0)
+    bz_log(BLITZ_LOG_WARNING, "%s seems longer than it is while it is open", file->name);
+}
+
 /* Length of what LMDB uses of the file. */
 static uint64_t used_len(const struct bz_index_file *file)
 {
@@ -281,6 +301,8 @@ static int allocate(struct bz_index_file *file, uint64_t len)
     ahead = GROW_MIN;
   if (ahead > GROW_MAX)
     ahead = GROW_MAX;
+  if (file->write_tight)
+    ahead = 0;
   if (rc != 0)
     return rc;
   if (len <= file->allocated)
@@ -402,7 +424,9 @@ static int open_content(struct blitz_table *table, const struct bz_index_trust *
   if (rc != 0)
     return rc;
   file->page_len = stat.ms_psize;
-  file->allocated = used_len(file); /* the file may be as long as a map was, without blocks */
+  file->allocated = used_len(file);
+  if (!readonly)
+    cut_file(file);
   rc = mdb_txn_begin(file->env, NULL, readonly ? MDB_RDONLY : 0, &txn);
   if (rc != 0)
     return rc;
@@ -625,7 +649,10 @@ static void grow_map(struct blitz_table *table, uint64_t len)
     {
       done = true;
       if (mdb_env_set_mapsize(file->env, map_len) == 0)
+      {
         file->map_was_full = false;
+        cut_file(file);
+      }
       else
         bz_log(BLITZ_LOG_WARNING, "%s: its map cannot be made longer", file->name);
     }
@@ -692,6 +719,7 @@ enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, stru
   file->write_overflow = file->write_cleared = 0;
   file->write_puts = 0;
   file->write_credit = 0;
+  file->write_tight = false;
   code = provide(table, *txnp, err);
   if (code != BLITZ_OK)
   {
@@ -712,7 +740,7 @@ void bz_index_set_broken(struct blitz_table *table)
          table->index->name);
 }
 
-bool bz_index_write_commit(struct blitz_table *table, struct MDB_txn *txn, uint64_t seq)
+int bz_index_write_commit(struct blitz_table *table, struct MDB_txn *txn, uint64_t seq)
 {
   struct bz_index_file *file = table->index;
   uint8_t record[RECORD_LEN_MAX];
@@ -725,13 +753,9 @@ bool bz_index_write_commit(struct blitz_table *table, struct MDB_txn *txn, uint6
     rc = mdb_txn_commit(txn);
   else
     mdb_txn_abort(txn);
-  if (rc != 0)
-  {
-    bz_index_set_broken(table);
-    return false;
-  }
-  bz_word_store(bz_base(table), BZ_INDEX_SEQ_OFF, htole64(seq + 1));
-  return true;
+  if (rc == 0)
+    bz_word_store(bz_base(table), BZ_INDEX_SEQ_OFF, htole64(seq + 1));
+  return rc;
 }
 
 void bz_index_write_abort(struct blitz_table *table, struct MDB_txn *txn)
@@ -755,10 +779,11 @@ enum blitz_rc bz_index_reserve(struct blitz_table *table, struct MDB_txn *txn, s
     return BLITZ_OK;
   }
   file->write_credit = file->write_puts < CREDIT_MAX ? file->write_puts : CREDIT_MAX;
-  rc = provide(table, txn, err);
+  rc = file->write_tight ? BLITZ_FULL : provide(table, txn, err);
   if (rc != BLITZ_FULL)
     return rc;
   /* What is wanted just now may fit where more ahead does not. */
+  file->write_tight = true;
   file->write_credit = 1;
   rc = provide(table, txn, err);
   file->write_credit = 0;

@@ -385,7 +385,8 @@ static int remember_value(struct group *group, const MDB_val *value)
 }
 
 /* Takes the pairs with HEAD out of the tree. */
-static int take_group(MDB_cursor *mc, const uint8_t *head, struct group *group)
+static enum blitz_rc take_group(struct blitz_table *table, MDB_cursor *mc, const uint8_t *head,
+                                struct group *group, struct blitz_error *err)
 {
   uint8_t buf[LMDB_KEY_MAX];
   MDB_val at = labelled(head, 0, buf), value;
@@ -393,6 +394,9 @@ static int take_group(MDB_cursor *mc, const uint8_t *head, struct group *group)
 
   while (rc == 0 && in_group(&at, head))
   {
+    enum blitz_rc reserved = bz_index_reserve(table, mdb_cursor_txn(mc), 0, err);
+    if (reserved != BLITZ_OK)
+      return reserved;
     rc = remember_value(group, &value);
     if (rc == 0)
       rc = mdb_cursor_del(mc, 0);
@@ -405,7 +409,7 @@ static int take_group(MDB_cursor *mc, const uint8_t *head, struct group *group)
       rc = mdb_cursor_get(mc, &at, &value, MDB_SET_RANGE);
     }
   }
-  return rc == MDB_NOTFOUND ? 0 : rc;
+  return rc == 0 || rc == MDB_NOTFOUND ? BLITZ_OK : bz_index_fail(table, rc, err);
 }
 
 static enum blitz_rc put_group(struct blitz_table *table, MDB_txn *txn, unsigned dbi,
@@ -440,10 +444,10 @@ static enum blitz_rc relabel(struct blitz_table *table, MDB_txn *txn, unsigned d
 
   if (mdb_rc != 0)
     return bz_index_fail(table, mdb_rc, err);
-  mdb_rc = take_group(mc, head, &group);
+  rc = take_group(table, mc, head, &group, err);
   mdb_cursor_close(mc);
-  rc = mdb_rc == 0 ? put_group(table, txn, dbi, head, &group, err)
-                   : bz_index_fail(table, mdb_rc, err);
+  if (rc == BLITZ_OK)
+    rc = put_group(table, txn, dbi, head, &group, err);
   for (size_t i = 0; i < group.count; i++)
     free(group.values[i].mv_data);
   free(group.values);
@@ -541,7 +545,7 @@ static enum blitz_rc next_label(struct bz_tree_tail *tail, struct blitz_slice ke
   if (tail->len > 0 && memcmp(tail->key, key.data, LONG_HEAD) == 0)
     tail->label += LABEL_STEP;
   else
-    tail->label = LABEL_STEP;
+    tail->label = LABEL_FIRST;
   bytes = realloc(tail->key, key.len);
   if (bytes == NULL)
     return BLITZ_NOMEM;

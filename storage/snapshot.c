@@ -37,8 +37,8 @@ void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_c
   pthread_mutex_lock(&table->snapshot_lock);
   bz_store_be64(base + BZ_TC_ROW_COUNT_OFF, row_count);
   /* Entries that could not be committed are made anew later; the rows are what counts. */
-  if (index_txn != NULL)
-    (void)!bz_index_write_commit(table, index_txn, seq);
+  if (index_txn != NULL && bz_index_write_commit(table, index_txn, seq) != 0)
+    bz_index_set_broken(table);
   /* All that the commit did is in the files before its number is. */
   bz_word_store(base, BZ_COMMITTED_OFF, htole64(seq));
   assert(seq > atomic_load_explicit(&table->committed, memory_order_relaxed));
