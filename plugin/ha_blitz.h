@@ -191,6 +191,7 @@ private:
   bool finds_by_row_key(key_part_map keypart_map, enum ha_rkey_function find_flag) const;
   int seek(uchar *buf, struct blitz_slice key, enum blitz_seek where, bool same);
   int step(uchar *buf, bool forward, bool same);
+  int move(bool forward);
   int take_entry(uchar *buf, bool forward, bool same);
   bool is_beyond_end() const;
   check_result_t check_condition();
@@ -244,7 +245,8 @@ private:
 
   /* ---- reading an index ---- */
   uint m_index_no = Index_keys::NONE; /* of the core; NONE: the row key alone */
-  bool m_off_index = false;    /* the row was found by its own key: m_search is the place */
+  bool m_off_index = false;    /* the cursor is at no entry: m_search is the place */
+  int m_beyond = 0;            /* it has gone beyond the last (1) or first (-1) one */
   bool m_entry_only = false;   /* the cursor has read an entry, and not its row */
   bool m_decodes_row_key = false; /* columns of the row key can be had from an entry */
   bool m_wants_row_key = false;   /* and the statement reads some of them */

@@ -8,7 +8,7 @@
  *
  * A primary key with an ordered index is still looked up directly if all of it is
  * given. Then the cursor is beside the index (m_off_index), and finds its place
- * there only if it is asked to go on.
+ * there only if it is asked to go on. So it is if a search has found nothing.
  */
 #include "ha_blitz.h"
 
@@ -78,6 +78,7 @@ int ha_blitz::index_init(uint key_no, bool)
   attach();
   m_index_no = m_keys.index_of(key_no);
   m_off_index = false;
+  m_beyond = 0;
   m_entry_only = false;
   m_is_bounded = false;
   m_search_len = 0;
@@ -105,7 +106,7 @@ int ha_blitz::decode_entry(uchar *buf, const MY_BITMAP *wanted)
 {
   bool ok = m_keys.codec(m_index_no)
                 .decode(buf, blitz_index_key(m_cursor), blitz_index_payload(m_cursor), wanted);
-  if (m_wants_row_key || (m_decodes_row_key && wanted == NULL))
+  if (active_index != 0 && (m_wants_row_key || (m_decodes_row_key && wanted == NULL)))
     ok = ok && m_keys.row_key().decode(buf, blitz_index_row_key(m_cursor), {NULL, 0}, wanted);
   if (likely(ok))
     return 0;
@@ -154,6 +155,7 @@ int ha_blitz::take_entry(uchar *buf, bool forward, bool same)
   bool is_condition = pushed_idx_cond && pushed_idx_cond_keyno == active_index &&
                       buf == table->record[0];
   m_off_index = false;
+  m_beyond = 0;
   for (;;)
   {
     if (same && !begins_with(blitz_index_key(m_cursor), m_search.get(), m_search_len))
@@ -171,9 +173,8 @@ int ha_blitz::take_entry(uchar *buf, bool forward, bool same)
       break;
     if (result == CHECK_ABORTED_BY_USER)
       return HA_ERR_ABORTED_BY_USER;
-    enum blitz_rc rc = blitz_index_step(m_cursor, forward, &m_error);
-    if (rc != BLITZ_OK)
-      return read_error(rc, HA_ERR_END_OF_FILE);
+    if (int error = move(forward))
+      return error;
   }
   if (keyread == active_index)
   {
@@ -208,15 +209,29 @@ int ha_blitz::seek(uchar *buf, struct blitz_slice key, enum blitz_seek where, bo
   return take_entry(buf, where == BLITZ_SEEK_FIRST || where == BLITZ_SEEK_AFTER, same);
 }
 
+/* Goes to the next entry or the one before, or beyond all of them. */
+int ha_blitz::move(bool forward)
+{
+  enum blitz_rc rc = blitz_index_step(m_cursor, forward, &m_error);
+  if (likely(rc == BLITZ_OK))
+    return 0;
+  if (rc == BLITZ_END)
+    m_beyond = forward ? 1 : -1;
+  return read_error(rc, HA_ERR_END_OF_FILE);
+}
+
+/* From beyond the last entry the one before is the last one. */
 int ha_blitz::step(uchar *buf, bool forward, bool same)
 {
   if (m_off_index)
     return seek(buf, {m_search.get(), m_search_len},
                 forward ? BLITZ_SEEK_AFTER : BLITZ_SEEK_BEFORE, same);
-  enum blitz_rc rc = blitz_index_step(m_cursor, forward, &m_error);
-  if (rc != BLITZ_OK)
-    return read_error(rc, HA_ERR_END_OF_FILE);
-  return take_entry(buf, forward, same);
+  if (unlikely(m_beyond != 0))
+    return forward == (m_beyond > 0)
+               ? HA_ERR_END_OF_FILE
+               : seek(buf, {NULL, 0}, forward ? BLITZ_SEEK_FIRST : BLITZ_SEEK_LAST, same);
+  int error = move(forward);
+  return error ? error : take_entry(buf, forward, same);
 }
 
 /* ---- searches ------------------------------------------------------------------------ */
@@ -306,7 +321,10 @@ int ha_blitz::index_read_map(uchar *buf, const uchar *key, key_part_map keypart_
     return read_by_row_key(buf, key);
   }
   int error = seek(buf, {m_search.get(), m_search_len}, search->where, search->same);
-  return error == HA_ERR_END_OF_FILE ? HA_ERR_KEY_NOT_FOUND : error;
+  if (error != HA_ERR_END_OF_FILE)
+    return error;
+  m_off_index = true;
+  return HA_ERR_KEY_NOT_FOUND;
 }
 
 int ha_blitz::index_read_last_map(uchar *buf, const uchar *key, key_part_map keypart_map)

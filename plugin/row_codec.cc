@@ -107,6 +107,7 @@ void Row_codec::add_column(const TABLE *table, const Field *field)
   {
     CHARSET_INFO *cs = field->charset();
     step.kind = CHAR;
+    step.is_text = field->type_handler() == &type_handler_string; /* not UUID, INET6 */
     step.len_bytes = step.len > 255 ? 2 : 1;
     step.pad_len = (uint8) cs->mbminlen;
     my_ci_fill(cs, (char *) step.pad, step.pad_len, cs->pad_char);
@@ -233,8 +234,10 @@ void Row_codec::reset_column(const Step &step, uchar *to)
     memset(to, 0, step.len_bytes + sizeof(uchar *));
   else if (step.kind == VARCHAR)
     memset(to, 0, step.len_bytes);
-  else
+  else if (step.is_text)
     pad(step.pad, step.pad_len, to, step.len);
+  else
+    memset(to, 0, step.len);
 }
 
 /* Moves a column of variable width that is not NULL; false: the row is damaged. */

@@ -55,6 +55,7 @@ private:
   {
     Kind kind;
     bool wanted;
+    bool is_text;    /* CHAR: NULL looks like an empty string in the record */
     uint8 len_bytes; /* width of the length in the packed row */
     uint8 pad_len;   /* CHAR: bytes of one padding character */
     uint8 null_bit;  /* 0: never NULL */
