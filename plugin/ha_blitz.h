@@ -171,8 +171,8 @@ private:
   int fail_with(enum blitz_rc rc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
   /* How many entries of an index are looked at when a table is opened, and by ANALYZE. */
-  static constexpr uint64_t KEY_SAMPLE_SIZE = 1000;
-  static constexpr uint64_t ANALYZE_SAMPLE_SIZE = 100000;
+  static constexpr uint64_t KEY_SAMPLE_SIZE = 20000;
+  static constexpr uint64_t ANALYZE_SAMPLE_SIZE = 2000000; /* of most tables, all */
 
   static bool refuses_keys(const TABLE_SHARE *share);
   int open_file(unsigned flags);
