@@ -164,31 +164,18 @@ int ha_blitz::delete_row(const uchar *)
 }
 
 /* DELETE of all rows, without unpacking them. */
+static bool is_not_killed(void *thd)
+{
+  return !thd_killed(static_cast<THD *>(thd));
+}
+
 int ha_blitz::delete_all_rows()
 {
   if (int error = begin_change())
     return error;
-  attach();
-  enum blitz_rc rc = blitz_scan_begin(m_cursor);
-  if (rc != BLITZ_OK)
-    return fail_with(rc, "cannot begin a scan: out of memory");
-  struct blitz_slice value;
-  int error = 0;
-  while ((rc = blitz_scan_next(m_cursor, &value, &m_error)) == BLITZ_OK)
-  {
-    rc = blitz_cursor_remove(m_cursor, &m_error);
-    if (rc != BLITZ_OK)
-      break;
-    if (thd_killed(table->in_use))
-    {
-      error = HA_ERR_ABORTED_BY_USER;
-      break;
-    }
-  }
-  blitz_scan_end(m_cursor);
-  if (error == 0 && rc != BLITZ_END)
-    error = fail(rc);
-  return error;
+  enum blitz_rc rc =
+      blitz_remove_all(m_change->txn, m_table, is_not_killed, table->in_use, &m_error);
+  return rc == BLITZ_OK ? 0 : fail(rc);
 }
 
 /* ---- AUTO_INCREMENT ------------------------------------------------------------ */
