@@ -163,12 +163,12 @@ int ha_blitz::delete_row(const uchar *)
   return rc == BLITZ_OK ? after_change() : fail(rc);
 }
 
-/* DELETE of all rows, without unpacking them. */
 static bool is_not_killed(void *thd)
 {
   return !thd_killed(static_cast<THD *>(thd));
 }
 
+/* DELETE of all rows, without unpacking them. */
 int ha_blitz::delete_all_rows()
 {
   if (int error = begin_change())

@@ -203,7 +203,7 @@ static enum blitz_rc build_indexes(struct blitz_table *table, uint64_t which, ui
                                    const struct blitz_indexer *indexer, struct blitz_error *err)
 {
   struct build build = {.table = table, .indexer = indexer};
-  uint64_t rows = atomic_load(&table->row_count);
+  uint64_t disabled = atomic_load(&table->index->disabled), rows;
   struct blitz_txn *txn;
   struct bz_writes *writes;
   enum blitz_rc rc;
@@ -215,6 +215,7 @@ static enum blitz_rc build_indexes(struct blitz_table *table, uint64_t which, ui
       build.dbis[build.count++] = table->index->dbis[i];
     }
   rc = begin(table, &txn, &writes, err);
+  rows = atomic_load(&table->row_count);
   if (rc == BLITZ_OK && rows > 0)
     rc = collect(&build, err);
   if (rc == BLITZ_OK)
@@ -225,7 +226,12 @@ static enum blitz_rc build_indexes(struct blitz_table *table, uint64_t which, ui
   if (rc == BLITZ_OK && rows > 0)
     rc = store_entries(&build, writes->index_txn, err);
   free_sorts(&build);
-  return end(table, txn, writes, rc, err);
+  /* The commit of the entries says that they are kept. */
+  atomic_store(&table->index->disabled, disabled & ~which);
+  rc = end(table, txn, writes, rc, err);
+  if (rc != BLITZ_OK)
+    atomic_store(&table->index->disabled, disabled);
+  return rc;
 }
 
 enum blitz_rc bz_build(struct blitz_table *table, uint64_t which,
@@ -328,16 +334,8 @@ enum blitz_rc blitz_table_enable_indexes(struct blitz_table *table,
                                          struct blitz_error *err)
 {
   uint64_t disabled = blitz_table_disabled_indexes(table);
-  enum blitz_rc rc;
 
-  if (disabled == 0)
-    return BLITZ_OK;
-  /* The commit of the entries says that they are kept. */
-  atomic_store(&table->index->disabled, 0);
-  rc = bz_build(table, disabled, indexer, NULL, BLITZ_LOG_NOTE, err);
-  if (rc != BLITZ_OK)
-    atomic_store(&table->index->disabled, disabled);
-  return rc;
+  return disabled == 0 ? BLITZ_OK : bz_build(table, disabled, indexer, NULL, BLITZ_LOG_NOTE, err);
 }
 
 uint64_t blitz_table_disabled_indexes(struct blitz_table *table)

@@ -172,6 +172,9 @@ enum blitz_rc bz_entries_insert(struct blitz_txn *txn, struct bz_writes *writes,
     if (!is_kept(writes, i))
       continue;
     rc = make_entry(txn, writes, i, value, &entry, err);
+    if (rc == BLITZ_OK && entry.key.len > BLITZ_INDEX_KEY_MAX)
+      return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a key is too long for an index",
+                     writes->table->file);
     if (rc == BLITZ_OK)
       rc = check_unique(writes, i, &entry, err);
   }

@@ -51,6 +51,7 @@ struct bz_index_file
   uint64_t allocated; /* bytes from the begin of the file that are on the device */
   uint64_t write_next_page;
   uint64_t write_pages; /* of all trees when the write transaction began */
+  uint64_t write_long;  /* those of long values, then */
   uint64_t write_free;  /* those of LMDB's list of free pages, then */
   unsigned write_depth;
   uint64_t write_overflow; /* pages that values have taken since, which come back at its end */

@@ -5,6 +5,7 @@
  */
 #include "crc32c.h"
 #include "index_lmdb.h"
+#include "seqlock.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -319,6 +320,23 @@ static int allocate(struct bz_index_file *file, uint64_t len)
   }
 }
 
+static uint64_t pages_of(MDB_txn *txn, MDB_dbi dbi)
+{
+  MDB_stat stat;
+
+  return mdb_stat(txn, dbi, &stat) != 0
+             ? 0
+             : stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+}
+
+/* Allocates what making some databases takes, and setting FREED pages of others free. */
+static int allocate_to_open(struct bz_index_file *file, MDB_txn *txn, uint64_t freed)
+{
+  uint64_t pages = pages_of(txn, FREE_DBI) + freed / FREED_PER_PAGE;
+
+  return allocate(file, used_len(file) + ROOM_TO_OPEN + pages * file->page_len);
+}
+
 /* Opens the databases of the indexes, and makes those that are not there: *MISSINGP. */
 static int open_dbs(struct bz_index_file *file, MDB_txn *txn, bool readonly, uint64_t *missingp)
 {
@@ -331,7 +349,7 @@ static int open_dbs(struct bz_index_file *file, MDB_txn *txn, bool readonly, uin
     rc = mdb_dbi_open(txn, name, 0, &file->dbis[i]);
     if (rc != MDB_NOTFOUND || readonly)
       continue;
-    rc = allocate(file, used_len(file) + ROOM_TO_OPEN);
+    rc = allocate_to_open(file, txn, 0);
     if (rc == 0)
       rc = mdb_dbi_open(txn, name, MDB_CREATE, &file->dbis[i]);
     *missingp |= UINT64_C(1) << i;
@@ -375,19 +393,10 @@ static int find_other(const struct bz_index_file *file, MDB_txn *txn, char name[
   return rc;
 }
 
-static uint64_t pages_of(MDB_txn *txn, MDB_dbi dbi)
-{
-  MDB_stat stat;
-
-  return mdb_stat(txn, dbi, &stat) != 0
-             ? 0
-             : stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
-}
-
 /* Drops databases of indexes that the table does not have any more. *CHANGED: there were some. */
 static int drop_others(struct bz_index_file *file, MDB_txn *txn, bool *changed)
 {
-  uint64_t pages = pages_of(txn, FREE_DBI);
+  uint64_t freed = 0;
   char name[DB_NAME_LEN];
   MDB_dbi dbi;
   int rc;
@@ -397,8 +406,8 @@ static int drop_others(struct bz_index_file *file, MDB_txn *txn, bool *changed)
     rc = mdb_dbi_open(txn, name, 0, &dbi);
     if (rc != 0)
       return rc;
-    pages += pages_of(txn, dbi) / FREED_PER_PAGE;
-    rc = allocate(file, used_len(file) + ROOM_TO_OPEN + pages * file->page_len);
+    freed += pages_of(txn, dbi);
+    rc = allocate_to_open(file, txn, freed);
     if (rc == 0)
       rc = mdb_drop(txn, dbi, 1);
     if (rc != 0)
@@ -680,7 +689,8 @@ static enum blitz_rc provide(struct blitz_table *table, struct MDB_txn *txn,
   pages = pages > file->write_pages ? pages - file->write_pages : 0;
   pages += file->write_next_page + touched + file->write_overflow + file->write_credit * 4;
   pages += file->write_free + 32 +
-           (touched + file->write_overflow + file->write_cleared) / FREED_PER_PAGE;
+           (touched + file->write_long + file->write_overflow + file->write_cleared) /
+               FREED_PER_PAGE;
   if (pages * file->page_len <= file->allocated)
     return BLITZ_OK;
   rc = allocate(file, pages * file->page_len);
@@ -715,6 +725,10 @@ enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, stru
   file->write_depth = 0;
   file->write_more_count = 0;
   file->write_pages = tree_pages(file, *txnp, &file->write_depth);
+  file->write_long = 0;
+  for (unsigned i = 0; i < file->count; i++)
+    file->write_long += pages_of(*txnp, file->dbis[i]);
+  file->write_long -= file->write_pages;
   file->write_free = pages_of(*txnp, FREE_DBI);
   file->write_overflow = file->write_cleared = 0;
   file->write_puts = 0;
@@ -748,6 +762,7 @@ int bz_index_write_commit(struct blitz_table *table, struct MDB_txn *txn, uint64
   MDB_val value = {make_record(table, seq, record), record};
   int rc = atomic_load(&file->broken) ? MDB_PANIC : mdb_put(txn, MAIN_DBI, &key, &value, 0);
 
+  BZ_HAPPENS_AFTER(file);
   atomic_fetch_add(&file->write_serial, 1);
   if (rc == 0)
     rc = mdb_txn_commit(txn);
@@ -770,6 +785,7 @@ enum blitz_rc bz_index_reserve(struct blitz_table *table, struct MDB_txn *txn, s
   struct bz_index_file *file = table->index;
   enum blitz_rc rc;
 
+  BZ_HAPPENS_AFTER(file);
   file->write_puts++;
   if (len > file->page_len / 4)
     file->write_overflow += len / file->page_len + 2;
@@ -813,6 +829,8 @@ void bz_index_read_end(struct bz_index_file *file, struct MDB_txn *txn)
 {
   assert(file->readers > 0);
   file->readers--;
+  /* LMDB gives a reader's pages to the writer, which it does in a way of its own. */
+  BZ_HAPPENS_BEFORE(file);
   mdb_txn_reset(txn);
 }
 
@@ -870,5 +888,12 @@ enum blitz_rc bz_index_db_clear(struct blitz_table *table, struct MDB_txn *txn, 
 
 uint64_t blitz_index_file_len(struct blitz_table *table)
 {
-  return table->index != NULL ? used_len(table->index) : 0;
+  uint64_t len = 0;
+
+  /* A map that grows is nowhere for a moment. */
+  pthread_mutex_lock(&table->snapshot_lock);
+  if (table->index != NULL)
+    len = used_len(table->index);
+  pthread_mutex_unlock(&table->snapshot_lock);
+  return len;
 }

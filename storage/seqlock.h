@@ -23,11 +23,17 @@
 #if defined(BZ_THREAD_SANITIZER) || defined(__SANITIZE_THREAD__)
 void AnnotateIgnoreReadsBegin(const char *file, int line);
 void AnnotateIgnoreReadsEnd(const char *file, int line);
+void AnnotateHappensBefore(const char *file, int line, const volatile void *address);
+void AnnotateHappensAfter(const char *file, int line, const volatile void *address);
 #define BZ_RACY_READS_BEGIN() AnnotateIgnoreReadsBegin(__FILE__, __LINE__)
 #define BZ_RACY_READS_END() AnnotateIgnoreReadsEnd(__FILE__, __LINE__)
+#define BZ_HAPPENS_BEFORE(address) AnnotateHappensBefore(__FILE__, __LINE__, address)
+#define BZ_HAPPENS_AFTER(address) AnnotateHappensAfter(__FILE__, __LINE__, address)
 #else
 #define BZ_RACY_READS_BEGIN() ((void)0)
 #define BZ_RACY_READS_END() ((void)0)
+#define BZ_HAPPENS_BEFORE(address) ((void)0)
+#define BZ_HAPPENS_AFTER(address) ((void)0)
 #endif
 
 static inline void bz_stripe_begin(struct bz_stripe *stripe)

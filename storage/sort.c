@@ -345,7 +345,7 @@ enum blitz_rc bz_sort_add(struct bz_sort *sort, const struct blitz_index_entry *
   uint8_t *to;
 
   len = (len + 7) & ~(size_t)7;
-  if (len > READ_LEN)
+  if (len > READ_LEN || entry->key.len > BLITZ_INDEX_KEY_MAX)
     return bz_fail(err, BLITZ_TOO_BIG, 0, "an entry of %zu bytes is too long for an index", len);
   /* Sorting needs the array twice. */
   if (sort->count > 0 &&

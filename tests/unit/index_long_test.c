@@ -155,7 +155,7 @@ static void any_order_of_coming_and_going(void **state)
   (void)state;
   enum
   {
-    COUNT = 3000
+    COUNT = 3000 / INDEXED_SLOWER
   };
   static uint64_t numbers[COUNT];
   struct rnd rnd = {run_seed()};
@@ -163,7 +163,7 @@ static void any_order_of_coming_and_going(void **state)
   struct blitz_txn *txn = new_long_txn();
   for (enum order order = 0; order < ORDERS; order++)
   {
-    uint64_t count = order == INWARD ? 800 : COUNT;
+    uint64_t count = order == INWARD ? 800 / INDEXED_SLOWER : COUNT;
     make_order(order, &rnd, numbers, count);
     for (uint64_t i = 0; i < count; i++)
     {

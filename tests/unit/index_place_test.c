@@ -5,6 +5,7 @@
  * cursor, and when a view is exchanged for a later one, which time does. Time is what
  * this program says it is.
  */
+#include "blitz_int.h"
 #include "support/indexed.h"
 
 #include <sys/syscall.h>
@@ -243,7 +244,7 @@ static void slow_readers_go_on_with_what_is_there(void **state)
   (void)state;
   enum
   {
-    ROWS = 150
+    ROWS = 150 / INDEXED_SLOWER
   };
   struct blitz_table *table = new_indexed_table(__func__);
   struct blitz_txn *txn = new_indexed_txn();
@@ -299,7 +300,75 @@ static void slow_readers_go_on_with_what_is_there(void **state)
         len = stats.file_len * 3 / 2, index_len = blitz_index_file_len(table) * 3 / 2;
     }
   blitz_counters_get(&after);
-  assert_true(after.view_renewals - before.view_renewals > 1000);
+  assert_true(after.view_renewals - before.view_renewals > 1000 / INDEXED_SLOWER);
+  assert_indexes_right(table);
+  blitz_txn_free(txn);
+  blitz_table_close(table);
+}
+
+/* ---- removed rows ------------------------------------------------------------------------- */
+
+/* Reads all ROWS rows of an index, which must have VERSION; from the view, once it is open. */
+static void read_version(struct blitz_cursor *cursor, unsigned index_no, uint64_t rows,
+                         uint64_t version)
+{
+  uint64_t n, found, count = 0;
+  enum blitz_rc rc;
+  for (rc = blitz_index_seek(cursor, text(""), BLITZ_SEEK_FIRST, ERR); rc == BLITZ_OK;
+       rc = blitz_index_step(cursor, true, ERR))
+  {
+    assert_true(entry_is_right(cursor, index_no, &n, &found));
+    assert_int_equal(found, version);
+    count++;
+  }
+  assert_rc(BLITZ_END, rc);
+  assert_int_equal(count, rows);
+}
+
+/* Two readers in turn keep what was removed since they began, so the list of that is never
+ * empty, while each row is changed thousands of times.
+ */
+static void old_versions_are_found_among_many(void **state)
+{
+  (void)state;
+  enum
+  {
+    ROWS = 50,
+    ROUNDS = 3000 / INDEXED_SLOWER
+  };
+  struct blitz_table *table = new_indexed_table(__func__);
+  struct blitz_txn *txn = new_indexed_txn();
+  struct blitz_cursor *readers[2];
+  uint64_t began[2] = {1, 1};
+  put_indexed_rows(table, 0, ROWS, 1, 60);
+  for (unsigned i = 0; i < 2; i++)
+    readers[i] = begin_walk(table, NULL, i);
+  for (uint64_t version = 2; version < ROUNDS; version++)
+  {
+    for (uint64_t n = 0; n < ROWS; n++)
+      assert_ok(indexed_update(txn, table, n, version, 60,
+                               version % 7 ? INDEXED_PAYLOAD_ONLY : UINT64_MAX));
+    blitz_txn_commit(txn);
+    if (version % (ROUNDS / 6) == 0)
+      for (unsigned i = 0; i < 2; i++)
+        read_version(readers[i], i, ROWS, began[i]);
+    if (version % (version < ROUNDS / 2 ? 3 : ROUNDS / 4) == 0)
+    {
+      unsigned which = version % 2;
+      blitz_index_end(readers[which]);
+      assert_ok(blitz_index_begin(readers[which], which, ERR));
+      read_version(readers[which], which, ROWS, version);
+      began[which] = version;
+    }
+  }
+  assert_true(table->removed.room > 65536 / INDEXED_SLOWER);
+  for (unsigned i = 0; i < 2; i++)
+    blitz_cursor_close(readers[i]);
+  change(txn, table, 0, ROUNDS);
+  blitz_txn_commit(txn);
+  assert_true(table->removed.room <= 65536); /* the memory has gone with them */
+  assert_int_equal(table->removed.count, 0);
+  assert_null(table->removed.slots);
   assert_indexes_right(table);
   blitz_txn_free(txn);
   blitz_table_close(table);
@@ -314,6 +383,7 @@ int main(void)
       cmocka_unit_test(who_has_read_alone_may_follow),
       cmocka_unit_test(an_end_is_no_dead_end),
       cmocka_unit_test(slow_readers_go_on_with_what_is_there),
+      cmocka_unit_test(old_versions_are_found_among_many),
   };
   return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -13,6 +13,17 @@
 
 #include "support.h"
 
+#if defined(__SANITIZE_THREAD__)
+#define INDEXED_SLOWER 10
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define INDEXED_SLOWER 10
+#endif
+#endif
+#ifndef INDEXED_SLOWER
+#define INDEXED_SLOWER 1
+#endif
+
 enum
 {
   INDEXED_COUNT = 3,
