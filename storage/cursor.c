@@ -155,6 +155,7 @@ enum blitz_rc blitz_scan_begin(struct blitz_cursor *cursor)
   if (rc != BLITZ_OK)
     return rc;
   cursor->scan_off = cursor->view->snapshot.first;
+  cursor->scan_is_early = !cursor->view->has_index;
   cursor->scan_rows = 0;
   cursor->row.off = 0;
   cursor->scan_txn = cursor->txn;
@@ -169,10 +170,14 @@ enum blitz_rc blitz_scan_begin(struct blitz_cursor *cursor)
 /* The next row of the snapshot. */
 static enum blitz_rc next_in_snapshot(struct blitz_cursor *cursor, struct blitz_error *err)
 {
-  while (cursor->scan_off < cursor->view->snapshot.end)
+  const struct bz_view *view = cursor->view;
+  const struct bz_snapshot *snapshot =
+      cursor->scan_is_early && view->has_earlier ? &view->earlier : &view->snapshot;
+
+  while (cursor->scan_off < snapshot->end)
   {
     uint64_t off = cursor->scan_off;
-    enum blitz_rc rc = bz_snapshot_block(cursor->table, &cursor->view->snapshot, off, &cursor->row);
+    enum blitz_rc rc = bz_snapshot_block(cursor->table, snapshot, off, &cursor->row);
 
     if (rc == BLITZ_CORRUPT)
       return bz_damaged(cursor->table, off, err);
@@ -184,8 +189,7 @@ static enum blitz_rc next_in_snapshot(struct blitz_cursor *cursor, struct blitz_
     }
   }
   /* A damaged length of a free block can hide rows; their number tells. */
-  if (cursor->scan_rows != cursor->view->snapshot.row_count &&
-      !bz_txn_loads(cursor->scan_txn, cursor->table))
+  if (cursor->scan_rows != snapshot->row_count && !bz_txn_loads(cursor->scan_txn, cursor->table))
     return bz_damaged(cursor->table, cursor->scan_off, err);
   return BLITZ_END;
 }

@@ -614,8 +614,8 @@ static uint64_t tree_pages(struct bz_index_file *file, MDB_txn *txn, unsigned *d
   MDB_stat stat;
 
   for (unsigned i = 0; i < file->count + file->write_more_count; i++)
-    if (mdb_stat(txn, i < file->count ? file->dbis[i] : file->write_more[i - file->count],
-                 &stat) == 0)
+    if (mdb_stat(txn, i < file->count ? file->dbis[i] : file->write_more[i - file->count], &stat) ==
+        0)
     {
       pages += stat.ms_branch_pages + stat.ms_leaf_pages;
       if (stat.ms_depth > *depth)
@@ -641,6 +641,20 @@ static uint64_t longer_map(const struct bz_index_file *file, uint64_t len)
   return map_len;
 }
 
+/* Will LMDB get a map of LEN bytes? It gives the old one up first, and has none if it fails. */
+static bool can_map(const struct bz_index_file *file, uint64_t len)
+{
+  mdb_filehandle_t fd;
+  void *map = MAP_FAILED;
+
+  if (mdb_env_get_fd(file->env, &fd) == 0 && ftruncate(fd, (off_t)len) == 0)
+    map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (map != MAP_FAILED)
+    munmap(map, len);
+  cut_file(file);
+  return map != MAP_FAILED;
+}
+
 /* Makes the map long enough for LEN more bytes, and half empty, unless somebody reads all
  * the time.
  */
@@ -657,7 +671,7 @@ static void grow_map(struct blitz_table *table, uint64_t len)
     if (file->readers == 0)
     {
       done = true;
-      if (mdb_env_set_mapsize(file->env, map_len) == 0)
+      if (can_map(file, map_len) && mdb_env_set_mapsize(file->env, map_len) == 0)
       {
         file->map_was_full = false;
         cut_file(file);
@@ -688,9 +702,9 @@ static enum blitz_rc provide(struct blitz_table *table, struct MDB_txn *txn,
     touched = file->write_pages;
   pages = pages > file->write_pages ? pages - file->write_pages : 0;
   pages += file->write_next_page + touched + file->write_overflow + file->write_credit * 4;
-  pages += file->write_free + 32 +
-           (touched + file->write_long + file->write_overflow + file->write_cleared) /
-               FREED_PER_PAGE;
+  pages +=
+      file->write_free + 32 +
+      (touched + file->write_long + file->write_overflow + file->write_cleared) / FREED_PER_PAGE;
   if (pages * file->page_len <= file->allocated)
     return BLITZ_OK;
   rc = allocate(file, pages * file->page_len);

@@ -106,9 +106,8 @@ static enum blitz_rc judge_block(const struct blitz_table *table, const struct v
 
     if (bz_word_magic(word) == BZ_ROW_MAGIC)
     {
-      enum blitz_rc rc = bz_row_parse(view->base, off, view->end, row)
-                             ? judge_row(table, view, row)
-                             : BLITZ_CORRUPT;
+      enum blitz_rc rc = bz_row_parse(view->base, off, view->end, row) ? judge_row(table, view, row)
+                                                                       : BLITZ_CORRUPT;
       /* A load may be undone just now. */
       if (rc == BLITZ_CORRUPT && bz_word_magic(bz_word_load(view->base, off)) != BZ_ROW_MAGIC)
         continue;

@@ -180,8 +180,8 @@ static void single_rows_until_it_is_full(void **state)
     /* What is there can be changed still, or not; and read. */
     for (uint64_t n = 0; n < rows; n += 1 + rnd_below(&rnd, 50))
     {
-      rc = indexed_update(txn, table, n, indexed_version(rnd_below(&rnd, 9), round), 40,
-                          UINT64_MAX);
+      rc =
+          indexed_update(txn, table, n, indexed_version(rnd_below(&rnd, 9), round), 40, UINT64_MAX);
       assert_true(rc == BLITZ_OK || rc == BLITZ_FULL);
       if (rc == BLITZ_OK)
         blitz_txn_commit(txn);
@@ -220,7 +220,8 @@ static void a_batch_that_does_not_fit_leaves_nothing(void **state)
         rc = indexed_insert(txn, table, n, indexed_version((uint32_t)n % 5, 1), 30);
       assert_rc(BLITZ_FULL, rc);
       if (n < 300)
-        fail_msg("load %u round %u: no more than %u rows: %s", load, round, (unsigned)n, last_error.text);
+        fail_msg("load %u round %u: no more than %u rows: %s", load, round, (unsigned)n,
+                 last_error.text);
       blitz_txn_rollback(txn);
       assert_int_equal(row_count(table), load == 0 ? 100 : 0);
       assert_indexes_right(table);

@@ -234,8 +234,9 @@ static void settle_model(struct blitz_table *table)
   {
     const struct change *change = &ledger->changes[committed];
     enum blitz_rc rc = blitz_get(cursor, number_key(change->n), &value, ERR);
-    if (rc == BLITZ_NOT_FOUND ? change->version == 0
-                              : row_proves(value, change->n, &version) && version == change->version)
+    if (rc == BLITZ_NOT_FOUND
+            ? change->version == 0
+            : row_proves(value, change->n, &version) && version == change->version)
       apply(committed, begun);
   }
   blitz_cursor_close(cursor);
@@ -251,9 +252,9 @@ static void compare(struct blitz_table *table, unsigned round)
   for (uint32_t n = 0; n < KEYS; n++)
   {
     enum blitz_rc rc = blitz_get(cursor, number_key(n), &value, ERR);
-    bool right = model[n] == 0 ? rc == BLITZ_NOT_FOUND
-                               : rc == BLITZ_OK && row_proves(value, n, &version) &&
-                                     version == model[n];
+    bool right = model[n] == 0
+                     ? rc == BLITZ_NOT_FOUND
+                     : rc == BLITZ_OK && row_proves(value, n, &version) && version == model[n];
     if (!right)
       fail_msg("round %u: row %u has version %llx, not %llx; %s %s", round, n,
                (unsigned long long)(rc == BLITZ_OK ? version : 0), (unsigned long long)model[n],

@@ -211,6 +211,29 @@ static void a_load_and_then_single_ones(void **state)
   blitz_table_close(table);
 }
 
+/* All pages of a new index are allocated before they are written to: beyond the file's end
+ * that would be a signal.
+ */
+static void large_indexes_are_added(void **state)
+{
+  (void)state;
+  struct blitz_table *table = new_table("add");
+  struct blitz_txn *txn = new_long_txn();
+  for (uint64_t n = 0; n < 20000; n++)
+    insert(txn, table, n * 7919 % 20000);
+  blitz_txn_commit(txn);
+  assert_ok(blitz_table_add_indexes(table, &ids, &indexer, NULL, ERR));
+  blitz_table_close(table);
+  catch_log();
+  table = open_long("add");
+  assert_null(strstr(log_text(), "anew"));
+  assert_ok(blitz_table_disable_indexes(table, 1, ERR));
+  assert_ok(blitz_table_enable_indexes(table, &indexer, ERR));
+  assert_right(table, 20000);
+  blitz_txn_free(txn);
+  blitz_table_close(table);
+}
+
 static void assert_seek(struct blitz_cursor *cursor, struct blitz_slice key, enum blitz_seek where,
                         uint64_t expected)
 {
@@ -287,8 +310,7 @@ static void long_keys_are_unique_too(void **state)
   blitz_txn_commit(txn);
   for (uint64_t n = 0; n < 500; n++)
   {
-    assert_rc(BLITZ_DUPLICATE,
-              blitz_insert(txn, table, number_key(n + 1000), number_key(n), ERR));
+    assert_rc(BLITZ_DUPLICATE, blitz_insert(txn, table, number_key(n + 1000), number_key(n), ERR));
     assert_int_equal(last_error.index_no, 1);
     assert_rc(BLITZ_DUPLICATE, blitz_update(txn, table, number_key(n), number_key(n),
                                             number_key((n + 1) % 500), ERR));
@@ -313,6 +335,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(any_order_of_coming_and_going),
       cmocka_unit_test(a_load_and_then_single_ones),
+      cmocka_unit_test(large_indexes_are_added),
       cmocka_unit_test(seeks_with_long_beginnings),
       cmocka_unit_test(long_keys_are_unique_too),
   };

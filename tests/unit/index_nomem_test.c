@@ -108,8 +108,8 @@ static void opening(void **state)
       if (how == 3)
         remove(index_file_of("open"));
       arm(n++);
-      rc = disarm(blitz_table_open_indexed(path_of("open"), 0, &ids, &indexed_indexer, &table,
-                                           ERR));
+      rc =
+          disarm(blitz_table_open_indexed(path_of("open"), 0, &ids, &indexed_indexer, &table, ERR));
       if (check(rc, "open"))
       {
         assert_ok(blitz_table_check_indexes(table, &indexed_indexer, ERR));
@@ -315,8 +315,8 @@ static void making_indexes(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(opening),   cmocka_unit_test(changing), cmocka_unit_test(committing),
-      cmocka_unit_test(reading),   cmocka_unit_test(loading),  cmocka_unit_test(making_indexes),
+      cmocka_unit_test(opening), cmocka_unit_test(changing), cmocka_unit_test(committing),
+      cmocka_unit_test(reading), cmocka_unit_test(loading),  cmocka_unit_test(making_indexes),
   };
 #ifdef NO_MALLOC
   printf("# skipped: the sanitizers' malloc() does not fail\n");

@@ -189,6 +189,59 @@ static void who_has_read_alone_may_follow(void **state)
   blitz_table_close(table);
 }
 
+/* A cursor that scans rows keeps its moment, even if another one then asks for the indexes. */
+static void a_scan_is_not_disturbed_by_followers(void **state)
+{
+  (void)state;
+  struct blitz_table *table = new_indexed_table(__func__);
+  struct blitz_txn *txn = new_indexed_txn();
+  struct blitz_cursor *leader = new_cursor(table, NULL), *cursor = new_cursor(table, NULL);
+  struct blitz_slice value;
+  unsigned rows = 0;
+  enum blitz_rc rc;
+  put_indexed_rows(table, 0, 100, 1, 50);
+  assert_ok(blitz_scan_begin(leader));
+  for (; rows < 10; rows++)
+    assert_ok(blitz_scan_next(leader, &value, ERR));
+  put_indexed_rows(table, 200, 300, 1, 50);
+  for (uint64_t n = 0; n < 50; n++)
+    assert_ok(blitz_remove(txn, table, number_key(n), ERR));
+  blitz_txn_commit(txn);
+  blitz_cursor_follow(cursor, leader);
+  assert_ok(blitz_index_begin(cursor, 2, ERR));
+  assert_ok(blitz_index_seek(cursor, text(""), BLITZ_SEEK_FIRST, ERR));
+  assert_at(cursor, 2, 50);
+  while ((rc = blitz_scan_next(leader, &value, ERR)) == BLITZ_OK)
+    rows++;
+  assert_rc(BLITZ_END, rc);
+  assert_int_equal(rows, 100);
+  blitz_cursor_close(cursor);
+  blitz_cursor_close(leader);
+  blitz_txn_free(txn);
+  blitz_table_close(table);
+}
+
+/* Equal rows of a load are not committed by who does not ask for them. */
+static void an_unfinished_load_adds_no_equal_rows(void **state)
+{
+  (void)state;
+  struct blitz_table *table = new_indexed_table(__func__);
+  struct blitz_txn *txn = new_indexed_txn();
+  assert_ok(blitz_txn_expect_rows(txn, table, 0, true, ERR));
+  /* Their unique keys know only the lower half of a number. */
+  assert_ok(indexed_insert(txn, table, 1, 1, 50));
+  assert_ok(indexed_insert(txn, table, 1 + (UINT64_C(1) << 32), 1, 50));
+  catch_log();
+  blitz_txn_commit(txn);
+  assert_non_null(strstr(log_text(), "undone"));
+  assert_int_equal(row_count(table), 0);
+  blitz_txn_free(txn);
+  blitz_table_close(table);
+  table = open_indexed_table(__func__);
+  assert_indexes_right(table);
+  blitz_table_close(table);
+}
+
 /* ---- an end, and back ------------------------------------------------------------------- */
 
 static void an_end_is_no_dead_end(void **state)
@@ -381,6 +434,8 @@ int main(void)
       cmocka_unit_test(a_row_is_found_after_own_changes),
       cmocka_unit_test(a_place_outlives_the_transaction),
       cmocka_unit_test(who_has_read_alone_may_follow),
+      cmocka_unit_test(a_scan_is_not_disturbed_by_followers),
+      cmocka_unit_test(an_unfinished_load_adds_no_equal_rows),
       cmocka_unit_test(an_end_is_no_dead_end),
       cmocka_unit_test(slow_readers_go_on_with_what_is_there),
       cmocka_unit_test(old_versions_are_found_among_many),

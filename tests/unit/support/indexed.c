@@ -64,8 +64,8 @@ const struct blitz_indexer *indexed_maker = &indexed_indexer;
 struct blitz_table *open_indexed_table(const char *name)
 {
   struct blitz_table *table;
-  assert_ok(blitz_table_open_indexed(path_of(name), 0, &indexed_ids, &indexed_indexer, &table,
-                                     ERR));
+  assert_ok(
+      blitz_table_open_indexed(path_of(name), 0, &indexed_ids, &indexed_indexer, &table, ERR));
   return table;
 }
 
@@ -182,8 +182,8 @@ static void assert_walk(struct blitz_table *table, unsigned index_no, bool forwa
        rc == BLITZ_OK; rc = blitz_index_step(cursor, forward, ERR))
   {
     if (!entry_is_right(cursor, index_no, &n, &version))
-      fail_msg("index %u: the entry of row %llu is not right (%s)", index_no,
-               (unsigned long long)n, last_error.text);
+      fail_msg("index %u: the entry of row %llu is not right (%s)", index_no, (unsigned long long)n,
+               last_error.text);
     assert_true(entry_is_behind(cursor, forward, &last));
     rows++;
   }

@@ -33,7 +33,7 @@ enum
 
 extern const struct blitz_indexer indexed_indexer;
 extern const struct blitz_indexer *indexed_maker; /* of the next changes: that one at first */
-extern const struct blitz_indexes indexed_ids; /* of the three */
+extern const struct blitz_indexes indexed_ids;    /* of the three */
 
 static inline uint64_t indexed_version(uint32_t generation, uint32_t n)
 {
