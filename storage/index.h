@@ -4,7 +4,8 @@
  * environment with one named database for each index; the files index_*.c alone
  * include lmdb.h.
  *
- *   index_file.c   the file: open, trust, close; write and read transactions
+ *   index_file.c   the file: open, trust, close; read transactions
+ *   index_write.c  write transactions, and room for them
  *   index_tree.c   entries of one index: put, remove, seek, step
  *   index_count.c  how many entries lie between two keys; samples
  *
@@ -60,6 +61,7 @@ struct bz_index_file
   unsigned write_more_count;
   uint64_t write_puts;
   uint64_t write_credit; /* puts that are provided for */
+  bool write_uncut;      /* the file is as long as the map just now */
   bool write_tight;      /* there is no space for more than is wanted just now */
   bool map_was_full;
 
@@ -83,7 +85,7 @@ struct bz_entry
   bool unique;
 };
 
-/* ---- index_file.c ----------------------------------------------------------- */
+/* ---- index_file.c, index_write.c ----------------------------------------------------------- */
 
 /* How far an index file may be believed. */
 struct bz_index_trust

@@ -185,7 +185,9 @@ static enum blitz_rc arrived(struct blitz_cursor *cursor, enum blitz_rc rc, stru
     index->own_changes = own_writes(cursor)->index_changes;
     return keep_sort_key(cursor, err);
   }
-  if (rc == BLITZ_OK || rc == BLITZ_END)
+  if (rc == BLITZ_NOMEM)
+    return bz_fail(err, rc, 0, "out of memory reading %s", cursor->table->file);
+  if (rc != BLITZ_CORRUPT)
     return rc;
   return bz_fail(err, rc, 0, "%s is damaged. Repair the table, which makes it anew from the rows",
                  file_of(cursor)->name);

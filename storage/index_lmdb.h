@@ -39,6 +39,29 @@
 
 void bz_index_db_name(uint64_t id, char name[DB_NAME_LEN]);
 
+/* ---- index_file.c, for index_write.c ------------------------------------------------- */
+
+#define FREE_DBI 0         /* LMDB's list of free pages */
+#define FREED_PER_PAGE 256 /* pages, of which that list has one page at most */
+
+/* The file's own record: its key in the unnamed database, and its bytes for commit SEQ. */
+#define RECORD_LEN_MAX (32 + 8 * BLITZ_INDEXES_MAX)
+MDB_val bz_index_record_key(void);
+size_t bz_index_make_record(const struct blitz_table *table, uint64_t seq, uint8_t *to);
+
+/* Pages of a database. */
+uint64_t bz_index_pages(MDB_txn *txn, MDB_dbi dbi);
+
+/* Allocates the file's first LEN bytes on the device, and some more if they fit. 0, or the
+ * system's number.
+ */
+int bz_index_allocate(struct bz_index_file *file, uint64_t len);
+
+/* Cuts the file to what is allocated: LMDB has made it as long as its map. */
+void bz_index_cut(const struct bz_index_file *file);
+
+/* ---- index_tree.c ---------------------------------------------------------------------- */
+
 /* Takes a pair apart. False: it is damaged. */
 bool bz_entry_parse(const MDB_val *key, const MDB_val *value, struct bz_entry *entry);
 
