@@ -10,8 +10,6 @@
  */
 #include "support/support.h"
 
-#include <unistd.h>
-
 #define KEY_MAX 1200
 #define ROWS_MAX 300
 #define INDEXES 2
@@ -720,74 +718,7 @@ static void all_rows_go_with_their_entries(void **state)
   blitz_table_close(table);
 }
 
-/* ---- trust ---------------------------------------------------------------------------------- */
-
-static const char *index_file(const char *name)
-{
-  static char file[4096];
-  snprintf(file, sizeof file, "%s%s", path_of(name), BLITZ_INDEX_FILE_EXT);
-  return file;
-}
-
-static void assert_rebuilt(const char *name, unsigned rows)
-{
-  struct blitz_table *table;
-  catch_log();
-  table = open_indexed(name);
-  assert_non_null(strstr(log_text(), "anew"));
-  assert_int_equal(count_entries(table, 0), rows);
-  assert_ok(blitz_table_check_indexes(table, &indexer, ERR));
-  blitz_table_close(table);
-  catch_log();
-  table = open_indexed(name);
-  assert_null(strstr(log_text(), "anew"));
-  blitz_table_close(table);
-}
-
-static void what_is_not_to_be_believed_is_made_anew(void **state)
-{
-  (void)state;
-  const char *name = __func__;
-  struct blitz_table *table = new_indexed(name);
-  char *old, *whole;
-  size_t old_len, len;
-  fill(table, 1000, true);
-  blitz_table_close(table);
-
-  assert_int_equal(unlink(index_file(name)), 0);
-  assert_rebuilt(name, 1000);
-
-  old = read_whole(index_file(name), &old_len);
-  for (size_t off = 100; off < old_len; off += old_len / 9)
-  {
-    whole = read_whole(index_file(name), &len);
-    whole[off] ^= 0x10;
-    write_whole(index_file(name), whole, len);
-    free(whole);
-    assert_rebuilt(name, 1000);
-  }
-  write_whole(index_file(name), "no index", 8);
-  assert_rebuilt(name, 1000);
-  write_whole(index_file(name), old, old_len / 2);
-  assert_rebuilt(name, 1000);
-
-  /* One from before the last change, and a change without the indexes. */
-  old = (free(old), read_whole(index_file(name), &old_len));
-  table = open_indexed(name);
-  struct blitz_txn *txn = new_indexing_txn();
-  assert_ok(blitz_remove(txn, table, number_key(5), ERR));
-  blitz_txn_commit(txn);
-  blitz_table_close(table);
-  write_whole(index_file(name), old, old_len);
-  assert_rebuilt(name, 999);
-  assert_ok(blitz_table_open(path_of(name), 0, &table, ERR));
-  assert_ok(blitz_remove(txn, table, number_key(6), ERR));
-  blitz_txn_commit(txn);
-  blitz_table_close(table);
-  assert_rebuilt(name, 998);
-  blitz_txn_free(txn);
-  free(old);
-}
+/* ---- figures --------------------------------------------------------------------------- */
 
 static void samples_and_estimates_are_near(void **state)
 {
@@ -826,7 +757,6 @@ int main(void)
       cmocka_unit_test(a_table_without_indexes_gets_some),
       cmocka_unit_test(disabled_indexes_are_remembered),
       cmocka_unit_test(all_rows_go_with_their_entries),
-      cmocka_unit_test(what_is_not_to_be_believed_is_made_anew),
       cmocka_unit_test(samples_and_estimates_are_near),
   };
   return cmocka_run_group_tests(tests, make_dir, remove_dir);
