@@ -137,7 +137,8 @@ static ha_create_table_option table_options[] = {
     HA_TOPTION_END,
 };
 
-static const char *file_extensions[] = {BLITZ_FILE_EXT, BLITZ_INDEX_FILE_EXT, NullS};
+/* The rows' file is the second one: REPAIR … USE_FRM saves that and no other. */
+static const char *file_extensions[] = {BLITZ_INDEX_FILE_EXT, BLITZ_FILE_EXT, NullS};
 
 static void write_log(enum blitz_log_level level, const char *text)
 {
