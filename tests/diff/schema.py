@@ -24,6 +24,7 @@ class Column:
     char_bytes: int = 1      # of a character at most
     chars: int = 0           # declared length of strings
     order: str = "{}"        # what of a value a sort is sure to look at
+    levels: bool = False     # the end of a string may count more than its beginning
 
     def ddl(self):
         if self.generated:
@@ -224,7 +225,8 @@ def string_column(rng, collations, long):
     if kind == "TEXT":
         name = rng.choice(("TINYTEXT", "TEXT", "MEDIUMTEXT"))
         return Column("", name + of, "string", 0, string_values(rng, 60, charset),
-                      char_bytes=char_bytes, chars=60, order=sorted_by(collation))
+                      char_bytes=char_bytes, chars=60, order=sorted_by(collation),
+                      levels=" COLLATE " in sorted_by(collation))
     if kind == "CHAR":
         # Indexes of other engines pad CHARs of NOPAD collations, and do not find what scans find.
         if "nopad" in collation:
@@ -234,7 +236,7 @@ def string_column(rng, collations, long):
         chars = rng.choice((1, 5, 20, 60, 200) + ((700, 3000 // char_bytes) * 4 if long else ()))
     return Column("", f"{kind}({chars}){of}", "string", chars * char_bytes + 2,
                   string_values(rng, chars, charset), char_bytes=char_bytes, chars=chars,
-                  order=sorted_by(collation))
+                  order=sorted_by(collation), levels=" COLLATE " in sorted_by(collation))
 
 
 def bytes_column(rng, long):
@@ -295,7 +297,8 @@ def generated_column(rng, base):
                           chars * base.char_bytes + 2, base.values, chars))
     sql, kind, expression, width, values, chars = rng.choice(forms)
     return Column("", sql, kind, width, values, True, f"{expression} {stored}",
-                  base.char_bytes, chars, base.order if kind == "string" else "{}")
+                  base.char_bytes, chars, base.order if kind == "string" else "{}",
+                  kind == "string" and base.levels)
 
 
 # ---- keys and tables -------------------------------------------------------------
@@ -309,7 +312,8 @@ def key_part(rng, column, room):
             column.width == 0 or column.width > room or rng.random() < 0.2):
         longest = min((room - 3) // column.char_bytes, column.chars - 1, 255)
         prefix = rng.choice((1, 2, 3, 5, 20, 50, longest))
-        if prefix > longest or prefix < 1:
+        # By a key on a prefix the server does not find what is before or behind by its end.
+        if prefix > longest or prefix < 1 or column.levels:
             return None
         return column, prefix, desc
     if column.width == 0 or column.width + 1 > room:
