@@ -257,7 +257,10 @@ enum blitz_rc bz_recover(struct blitz_table *table, bool closed, bool *lost_rows
   r.end = atomic_load(&table->end);
   bz_space_clear(table);
   clear_buckets(table);
-  bz_file_set_end(table, end);
+  /* Only for the walk. The header's end stays, lest whoever repairs the file after us, if we
+   * are killed, takes what is behind it for damage.
+   */
+  atomic_store(&table->end, end);
   walk(&r, end);
   save_results(&r);
   bz_count(&bz_counters.recoveries, 1);

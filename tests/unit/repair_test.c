@@ -7,11 +7,16 @@
 #define _GNU_SOURCE
 #include "support/support.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 enum
 {
   ROWS = 400,
   LEN = 90,
   BUCKETS_OFF = 40,
+  END_OFF = 56,
   FIRST_OFF = 64,
   HEADER_LEN = 256
 };
@@ -229,6 +234,47 @@ static void a_file_that_was_not_closed_is_repaired_alike(void **state)
   blitz_table_close(table);
 }
 
+/* What is behind the end may look like a row that is damaged. It is none, also for whoever
+ * repairs the file after somebody who was killed in it.
+ */
+static void what_is_behind_the_end_is_no_damage_after_a_killed_repair(void **state)
+{
+  (void)state;
+  struct blitz_table *table = new_table("behind");
+  size_t len;
+  put_rows(table, 0, 100000, LEN, 1);
+  copy_file(file_of("behind"), file_of("half"));
+  blitz_table_close(table);
+  char *whole = read_whole(file_of("half"), &len);
+  uint64_t end = big_endian(whole + END_OFF), row = big_endian(whole + FIRST_OFF);
+  while ((unsigned char)whole[row] != 0xC8)
+    row += 16;
+  assert_true(end + 256 < len);
+  memcpy(whole + end, whole + row, 256);
+  write_whole(file_of("half"), whole, len);
+  free(whole);
+
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0)
+  {
+    catch_log();
+    if (blitz_table_open(path_of("half"), 0, &table, ERR) == BLITZ_OK)
+      pause();
+    _exit(1);
+  }
+  usleep(10000);
+  kill(pid, SIGKILL);
+  assert_int_equal(waitpid(pid, NULL, 0), pid);
+
+  catch_log();
+  assert_ok(blitz_table_open(path_of("half"), 0, &table, ERR));
+  if (strstr(log_text(), "damaged"))
+    fail_msg("%s", log_text());
+  assert_int_equal(row_count(table), 100000);
+  blitz_table_close(table);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -239,6 +285,7 @@ int main(void)
       cmocka_unit_test(one_wrong_byte_costs_one_row_at_most),
       cmocka_unit_test(row_ids_go_on_ascending),
       cmocka_unit_test(a_file_that_was_not_closed_is_repaired_alike),
+      cmocka_unit_test(what_is_behind_the_end_is_no_damage_after_a_killed_repair),
   };
   return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
