@@ -31,6 +31,7 @@ static const struct
     {BLITZ_INVALID, HA_ERR_INTERNAL_ERROR, ER_GET_ERRNO, true},
     {BLITZ_READONLY, HA_ERR_TABLE_READONLY, ER_OPEN_AS_READONLY, false},
     {BLITZ_STOPPED, HA_ERR_ABORTED_BY_USER, 0, false},
+    {BLITZ_FOREIGN, HA_ERR_INCOMPATIBLE_DEFINITION, ER_NOT_FORM_FILE, true},
 };
 
 int blitz_ha_error(enum blitz_rc rc, int sys_errno)

@@ -70,6 +70,7 @@ enum blitz_rc
   BLITZ_INVALID = 14,     /* a mistake of the caller */
   BLITZ_READONLY = 15,    /* the table was opened for reading only */
   BLITZ_STOPPED = 16,     /* a progress callback said so */
+  BLITZ_FOREIGN = 17,     /* the rows of the file have another layout */
 };
 
 struct blitz_slice
@@ -114,6 +115,7 @@ void blitz_set_log(blitz_log_fn *fn);
 struct blitz_create_options
 {
   uint64_t expected_rows; /* sizes the bucket array; 0: start small and grow */
+  uint64_t layout;        /* stands for how the caller packs keys and values; 0: unknown */
   bool row_ids;           /* the engine makes the keys: ascending row ids */
 };
 
@@ -131,8 +133,9 @@ enum blitz_rc blitz_table_create(const char *path, const struct blitz_create_opt
                                  bool replace, struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Opens PATH.bzd, or adds a reference if this process has it open under the
- * same path. A file that was not closed is repaired first, in time that grows
- * with its size, and the log says so.
+ * same path. A file that was not closed is recovered first, in time that grows
+ * with its size, and the log says so; one of an earlier format version is converted.
+ * Damaged rows stay, and stay errors, until BLITZ_OPEN_REPAIR asks for their end.
  */
 enum blitz_rc blitz_table_open(const char *path, unsigned flags, struct blitz_table **tablep,
                                struct blitz_error *err) BLITZ_MUST_CHECK;
@@ -174,11 +177,28 @@ struct blitz_indexes
   uint64_t ids[BLITZ_INDEXES_MAX];
 };
 
+struct blitz_open_options
+{
+  unsigned flags;                      /* enum blitz_open_flags */
+  uint64_t layout;                     /* BLITZ_FOREIGN if the file has another one; 0: any */
+  const struct blitz_indexes *indexes; /* NULL: none */
+  const struct blitz_indexer *indexer;
+  blitz_progress_fn *progress; /* of recovery and repair; NULL is allowed */
+  void *progress_arg;
+};
+
 /* Opens a table as blitz_table_open() does, and its ordered indexes. What is missing,
  * damaged, of another version or out of date of them is made anew, and the log says so;
- * those that INDEXES does not name go. INDEXER is used for that alone. All who have the
- * table open at a time must name the same ones, or get BLITZ_INVALID.
+ * those that options->indexes does not name go. The indexer is used for that alone. All who
+ * have the table open at a time must name the same ones, or get BLITZ_INVALID.
+ * BLITZ_STOPPED: the progress callback said so; the next open goes on with the recovery, a
+ * repair must be asked for again.
  */
+enum blitz_rc blitz_table_open_with(const char *path, const struct blitz_open_options *options,
+                                    struct blitz_table **tablep,
+                                    struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* The same with these alone. */
 enum blitz_rc blitz_table_open_indexed(const char *path, unsigned flags,
                                        const struct blitz_indexes *indexes,
                                        const struct blitz_indexer *indexer,

@@ -107,6 +107,9 @@ struct blitz_table
   int fd;
   unsigned flags; /* enum blitz_open_flags */
   uint32_t salt;
+  struct bz_secret secret;
+  unsigned version;   /* of the file's format; only while it is opened not BZ_VERSION */
+  unsigned spread_len; /* bytes that the file's keys have more than the caller's */
   bool row_ids;
   struct bz_index_file *index; /* NULL: the table has no ordered indexes */
 
@@ -115,11 +118,14 @@ struct blitz_table
   atomic_ullong end;          /* of the blocks */
   atomic_ullong first;        /* of the blocks */
   atomic_ullong bucket_count; /* in use: see hash.c */
+  atomic_ullong front_buckets; /* those before the first block, a power of two; others: grow.c */
+  atomic_ullong segments[64]; /* where the buckets from 1 << n to (2 << n) - 1 are */
   atomic_ullong row_count;    /* committed rows */
   atomic_ullong committed;    /* number of the last commit */
   atomic_int committing;      /* enum bz_committing */
   atomic_bool loading;        /* rows numbered beyond `committed` are a load's */
   atomic_bool broken;         /* a change could not be finished: no more of them */
+  atomic_bool damaged;        /* a row that is not found may be a damaged one (R10) */
   struct bz_stripe stripes[BZ_STRIPES];
 
   /* Only the writer. */
@@ -127,6 +133,7 @@ struct blitz_table
   struct bz_removed_list removed;
   atomic_ullong allocated; /* length of the file; anyone may read it */
   bool dirty;              /* the file is marked open */
+  bool recovering;         /* the header's end stays as it is */
 
   /* Under slot_lock. */
   pthread_mutex_t slot_lock;
@@ -177,7 +184,13 @@ enum blitz_rc bz_damaged(const struct blitz_table *table, uint64_t off, struct b
 /* PATH with the extension, to be freed; NULL: out of memory. */
 char *bz_file_name(const char *path);
 
-/* Creates NAME with the header and empty bucket array for OPTIONS. */
+/* Creates the file NAME with the header and empty bucket array for OPTIONS.
+ * It is not whole before this returns.
+ */
+enum blitz_rc bz_file_create_at(const char *name, const struct blitz_create_options *options,
+                                struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* The same, but it appears whole, by a rename. */
 enum blitz_rc bz_file_create(const char *name, const struct blitz_create_options *options,
                              bool replace, struct blitz_error *err) BLITZ_MUST_CHECK;
 
@@ -285,22 +298,62 @@ struct bz_place
 {
   struct bz_row row;
   uint64_t link_off; /* of the 8 bytes that point to it */
+  unsigned depth;    /* rows above it */
 };
+
+/* Copies the caller's key to TO, as the file has it; returns its length. */
+static inline size_t bz_file_key(const struct blitz_table *table, uint8_t *to,
+                                 struct blitz_slice key)
+{
+  return bz_key_spread(&table->secret, to, key);
+}
+
+/* The caller's part of a row's key. */
+static inline struct blitz_slice bz_callers_key(const struct blitz_table *table,
+                                                const struct bz_row *row)
+{
+  size_t len = row->key_len > table->spread_len ? row->key_len - table->spread_len : 0;
+
+  return (struct blitz_slice){row->key, len};
+}
 
 static inline struct bz_key bz_key_of_row(const struct bz_row *row)
 {
   return (struct bz_key){row->key, row->key_len, bz_hash(row->key, row->key_len)};
 }
 
-/* Offset of the bucket for a bucket hash among COUNT buckets. */
-static inline uint64_t bz_bucket_off(uint64_t hash, uint64_t count)
+/* The number of the highest bit that is set in N, which is not 0. */
+static inline unsigned bz_log2(uint64_t n)
 {
-  uint64_t round = UINT64_C(1) << (63 - __builtin_clzll(count)); /* buckets at its begin */
+  return 63 - (unsigned)__builtin_clzll(n);
+}
+
+/* The bucket for a bucket hash among COUNT buckets. */
+static inline uint64_t bz_bucket(uint64_t hash, uint64_t count)
+{
+  uint64_t round = UINT64_C(1) << bz_log2(count); /* buckets at its begin */
   uint64_t bucket = hash & (round * 2 - 1);
 
-  if (bucket >= count)
-    bucket -= round;
-  return BZ_HEADER_LEN + bucket * BZ_BUCKET_LEN;
+  return bucket < count ? bucket : bucket - round;
+}
+
+/* Offset of a bucket. */
+static inline uint64_t bz_bucket_off(const struct blitz_table *table, uint64_t bucket)
+{
+  unsigned power;
+
+  if (bucket < atomic_load_explicit(&table->front_buckets, memory_order_relaxed))
+    return BZ_HEADER_LEN + bucket * BZ_BUCKET_LEN;
+  power = bz_log2(bucket);
+  return atomic_load_explicit(&table->segments[power], memory_order_relaxed) +
+         (bucket - (UINT64_C(1) << power)) * BZ_BUCKET_LEN;
+}
+
+/* Offset of the bucket for a bucket hash among COUNT buckets. */
+static inline uint64_t bz_bucket_off_of(const struct blitz_table *table, uint64_t hash,
+                                        uint64_t count)
+{
+  return bz_bucket_off(table, bz_bucket(hash, count));
 }
 
 /* Finds a row, for the writer. BLITZ_NOT_FOUND: place->link_off is where a row of
@@ -309,10 +362,11 @@ static inline uint64_t bz_bucket_off(uint64_t hash, uint64_t count)
 enum blitz_rc bz_hash_find(const struct blitz_table *table, const struct bz_key *key,
                            struct bz_place *place) BLITZ_MUST_CHECK;
 
-/* Makes the block at OFF, which bz_row_fill() filled, the live row at the free
- * place LINK_OFF, or in the place of another row.
+/* Makes the block at OFF, which bz_row_fill() filled, the live row KEY at the free place
+ * PLACE, or in the place of another row.
  */
-void bz_hash_link(struct blitz_table *table, struct bz_hash hash, uint64_t link_off, uint64_t off);
+void bz_hash_link(struct blitz_table *table, const struct bz_key *key, struct bz_place *place,
+                  uint64_t off);
 void bz_hash_replace(struct blitz_table *table, struct bz_hash hash, const struct bz_place *old,
                      uint64_t off);
 
@@ -322,8 +376,8 @@ void bz_hash_replace(struct blitz_table *table, struct bz_hash hash, const struc
 enum blitz_rc bz_hash_unlink(struct blitz_table *table, struct bz_hash hash,
                              const struct bz_place *place) BLITZ_MUST_CHECK;
 
-/* Splits the next bucket in two. */
-void bz_hash_split(struct blitz_table *table);
+/* Splits the next bucket in two. False: its tree is damaged. */
+bool bz_hash_split(struct blitz_table *table) BLITZ_MUST_CHECK;
 
 /* ---- hash_read.c: look-ups beside the writer ------------------------------- */
 
@@ -341,14 +395,20 @@ enum blitz_rc bz_hash_read(struct blitz_table *table, const struct bz_key *key,
 
 /* ---- grow.c: more buckets -------------------------------------------------- */
 
-/* Splits up to BUDGET buckets while there are fewer than ROWS of them. TXN, if not
- * NULL, is the writer, whose blocks may be moved. Stops early if there is a
- * snapshot or no space: a smaller array is slower, not wrong.
+/* Splits up to BUDGET buckets while there are fewer than ROWS of them. Stops early if
+ * there is no space: a smaller array is slower, not wrong.
  */
-void bz_grow(struct blitz_table *table, struct blitz_txn *txn, uint64_t rows, uint64_t budget);
+void bz_grow(struct blitz_table *table, uint64_t rows, uint64_t budget);
 
-/* Goes on to a power of two, so that Tokyo Cabinet can read the file. False: it
- * could not, and the file must be repaired at the next open.
+/* Empties the first COUNT buckets. */
+void bz_buckets_clear(struct blitz_table *table, uint64_t count);
+
+/* Makes the bucket array long enough for ROWS rows, at once, if no row hangs in it yet. */
+void bz_grow_empty(struct blitz_table *table, uint64_t rows);
+
+/* Brings the array to a power of two and to its place before the rows, as Tokyo Cabinet
+ * wants it in a closed file. False: it could not, and the file must be recovered at the next
+ * open. Nobody may read the table.
  */
 bool bz_grow_finish(struct blitz_table *table) BLITZ_MUST_CHECK;
 
@@ -399,8 +459,26 @@ void bz_slot_release(struct blitz_table *table);
 
 /* ---- recover.c -------------------------------------------------------------- */
 
-/* Repairs a file that was not closed, or was CLOSED but is damaged. */
-enum blitz_rc bz_recover(struct blitz_table *table, bool closed, bool *lost_rowsp,
+/* Makes a file whole that was not closed, or is to be repaired. *LOST_ROWSP: damaged rows
+ * are gone.
+ */
+enum blitz_rc bz_recover(struct blitz_table *table, const struct bz_header *header,
+                         const struct blitz_open_options *options, bool *lost_rowsp,
+                         struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* ---- table.c, copy.c: tables that are not in the registry ------------------------- */
+
+/* A table of which the file is not open yet. NULL: out of memory. */
+struct blitz_table *bz_table_new(const char *path, unsigned flags);
+void bz_table_free(struct blitz_table *table);
+
+/* Writes and syncs all, and takes the mark away. False: the file stays marked as open. */
+bool bz_table_finish(struct blitz_table *table) BLITZ_MUST_CHECK;
+
+/* Puts a file of this version, with the same rows, in the place of TABLE's, which is of an
+ * earlier one. LAYOUT is what the caller says of the rows.
+ */
+enum blitz_rc bz_convert(struct blitz_table *table, uint64_t layout,
                          struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* ---- txn.c, change.c: what others need of a transaction's changes --------------------- */
@@ -433,10 +511,6 @@ void bz_txn_settle(struct blitz_txn *txn, const struct blitz_table *table);
 
 /* Is it loading TABLE (load.c)? */
 bool bz_txn_loads(const struct blitz_txn *txn, const struct blitz_table *table);
-
-/* The block at FROM with the row KEY has moved. TXN, if not NULL, is the writer. */
-void bz_txn_moved(struct blitz_txn *txn, const struct blitz_table *table, const struct bz_key *key,
-                  uint64_t from, uint64_t to);
 
 /* Inserts a row of which the caller made the key, in a table with row ids too. */
 enum blitz_rc bz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
@@ -482,13 +556,10 @@ void bz_load_append(struct blitz_table *table, struct bz_load *load, const struc
 /* Brings the trees up to date; to be called before anyone looks at them. */
 void bz_load_flush(struct blitz_table *table, struct bz_load *load);
 
-/* The block at FROM has moved. */
-void bz_load_moved(struct bz_load *load, uint64_t from, uint64_t to);
-
 /* Makes the block at OFF, which bz_row_fill() filled, the row KEY: at the free place
- * LINK_OFF, or in the place of another row, which goes.
+ * PLACE, or in the place of another row, which goes.
  */
-void bz_load_put(struct blitz_table *table, const struct bz_key *key, uint64_t link_off,
+void bz_load_put(struct blitz_table *table, const struct bz_key *key, struct bz_place *place,
                  uint64_t off);
 void bz_load_replace(struct blitz_table *table, const struct bz_key *key,
                      const struct bz_place *old, uint64_t off);

@@ -62,6 +62,8 @@ static enum blitz_rc find_current(struct bz_writes *writes, const struct bz_key 
   rc = bz_hash_find(writes->table, key, &current->place);
   if (rc == BLITZ_CORRUPT)
     return bz_damaged(writes->table, current->place.link_off, err);
+  if (rc == BLITZ_NOT_FOUND && atomic_load_explicit(&writes->table->damaged, memory_order_relaxed))
+    return bz_damaged(writes->table, 0, err);
   current->row = current->place.row;
   return rc;
 }
@@ -131,7 +133,7 @@ static enum blitz_rc add(struct blitz_txn *txn, struct bz_writes *writes,
   if (rc != BLITZ_OK)
     return rc;
   if (writes->load != NULL)
-    bz_load_put(writes->table, new_row->key, current.place.link_off, off);
+    bz_load_put(writes->table, new_row->key, &current.place, off);
   else if (current.change != NULL)
     current.change->new_off = off;
   else
@@ -148,7 +150,7 @@ static enum blitz_rc insert(struct blitz_txn *txn, struct bz_writes *writes,
 
   if (writes->row_delta > 0)
     rows += (uint64_t)writes->row_delta;
-  bz_grow(table, txn, rows + 1, SPLITS_PER_INSERT);
+  bz_grow(table, rows + 1, SPLITS_PER_INSERT);
   rc = writes->load != NULL && bz_load_is_new(writes->load, new_row->key)
            ? append(txn, writes, new_row, err)
            : add(txn, writes, new_row, err);
@@ -259,7 +261,7 @@ static enum blitz_rc begin(struct blitz_txn *txn, struct blitz_table *table, str
     return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a row of %zu bytes is too big: the limit is %u",
                    table->file, value->len, BLITZ_VALUE_MAX);
   request->key.data = request->key_buf;
-  request->key.len = bz_file_key(request->key_buf, key);
+  request->key.len = bz_file_key(table, request->key_buf, key);
   request->key.hash = bz_hash(request->key_buf, request->key.len);
   return bz_writes_begin(txn, table, &request->writes, err);
 }
@@ -526,13 +528,8 @@ enum blitz_rc blitz_txn_expect_rows(struct blitz_txn *txn, struct blitz_table *t
     rc = bz_entries_sort(writes, late_duplicates, err);
   if (rc != BLITZ_OK || row_count == 0)
     return rc;
-  /* The array takes its space at once if it can have all of it. */
-  if (row_count > EXPECTED_MAX)
-    row_count = EXPECTED_MAX;
-  row_count += atomic_load(&table->row_count);
-  if (bz_file_reserve(table, atomic_load(&table->end) + row_count * 2 * BZ_BUCKET_LEN, NULL) ==
-      BLITZ_OK)
-    bz_grow(table, txn, row_count, UINT64_MAX);
+  if (writes->load != NULL && writes->row_delta == 0)
+    bz_grow_empty(table, row_count < EXPECTED_MAX ? row_count : EXPECTED_MAX);
   return BLITZ_OK;
 }
 

@@ -107,7 +107,7 @@ enum blitz_rc bz_cursor_read_key(struct blitz_cursor *cursor, struct blitz_slice
   if (key.len > BLITZ_KEY_MAX)
     return bz_fail(err, BLITZ_TOO_BIG, 0, "a key of %zu bytes is too long: the limit is %d",
                    key.len, BLITZ_KEY_MAX);
-  file_key.len = bz_file_key(buf, key);
+  file_key.len = bz_file_key(cursor->table, buf, key);
   file_key.hash = bz_hash(buf, file_key.len);
   rc = read_key(cursor, &file_key, err);
   if (rc != BLITZ_OK)
@@ -141,7 +141,7 @@ struct blitz_slice blitz_cursor_key(const struct blitz_cursor *cursor)
 {
   if (cursor->row.off == 0)
     return (struct blitz_slice){NULL, 0};
-  return (struct blitz_slice){cursor->row.key, cursor->row.key_len - BZ_KEY_SPREAD_LEN};
+  return bz_callers_key(cursor->table, &cursor->row);
 }
 
 /* ---- scans ------------------------------------------------------------------ */
@@ -189,7 +189,9 @@ static enum blitz_rc next_in_snapshot(struct blitz_cursor *cursor, struct blitz_
     }
   }
   /* A damaged length of a free block can hide rows; their number tells. */
-  if (cursor->scan_rows != snapshot->row_count && !bz_txn_loads(cursor->scan_txn, cursor->table))
+  if ((cursor->scan_rows != snapshot->row_count &&
+       !bz_txn_loads(cursor->scan_txn, cursor->table)) ||
+      atomic_load_explicit(&cursor->table->damaged, memory_order_relaxed))
     return bz_damaged(cursor->table, cursor->scan_off, err);
   return BLITZ_END;
 }

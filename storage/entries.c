@@ -358,7 +358,7 @@ static void show_duplicate(struct blitz_table *table, const struct bz_entry *ent
 
   if (work->duplicate == NULL)
     return;
-  key.len = bz_file_key(buf, entry->row_key);
+  key.len = bz_file_key(table, buf, entry->row_key);
   key.hash = bz_hash(buf, key.len);
   if (bz_hash_find(table, &key, &place) == BLITZ_OK)
     work->duplicate(work->arg, bz_row_value(&place.row));

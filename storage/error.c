@@ -39,6 +39,7 @@ const char *blitz_rc_name(enum blitz_rc rc)
   case BLITZ_INVALID: return "BLITZ_INVALID";
   case BLITZ_READONLY: return "BLITZ_READONLY";
   case BLITZ_STOPPED: return "BLITZ_STOPPED";
+  case BLITZ_FOREIGN: return "BLITZ_FOREIGN";
   }
   return "BLITZ_?";
 }

@@ -53,13 +53,14 @@ static uint64_t bucket_count_for(uint64_t rows)
   return count;
 }
 
-static uint32_t random_salt(void)
+/* 0, or the system's number. */
+static int make_secret(struct bz_header *header)
 {
-  uint32_t salt;
-
-  if (getrandom(&salt, sizeof salt, 0) != sizeof salt)
-    salt = (uint32_t)getpid() * 2654435761u ^ (uint32_t)(uintptr_t)&salt;
-  return salt;
+  if (getrandom(&header->salt, sizeof header->salt, 0) != sizeof header->salt ||
+      getrandom(&header->secret.key[0], sizeof header->secret.key[0], 0) !=
+          sizeof header->secret.key[0])
+    return errno;
+  return 0;
 }
 
 /* Checksum of a closed file with no rows. */
@@ -84,9 +85,11 @@ uint32_t bz_file_closed_crc(const struct blitz_table *table)
 static int write_new_file(int fd, const struct blitz_create_options *options)
 {
   uint8_t bytes[BZ_HEADER_LEN];
-  struct bz_header header = {.row_ids = options->row_ids, .salt = random_salt()};
-  int sys_errno;
+  struct bz_header header = {.row_ids = options->row_ids, .layout = options->layout};
+  int sys_errno = make_secret(&header);
 
+  if (sys_errno != 0)
+    return sys_errno;
   header.bucket_count = bucket_count_for(options->expected_rows);
   header.first = BZ_HEADER_LEN + header.bucket_count * BZ_BUCKET_LEN + BZ_POOL_LEN;
   header.end = header.first;
@@ -101,18 +104,24 @@ static int write_new_file(int fd, const struct blitz_create_options *options)
   return 0;
 }
 
-enum blitz_rc bz_file_create(const char *name, const struct blitz_create_options *options,
-                             bool replace, struct blitz_error *err)
+/* Opens a new file NAME for writing, in the place of one that a killed process may have left
+ * there. It follows nothing that others have put there. -1: errno says why.
+ */
+static int open_new(const char *name)
 {
-  char *new_name;
-  int fd, sys_errno = 0;
+  const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  int fd = open(name, flags, 0660);
 
-  if (!replace && access(name, F_OK) == 0)
-    return bz_fail(err, BLITZ_EXISTS, 0, "%s is there already. Remove it or use another name",
-                   name);
-  if (asprintf(&new_name, "%s.new", name) < 0)
-    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory creating %s", name);
-  fd = open(new_name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0660);
+  if (fd < 0 && errno == EEXIST && unlink(name) == 0)
+    fd = open(name, flags, 0660);
+  return fd;
+}
+
+enum blitz_rc bz_file_create_at(const char *name, const struct blitz_create_options *options,
+                                struct blitz_error *err)
+{
+  int fd = open_new(name), sys_errno = 0;
+
   if (fd < 0)
     sys_errno = errno;
   else
@@ -120,15 +129,33 @@ enum blitz_rc bz_file_create(const char *name, const struct blitz_create_options
     sys_errno = write_new_file(fd, options);
     if (close(fd) != 0 && sys_errno == 0)
       sys_errno = errno;
-    if (sys_errno == 0 && rename(new_name, name) != 0)
-      sys_errno = errno;
     if (sys_errno != 0)
-      unlink(new_name);
+      unlink(name);
   }
-  free(new_name);
   if (sys_errno == 0)
     return BLITZ_OK;
   return bz_fail(err, bz_rc_of_errno(sys_errno), sys_errno, "cannot create %s", name);
+}
+
+enum blitz_rc bz_file_create(const char *name, const struct blitz_create_options *options,
+                             bool replace, struct blitz_error *err)
+{
+  char *new_name;
+  enum blitz_rc rc;
+
+  if (!replace && access(name, F_OK) == 0)
+    return bz_fail(err, BLITZ_EXISTS, 0, "%s is there already. Remove it or use another name",
+                   name);
+  if (asprintf(&new_name, "%s.new", name) < 0)
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory creating %s", name);
+  rc = bz_file_create_at(new_name, options, err);
+  if (rc == BLITZ_OK && rename(new_name, name) != 0)
+  {
+    rc = bz_fail(err, bz_rc_of_errno(errno), errno, "cannot create %s", name);
+    unlink(new_name);
+  }
+  free(new_name);
+  return rc;
 }
 
 /* ---- mapping ------------------------------------------------------------- */
@@ -162,17 +189,44 @@ static enum blitz_rc open_and_lock(struct blitz_table *table, struct stat *st,
   bool readonly = (table->flags & BLITZ_OPEN_READONLY) != 0;
   struct flock lock = {.l_type = readonly ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
 
-  table->fd = open(table->file, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+  /* Nothing that others may have put there is followed or waited for. */
+  table->fd = open(table->file,
+                   (readonly ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  if (table->fd < 0 && errno == ELOOP)
+    return bz_fail(err, BLITZ_NOT_BLITZ, 0,
+                   "%s is a symbolic link, which is not followed. Put the file itself there",
+                   table->file);
   if (table->fd < 0)
     return bz_fail(err, bz_rc_of_errno(errno), errno, "cannot open %s", table->file);
+  if (fstat(table->fd, st) != 0)
+    return bz_fail(err, BLITZ_IO, errno, "cannot open %s", table->file);
+  if (!S_ISREG(st->st_mode))
+    return bz_fail(err, BLITZ_NOT_BLITZ, 0, "%s is no regular file. Restore it from a backup",
+                   table->file);
   if (fcntl(table->fd, F_OFD_SETLK, &lock) != 0)
     return bz_fail(err, BLITZ_BUSY, 0,
                    "%s is in use by another process. Stop that one first: two servers "
                    "must not share a data directory",
                    table->file);
-  if (fstat(table->fd, st) != 0)
-    return bz_fail(err, BLITZ_IO, errno, "cannot open %s", table->file);
   return BLITZ_OK;
+}
+
+/* Allocates what a copy of the file has left out because it was zeros. */
+static enum blitz_rc fill_holes(const struct blitz_table *table, const struct stat *st,
+                                struct blitz_error *err)
+{
+  int sys_errno = 0;
+
+  if (!(table->flags & BLITZ_OPEN_READONLY) && st->st_blocks < (st->st_size + 511) / 512)
+    do
+      sys_errno = posix_fallocate(table->fd, 0, st->st_size);
+    while (sys_errno == EINTR);
+  if (sys_errno == 0)
+    return BLITZ_OK;
+  return bz_fail(err, bz_rc_of_errno(sys_errno), sys_errno,
+                 "%s has holes, as of a sparse copy, and there is no space to fill them. Free some "
+                 "space on its device",
+                 table->file);
 }
 
 enum blitz_rc bz_file_open(struct blitz_table *table, struct bz_header *header,
@@ -190,6 +244,8 @@ enum blitz_rc bz_file_open(struct blitz_table *table, struct bz_header *header,
     return bz_fail(err, BLITZ_IO, errno, "cannot read %s", table->file);
   rc = bz_header_read(bytes, (uint64_t)st.st_size, table->file,
                       (table->flags & BLITZ_OPEN_REPAIR) != 0, header, err);
+  if (rc == BLITZ_OK)
+    rc = fill_holes(table, &st, err);
   if (rc != BLITZ_OK)
     return rc;
   sys_errno = map_file(table, (uint64_t)st.st_size);
@@ -197,11 +253,16 @@ enum blitz_rc bz_file_open(struct blitz_table *table, struct bz_header *header,
     return bz_fail(err, BLITZ_NOMEM, sys_errno, "cannot map %s", table->file);
   table->allocated = (uint64_t)st.st_size;
   table->salt = header->salt;
+  table->secret = header->secret;
+  table->version = header->version;
+  table->spread_len = header->version == 2 ? BZ_KEY_SPREAD_LEN_2 : BZ_KEY_SPREAD_LEN;
   table->row_ids = header->row_ids;
   table->dirty = header->open;
   atomic_store(&table->end, header->end);
   atomic_store(&table->first, header->first);
   atomic_store(&table->bucket_count, header->bucket_count);
+  atomic_store(&table->front_buckets, header->bucket_count);
+  atomic_store(&table->damaged, (header->state & BZ_FILE_DAMAGED) != 0);
   atomic_store(&table->row_count, header->row_count);
   atomic_store(&table->committed, header->committed);
   return BLITZ_OK;
@@ -268,7 +329,7 @@ enum blitz_rc bz_file_reserve(struct blitz_table *table, uint64_t len, struct bl
                    table->file, (unsigned long long)len);
   bz_count(&bz_counters.bytes_allocated, wanted - table->allocated);
   /* Many page faults at once cost less than one at a time. */
-  if (ahead >= PAGE * 16)
+  if (ahead >= PAGE * 16 && wanted - table->allocated <= 2 * GROW_MAX)
     (void)!madvise(bz_base(table) + table->allocated / PAGE * PAGE,
                    wanted - table->allocated / PAGE * PAGE, MADV_POPULATE_WRITE);
   table->allocated = wanted;
@@ -336,6 +397,7 @@ void bz_file_stamp(struct blitz_table *table)
 
 void bz_file_set_end(struct blitz_table *table, uint64_t end)
 {
-  bz_store_be64(bz_base(table) + BZ_TC_END_OFF, end);
+  if (!table->recovering)
+    bz_store_be64(bz_base(table) + BZ_TC_END_OFF, end);
   atomic_store_explicit(&table->end, end, memory_order_release);
 }

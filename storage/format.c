@@ -8,10 +8,11 @@
 #include "bytes.h"
 #include "crc32c.h"
 #include "error.h"
+#include "siphash.h"
 
 #include <string.h>
 
-_Static_assert(BZ_BOOT_ID_OFF + BZ_BOOT_ID_LEN <= BZ_HEADER_LEN,
+_Static_assert(BZ_LAYOUT_OFF + 8 <= BZ_HEADER_LEN,
                "our header fits into the opaque area");
 _Static_assert(BZ_ALIGN == 1 << BZ_ALIGN_POWER, "one alignment");
 
@@ -50,7 +51,7 @@ bool bz_row_parse(const uint8_t *base, uint64_t off, uint64_t limit, struct bz_r
   if (p == NULL)
     return false;
   p = bz_varint_load(p, end, &row->value_len);
-  if (p == NULL || row->key_len < BZ_KEY_SPREAD_LEN || row->value_len < BZ_VALUE_HEADER_LEN)
+  if (p == NULL || row->key_len < BZ_KEY_SPREAD_LEN_2 || row->value_len < BZ_VALUE_HEADER_LEN)
     return false;
   row->off = off;
   row->key = p;
@@ -170,19 +171,40 @@ struct bz_hash bz_hash(const uint8_t *key, size_t key_len)
   return (struct bz_hash){bucket, (uint8_t)second};
 }
 
-size_t bz_file_key(uint8_t *to, struct blitz_slice key)
+/* The bucket hash gives 9,690 values for all two-byte keys and 30,000 for the first million
+ * big-endian integers, and who chooses keys can choose its values. The bytes behind the key
+ * spread them over some 2^34 values, by a hash that cannot be computed without the file's
+ * secret.
+ */
+size_t bz_key_spread(const struct bz_secret *secret, uint8_t *to, struct blitz_slice key)
 {
+  uint8_t spread[8];
+
   if (key.len > 0)
     memcpy(to, key.data, key.len);
-  /* The bucket hash gives 9,690 values for all two-byte keys and 30,000 for the
-   * first million big-endian integers. Two bytes of checksum behind the key
-   * spread them over everything.
-   */
-  bz_store_le16(to + key.len, (uint16_t)bz_crc32c(0, key.data, key.len));
+  bz_store_le64(spread, bz_siphash(secret->key, key.data, key.len, 1, 3));
+  memcpy(to + key.len, spread, BZ_KEY_SPREAD_LEN);
   return key.len + BZ_KEY_SPREAD_LEN;
 }
 
 /* ---- headers ------------------------------------------------------------- */
+
+/* CRC-32C of what never changes in a file. */
+static uint32_t identity_crc(const uint8_t *from, unsigned version)
+{
+  uint32_t crc = bz_crc32c(0, from + BZ_MAGIC_OFF, BZ_HEADER_CRC_OFF - BZ_MAGIC_OFF);
+
+  return version == 2
+             ? crc
+             : bz_crc32c(crc, from + BZ_IDENTITY_2_OFF, BZ_HEADER_LEN - BZ_IDENTITY_2_OFF);
+}
+
+/* A secret of 64 bits, and the salt. */
+static void read_secret(const uint8_t *from, struct bz_secret *secret)
+{
+  secret->key[0] = bz_load_le64(from + BZ_SECRET_OFF);
+  secret->key[1] = bz_load_le32(from + BZ_SALT_OFF) * UINT64_C(0x9E3779B97F4A7C15);
+}
 
 void bz_header_make(uint8_t *to, const struct bz_header *header)
 {
@@ -201,8 +223,9 @@ void bz_header_make(uint8_t *to, const struct bz_header *header)
   bz_store_le16(to + BZ_MIN_READER_OFF, BZ_VERSION);
   bz_store_le32(to + BZ_FLAGS_OFF, header->row_ids ? BZ_FLAG_ROW_IDS : 0);
   bz_store_le32(to + BZ_SALT_OFF, header->salt);
-  bz_store_le32(to + BZ_HEADER_CRC_OFF,
-                bz_crc32c(0, to + BZ_MAGIC_OFF, BZ_HEADER_CRC_OFF - BZ_MAGIC_OFF));
+  bz_store_le64(to + BZ_SECRET_OFF, header->secret.key[0]);
+  bz_store_le64(to + BZ_LAYOUT_OFF, header->layout);
+  bz_store_le32(to + BZ_HEADER_CRC_OFF, identity_crc(to, BZ_VERSION));
   bz_store_le64(to + BZ_COMMITTED_OFF, header->committed);
   bz_store_le64(to + BZ_NEXT_ROW_ID_OFF, 1);
 }
@@ -213,7 +236,9 @@ uint32_t bz_header_closed_crc(const uint8_t *from, uint32_t salt)
       bz_crc32c(salt, from + BZ_TC_ALIGN_POWER_OFF, BZ_COUNTER_OFF - BZ_TC_ALIGN_POWER_OFF);
 
   crc = bz_crc32c(crc, from + BZ_FREE_LIST_OFF, BZ_CLOSED_CRC_OFF - BZ_FREE_LIST_OFF);
-  return bz_crc32c(crc, from + BZ_INDEX_SEQ_OFF, BZ_INDEX_CRC_OFF + 4 - BZ_INDEX_SEQ_OFF);
+  crc = bz_crc32c(crc, from + BZ_INDEX_SEQ_OFF, BZ_INDEX_CRC_OFF + 4 - BZ_INDEX_SEQ_OFF);
+  return bz_load_le16(from + BZ_VERSION_OFF) == 2 ? crc
+                                                  : bz_crc32c(crc, from + BZ_STATE_OFF, 8);
 }
 
 static bool geometry_sane(const struct bz_header *header, uint64_t file_len)
@@ -252,7 +277,7 @@ static enum blitz_rc check_identity(const uint8_t *from, uint64_t file_len, cons
                    "the BlitzDB that wrote it (mariadb-dump), and load the copy",
                    name, bz_load_le16(from + BZ_VERSION_OFF), BZ_VERSION_OLDEST);
   if (bz_load_le32(from + BZ_HEADER_CRC_OFF) !=
-      bz_crc32c(0, from + BZ_MAGIC_OFF, BZ_HEADER_CRC_OFF - BZ_MAGIC_OFF))
+      identity_crc(from, bz_load_le16(from + BZ_VERSION_OFF)))
     return bz_fail(err, BLITZ_CORRUPT, 0, "the header of %s is damaged. Restore it from a backup",
                    name);
   if (from[BZ_TC_TYPE_OFF] != BZ_TC_TYPE_HASH || from[BZ_TC_ALIGN_POWER_OFF] != BZ_ALIGN_POWER ||
@@ -269,8 +294,11 @@ enum blitz_rc bz_header_read(const uint8_t *from, uint64_t file_len, const char 
 
   if (rc != BLITZ_OK)
     return rc;
+  memset(header, 0, sizeof *header);
+  header->version = bz_load_le16(from + BZ_VERSION_OFF);
   header->row_ids = (bz_load_le32(from + BZ_FLAGS_OFF) & BZ_FLAG_ROW_IDS) != 0;
   header->open = (from[BZ_TC_FLAGS_OFF] & BZ_TC_FLAG_OPEN) != 0;
+  header->repairing = (from[BZ_TC_FLAGS_OFF] & BZ_TC_FLAG_REPAIRING) != 0;
   header->salt = bz_load_le32(from + BZ_SALT_OFF);
   header->bucket_count = bz_load_be64(from + BZ_TC_BUCKET_COUNT_OFF);
   header->row_count = bz_load_be64(from + BZ_TC_ROW_COUNT_OFF);
@@ -278,6 +306,12 @@ enum blitz_rc bz_header_read(const uint8_t *from, uint64_t file_len, const char 
   header->first = bz_load_be64(from + BZ_TC_FIRST_OFF);
   header->committed = bz_load_le64(from + BZ_COMMITTED_OFF);
   memcpy(header->boot_id, from + BZ_BOOT_ID_OFF, BZ_BOOT_ID_LEN);
+  if (header->version > 2)
+  {
+    read_secret(from, &header->secret);
+    header->layout = bz_load_le64(from + BZ_LAYOUT_OFF);
+    header->state = bz_load_le64(from + BZ_STATE_OFF);
+  }
   if (geometry_sane(header, file_len))
     return BLITZ_OK;
   if (!repair)

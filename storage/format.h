@@ -40,6 +40,7 @@
 
 #define BZ_TC_TYPE_HASH 0
 #define BZ_TC_FLAG_OPEN 1
+#define BZ_TC_FLAG_REPAIRING 0x80 /* ours: a repair of a closed file is under way */
 #define BZ_TC_OPTION_LARGE 1
 #define BZ_TC_POOL_POWER 10
 
@@ -52,7 +53,7 @@
 #define BZ_MIN_READER_OFF 138  /* 2: oldest version that can read the file */
 #define BZ_FLAGS_OFF 140       /* 4 */
 #define BZ_SALT_OFF 144        /* 4: where the checksums of rows begin */
-#define BZ_HEADER_CRC_OFF 148  /* 4: CRC-32C of bytes 128 to 147 */
+#define BZ_HEADER_CRC_OFF 148  /* 4: CRC-32C of bytes 128 to 147 and 240 to 255 */
 #define BZ_COMMITTED_OFF 152   /* 8: sequence number of the last commit */
 #define BZ_NEXT_ROW_ID_OFF 160 /* 8 */
 #define BZ_COUNTER_OFF 168     /* 8: the caller's number */
@@ -63,13 +64,23 @@
 #define BZ_INDEX_SEQ_OFF 200   /* 8: 1 + the last commit of index entries; 0: there is none */
 #define BZ_INDEX_LEN_OFF 208   /* 8: of the index file when the table was closed */
 #define BZ_INDEX_CRC_OFF 216   /* 4: CRC-32C of those bytes */
-#define BZ_BOOT_ID_OFF 224     /* 16: of the machine's run in which the file was opened last */
+#define BZ_BOOT_ID_OFF 224     /* 8: of the machine's run in which the file was opened last */
+#define BZ_STATE_OFF 232       /* 8: enum bz_file_state */
+#define BZ_SECRET_OFF 240      /* 8: decides, with the salt, where a key's hash falls */
+#define BZ_LAYOUT_OFF 248      /* 8: the caller's number for the layout of its rows */
 
-#define BZ_BOOT_ID_LEN 16
+#define BZ_BOOT_ID_LEN 8
+#define BZ_IDENTITY_2_OFF BZ_SECRET_OFF /* what does not change, second part */
 
-#define BZ_VERSION 2
-#define BZ_VERSION_OLDEST 2 /* that this version can read */
+#define BZ_VERSION 3
+#define BZ_VERSION_OLDEST 2 /* that this version can convert */
 #define BZ_FLAG_ROW_IDS 1
+
+/* Bits of the word at BZ_STATE_OFF. */
+enum bz_file_state
+{
+  BZ_FILE_DAMAGED = 1, /* there are damaged rows of which nobody knows the keys */
+};
 
 #define BZ_HEADER_LEN 256
 #define BZ_BUCKET_LEN 8
@@ -106,6 +117,7 @@ enum bz_block_state
   BZ_STATE_INFLIGHT = 2, /* holds a row that is not committed */
   BZ_STATE_REMOVED = 3,  /* a removed row; earlier snapshots may read it */
   BZ_STATE_DROPPED = 4,  /* a row that was not committed and will not be */
+  BZ_STATE_BUCKETS = 5,  /* a part of the bucket array (grow.c) */
 };
 
 /* The file's value: sequence number (8), checksum (4), the caller's value. */
@@ -113,8 +125,11 @@ enum bz_block_state
 #define BZ_VALUE_CRC_OFF 8
 #define BZ_VALUE_HEADER_LEN 12
 
-/* The file's key: the caller's key and two bytes that spread the hash. */
-#define BZ_KEY_SPREAD_LEN 2
+/* The file's key: the caller's key and bytes that spread the hash, two of them in a file of
+ * version 2.
+ */
+#define BZ_KEY_SPREAD_LEN 6
+#define BZ_KEY_SPREAD_LEN_2 2
 #define BZ_FILE_KEY_MAX (BLITZ_KEY_MAX + BZ_KEY_SPREAD_LEN)
 
 /* A row found in a file. The pointers go into the file's map. */
@@ -191,16 +206,27 @@ struct bz_hash
 
 struct bz_hash bz_hash(const uint8_t *key, size_t key_len);
 
+/* What nobody knows who chooses keys: a file's own. */
+struct bz_secret
+{
+  uint64_t key[2];
+};
+
 /* Copies the caller's key to TO and appends what makes it the file's key. */
-size_t bz_file_key(uint8_t *to, struct blitz_slice key);
+size_t bz_key_spread(const struct bz_secret *secret, uint8_t *to, struct blitz_slice key);
 
 /* ---- headers ------------------------------------------------------------- */
 
 struct bz_header
 {
+  unsigned version;
   bool row_ids;
-  bool open; /* the writer did not close the file */
+  bool open;      /* the writer did not close the file */
+  bool repairing; /* a repair of it did not end; all commits did */
   uint32_t salt;
+  struct bz_secret secret;
+  uint64_t layout;
+  uint64_t state; /* enum bz_file_state */
   uint64_t bucket_count;
   uint64_t row_count;
   uint64_t end;

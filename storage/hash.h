@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * hash.h: what walking a bucket's tree needs, for the writer (hash.c) and for
+ * hash.h: what walking a bucket's tree needs, for the writer (hash.c, tree.c) and for
  * readers beside it (hash_read.c).
  */
 #ifndef BZ_HASH_H
 #define BZ_HASH_H
 
 #include "blitz_int.h"
+#include "bytes.h"
 
 #include <string.h>
 
-/* No tree of a file that is not damaged is as deep as that. */
-#define BZ_DEPTH_MAX (1u << 20)
+/* Rows on the way from a bucket to any row below it; see H5. */
+#define BZ_DEPTH_MAX 64
 
 enum bz_step
 {
@@ -36,20 +37,48 @@ static inline enum bz_step bz_step(const struct bz_key *key, const struct bz_row
   return order > 0 ? BZ_STEP_LEFT : BZ_STEP_RIGHT;
 }
 
-/* Does ROW hang in the tree of the bucket at ROOT_OFF, as its key wants? If not, the
- * key or a link is damaged, and a look-up that passes it would miss rows.
+/* Does ROW hang in the tree of BUCKET of COUNT, as its key wants? If not, the key or a link
+ * is damaged, and a look-up that passes it would miss rows.
  */
 static inline bool bz_row_belongs(const struct bz_row *row, uint8_t row_second, uint64_t count,
-                                  uint64_t root_off)
+                                  uint64_t bucket)
 {
   struct bz_hash hash = bz_hash(row->key, row->key_len);
 
-  return hash.second == row_second && bz_bucket_off(hash.bucket, count) == root_off;
+  return hash.second == row_second && bz_bucket(hash.bucket, count) == bucket;
 }
 
 static inline struct bz_stripe *bz_stripe_of(struct blitz_table *table, struct bz_hash hash)
 {
   return &table->stripes[hash.bucket % BZ_STRIPES];
 }
+
+/* A link, in a bucket or a row, as the offset of a row; 0: none. */
+static inline uint64_t bz_link(const uint8_t *base, uint64_t link_off)
+{
+  return bz_load_be64(base + link_off) << BZ_ALIGN_POWER;
+}
+
+static inline void bz_set_link(uint8_t *base, uint64_t link_off, uint64_t off)
+{
+  atomic_thread_fence(memory_order_release);
+  bz_store_be64(base + link_off, off >> BZ_ALIGN_POWER);
+}
+
+/* ---- tree.c: a bucket's tree as a whole, for the writer, in its stripe ---------------- */
+
+/* A bucket's rows, in order, hung on one another by their right links. */
+struct bz_vine
+{
+  uint64_t first; /* offset of a row; 0: none */
+  uint64_t count;
+};
+
+/* Makes the tree at LINK_OFF a vine. False: it is damaged, and nothing has changed. */
+bool bz_tree_to_vine(struct blitz_table *table, uint64_t link_off,
+                     struct bz_vine *vine) BLITZ_MUST_CHECK;
+
+/* Makes the vine a tree at LINK_OFF that is as low as can be. */
+void bz_vine_to_tree(uint8_t *base, struct bz_vine vine, uint64_t link_off);
 
 #endif /* BZ_HASH_H */

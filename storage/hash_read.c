@@ -7,7 +7,6 @@
  * checks every offset and believes nothing before the stripe's version has shown
  * that no change came between (seqlock.h).
  */
-#include "bytes.h"
 #include "hash.h"
 #include "seqlock.h"
 
@@ -56,12 +55,12 @@ static enum blitz_rc read_once(struct blitz_table *table, const struct bz_key *k
   uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_acquire);
   uint64_t end = atomic_load_explicit(&table->end, memory_order_acquire);
   const uint8_t *base = atomic_load_explicit(&table->map, memory_order_acquire)->base;
-  uint64_t root_off = bz_bucket_off(key->hash.bucket, count);
-  uint64_t link_off = root_off;
+  uint64_t bucket = bz_bucket(key->hash.bucket, count);
+  uint64_t link_off = bz_bucket_off(table, bucket);
 
   for (unsigned depth = 0; depth <= BZ_DEPTH_MAX; depth++)
   {
-    uint64_t off = bz_load_be64(base + link_off) << BZ_ALIGN_POWER;
+    uint64_t off = bz_link(base, link_off);
     enum bz_step step;
 
     if (off == 0)
@@ -71,7 +70,7 @@ static enum blitz_rc read_once(struct blitz_table *table, const struct bz_key *k
     step = bz_step(key, row, base[off + BZ_ROW_HASH_OFF]);
     if (step == BZ_STEP_FOUND)
       return copy_row(row, buf);
-    if (!bz_row_belongs(row, base[off + BZ_ROW_HASH_OFF], count, root_off))
+    if (!bz_row_belongs(row, base[off + BZ_ROW_HASH_OFF], count, bucket))
       return BLITZ_CORRUPT;
     link_off = off + (step == BZ_STEP_LEFT ? BZ_ROW_LEFT_OFF : BZ_ROW_RIGHT_OFF);
   }
@@ -137,6 +136,8 @@ enum blitz_rc bz_hash_read(struct blitz_table *table, const struct bz_key *key,
     if (rc == BLITZ_NOT_FOUND &&
         (committing_before == BZ_COMMITTING_REMOVES || committing(table) == BZ_COMMITTING_REMOVES))
       continue;
+    if (rc == BLITZ_NOT_FOUND && atomic_load_explicit(&table->damaged, memory_order_relaxed))
+      return BLITZ_CORRUPT;
     return rc;
   }
 }

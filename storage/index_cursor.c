@@ -546,7 +546,8 @@ void blitz_prefetch(struct blitz_cursor *cursor, const struct blitz_slice *keys,
       uint64_t bucket_off;
       if (keys[i].len > BLITZ_KEY_MAX)
         continue;
-      bucket_off = bz_bucket_off(bz_hash(buf, bz_file_key(buf, keys[i])).bucket, buckets);
+      bucket_off = bz_bucket_off_of(
+          cursor->table, bz_hash(buf, bz_file_key(cursor->table, buf, keys[i])).bucket, buckets);
       if (round == 0)
         __builtin_prefetch(base + bucket_off);
       else

@@ -13,8 +13,7 @@
  * all their buckets is fetched at once instead of one after the other. Whoever
  * looks at the trees empties the queue first (bz_load_flush()).
  */
-#include "blitz_int.h"
-#include "bytes.h"
+#include "hash.h"
 #include "seqlock.h"
 
 #include <assert.h>
@@ -105,7 +104,7 @@ void bz_load_append(struct blitz_table *table, struct bz_load *load, const struc
 {
   uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
 
-  __builtin_prefetch(bz_base(table) + bz_bucket_off(key->hash.bucket, count));
+  __builtin_prefetch(bz_base(table) + bz_bucket_off_of(table, key->hash.bucket, count));
   assert(load->count < QUEUE_LEN);
   load->queue[load->count++] = (struct queued){off, key->hash};
   if (load->count == QUEUE_LEN)
@@ -119,8 +118,8 @@ void bz_load_flush(struct blitz_table *table, struct bz_load *load)
   uint64_t end = atomic_load_explicit(&table->end, memory_order_relaxed);
 
   for (unsigned i = 0; i < load->count; i++)
-    __builtin_prefetch(base + (bz_load_be64(base + bz_bucket_off(load->queue[i].hash.bucket, count))
-                               << BZ_ALIGN_POWER));
+    __builtin_prefetch(
+        base + bz_link(base, bz_bucket_off_of(table, load->queue[i].hash.bucket, count)));
   for (unsigned i = 0; i < load->count; i++)
   {
     struct bz_row row;
@@ -133,25 +132,18 @@ void bz_load_flush(struct blitz_table *table, struct bz_load *load)
     key.data = row.key;
     key.len = row.key_len;
     if (bz_hash_find(table, &key, &place) == BLITZ_NOT_FOUND)
-      bz_hash_link(table, key.hash, place.link_off, row.off);
+      bz_hash_link(table, &key, &place, row.off);
     else
       bz_set_broken(table);
   }
   load->count = 0;
 }
 
-void bz_load_moved(struct bz_load *load, uint64_t from, uint64_t to)
-{
-  for (unsigned i = 0; i < load->count; i++)
-    if (load->queue[i].off == from)
-      load->queue[i].off = to;
-}
-
-void bz_load_put(struct blitz_table *table, const struct bz_key *key, uint64_t link_off,
+void bz_load_put(struct blitz_table *table, const struct bz_key *key, struct bz_place *place,
                  uint64_t off)
 {
   seal_row(table, off);
-  bz_hash_link(table, key->hash, link_off, off);
+  bz_hash_link(table, key, place, off);
 }
 
 void bz_load_replace(struct blitz_table *table, const struct bz_key *key,
@@ -180,7 +172,7 @@ static void clear_buckets(struct blitz_table *table)
 
   for (unsigned i = 0; i < BZ_STRIPES; i++)
     bz_stripe_begin(&table->stripes[i]);
-  memset(bz_base(table) + BZ_HEADER_LEN, 0, count * BZ_BUCKET_LEN);
+  bz_buckets_clear(table, count);
   for (unsigned i = 0; i < BZ_STRIPES; i++)
     bz_stripe_end(&table->stripes[i]);
 }
@@ -213,7 +205,7 @@ static void hide_rows(struct blitz_table *table)
   }
 }
 
-/* Frees these blocks one by one, for there are snapshots. */
+/* Frees these blocks. */
 static void free_rows(struct blitz_table *table)
 {
   uint64_t off = atomic_load_explicit(&table->first, memory_order_relaxed);
@@ -232,21 +224,10 @@ static void free_rows(struct blitz_table *table)
 
 void bz_load_rollback(struct blitz_table *table, struct bz_load *load)
 {
-  bool alone;
-
   bz_load_flush(table, load);
   free(load);
   clear_buckets(table);
   hide_rows(table);
-  pthread_mutex_lock(&table->snapshot_lock);
-  alone = table->snapshots == NULL;
-  if (alone)
-  {
-    bz_space_clear(table);
-    bz_file_set_end(table, atomic_load_explicit(&table->first, memory_order_relaxed));
-  }
-  pthread_mutex_unlock(&table->snapshot_lock);
-  if (!alone)
-    free_rows(table);
+  free_rows(table);
   atomic_store_explicit(&table->loading, false, memory_order_release);
 }

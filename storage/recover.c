@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * recover.c: repairs a file that was not closed, or that is damaged, from its rows
- * alone: whatever the buckets, the trees, the free list and the row count say is
+ * recover.c: makes a file that was not closed, or that is to be repaired, whole again from its
+ * rows alone: whatever the buckets, the trees, the free list and the row count say is
  * made anew.
  *
  * A row is believed if its checksum holds. Of those,
@@ -13,27 +13,40 @@
  * Every 16th byte is looked at, so a damaged length hides nothing. A free block's
  * rest cannot be taken for a row: a row's place is stamped when it goes.
  *
- * It may be killed and begun again at any point: it makes rows live before it
- * counts on that, and frees only what would be freed again.
+ *  R10. A killed process leaves blocks that tile the file, of which each row is whole. What
+ *      is neither has been damaged, and stays where it is, an error for whoever meets it,
+ *      until a repair is asked for. If its key cannot be told, a look-up that finds nothing
+ *      is an error as well.
+ *  R11. A commit or a load numbers its rows one beyond the header. A row beyond that means
+ *      that the header's number is damaged, and nothing is changed but by a repair, which
+ *      then takes all commits for finished.
+ *  R12. Recovery and repair may be killed after any store, and are begun again: each store
+ *      leaves blocks that tile the file, and a row that is to be kept is either as it was or
+ *      live.
  */
-#include "blitz_int.h"
-#include "bytes.h"
+#include "hash.h"
 
 #include <inttypes.h>
-#include <string.h>
+
+#define REPORT_STEP (UINT64_C(1) << 24) /* bytes between reports of progress */
 
 struct recovery
 {
   struct blitz_table *table;
-  uint64_t committed; /* the header's number */
-  uint64_t seq_max;   /* highest number seen */
+  const struct blitz_open_options *options;
+  bool drops_damage;    /* R10: it is to go */
+  bool changes;         /* the second walk, in which the file is changed */
+  uint64_t committed;   /* the header's number; UINT64_MAX: all commits are finished */
+  uint64_t seq_max;     /* highest number seen */
+  uint64_t row_seq_max; /* of rows that are not removed */
   uint64_t row_id_max;
   uint64_t rows;
   uint64_t undone;   /* changes of the unfinished commit */
-  uint64_t damaged;  /* rows of which the checksum does not hold */
+  uint64_t damaged;  /* blocks of which nobody knows what they were */
   uint64_t gap_off;  /* where the free space before the next row begins */
   uint64_t tile_end; /* where the next block must begin, if nothing is damaged */
   uint64_t end;      /* of the blocks, says the header */
+  bool in_damage;    /* what is before the next row is to stay as it is */
 };
 
 enum verdict
@@ -44,6 +57,17 @@ enum verdict
   VERDICT_REVIVE, /* removed by the unfinished commit */
   VERDICT_DAMAGED,
 };
+
+static void note_seq(struct recovery *r, uint64_t seq, bool removed, uint64_t removed_seq)
+{
+  if (seq > r->seq_max)
+    r->seq_max = seq;
+  if (!removed && seq > r->row_seq_max)
+    r->row_seq_max = seq;
+  /* A removal is believed to have been the next commit's, but hardly what is far beyond. */
+  if (removed_seq == r->committed + 1 && removed_seq > r->seq_max)
+    r->seq_max = removed_seq;
+}
 
 static enum verdict judge(struct recovery *r, uint64_t off, uint64_t end, struct bz_row *row)
 {
@@ -65,21 +89,18 @@ static enum verdict judge(struct recovery *r, uint64_t off, uint64_t end, struct
     return VERDICT_NOTHING;
   seq = bz_row_seq(row);
   if (!bz_row_intact(r->table->salt, row))
-    return removed ? VERDICT_NOTHING : VERDICT_DAMAGED;
-  if (seq > r->seq_max)
-    r->seq_max = seq;
-  /* A removal is believed to have been the next commit's, but hardly what is far beyond. */
-  if (removed_seq == r->committed + 1 && removed_seq > r->seq_max)
-    r->seq_max = removed_seq;
+    return VERDICT_DAMAGED;
+  note_seq(r, seq, removed, removed_seq);
   if (seq > r->committed)
     return removed ? VERDICT_NOTHING : VERDICT_UNDO;
   return removed ? VERDICT_REVIVE : VERDICT_LIVE;
 }
 
-/* Makes sure that nothing takes the bytes at OFF for a row again. */
-static void stamp_out(struct recovery *r, uint64_t off)
+/* Makes sure that nothing takes the bytes of a row for one again. */
+static void stamp_out(struct recovery *r, const struct bz_row *row)
 {
-  bz_word_store(bz_base(r->table), off, 0);
+  if (r->changes)
+    bz_word_store(bz_base(r->table), row->off, bz_free_word(row->len, BZ_STATE_DROPPED));
 }
 
 /* Lets nobody believe the index file, even if this is not finished: it may have entries of
@@ -98,11 +119,11 @@ static bool link_row(struct recovery *r, const struct bz_row *row)
   enum blitz_rc rc = bz_hash_find(r->table, &key, &place);
 
   if (rc == BLITZ_NOT_FOUND)
-    bz_hash_link(r->table, key.hash, place.link_off, row->off);
+    bz_hash_link(r->table, &key, &place, row->off);
   else if (rc == BLITZ_OK && bz_row_seq(&place.row) < bz_row_seq(row))
   {
     bz_hash_replace(r->table, key.hash, &place, row->off);
-    stamp_out(r, place.row.off);
+    stamp_out(r, &place.row);
     bz_space_free_gap(r->table, place.row.off, place.row.off + place.row.len);
     r->rows--;
   }
@@ -113,18 +134,75 @@ static bool link_row(struct recovery *r, const struct bz_row *row)
 
 static void note_row_id(struct recovery *r, const struct bz_row *row)
 {
-  if (r->table->row_ids && row->key_len == 8 + BZ_KEY_SPREAD_LEN &&
+  if (r->table->row_ids && row->key_len == 8 + r->table->spread_len &&
       bz_load_be64(row->key) > r->row_id_max)
     r->row_id_max = bz_load_be64(row->key);
 }
 
-/* Keeps the row and makes what is before it free. */
-static void keep_row(struct recovery *r, const struct bz_row *row)
+/* ---- what a walk comes to ------------------------------------------------------------- */
+
+/* Makes what is before OFF free, if it is not damage that is to stay. */
+static void free_before(struct recovery *r, uint64_t off)
 {
-  bz_space_free_gap(r->table, r->gap_off, row->off);
+  if (r->changes && !r->in_damage && r->gap_off < off)
+    bz_space_free_gap(r->table, r->gap_off, off);
+  r->in_damage = false;
+}
+
+/* Keeps the row. */
+static bool keep_row(struct recovery *r, const struct bz_row *row)
+{
+  if (r->changes && !link_row(r, row))
+  {
+    stamp_out(r, row);
+    return false;
+  }
+  free_before(r, row->off);
   r->gap_off = row->off + row->len;
   r->rows++;
   note_row_id(r, row);
+  return true;
+}
+
+/* Is the key of a damaged row what it was? */
+static bool key_is_intact(const struct blitz_table *table, const struct bz_row *row)
+{
+  uint8_t buf[BZ_FILE_KEY_MAX];
+
+  return table->version == BZ_VERSION && row->key_len <= sizeof buf &&
+         row->key_len > table->spread_len &&
+         bz_file_key(table, buf, bz_callers_key(table, row)) == row->key_len &&
+         memcmp(buf, row->key, row->key_len) == 0;
+}
+
+/* Notes in the file that a look-up may not find a row because it is damaged. */
+static void set_damaged(const struct recovery *r)
+{
+  uint64_t state = le64toh(bz_word_load(bz_base(r->table), BZ_STATE_OFF));
+
+  bz_word_store(bz_base(r->table), BZ_STATE_OFF, htole64(state | BZ_FILE_DAMAGED));
+}
+
+/* A row, ROW not being NULL, or something else at OFF, where a block must begin, is damaged. */
+static void meet_damage(struct recovery *r, uint64_t off, const struct bz_row *row)
+{
+  r->damaged++;
+  if (!r->changes)
+    return;
+  if (r->drops_damage)
+  {
+    forget_indexes(r);
+    if (row != NULL)
+      stamp_out(r, row);
+    return;
+  }
+  free_before(r, off);
+  if (row == NULL || !key_is_intact(r->table, row) || !link_row(r, row))
+    set_damaged(r);
+  else
+    r->rows++;
+  r->gap_off = row != NULL ? off + row->len : off;
+  r->in_damage = row == NULL;
 }
 
 /* Length of the free block at OFF, 0 if there is none. */
@@ -136,50 +214,64 @@ static uint64_t free_len(const struct recovery *r, uint64_t off, uint64_t end)
   return bz_word_magic(word) == BZ_FREE_MAGIC && len % BZ_ALIGN == 0 && len <= end - off ? len : 0;
 }
 
-static void walk(struct recovery *r, uint64_t end)
+/* Looks at one place; returns where the next one is. */
+static uint64_t visit(struct recovery *r, uint64_t off, uint64_t end)
 {
-  uint64_t off = r->gap_off;
+  struct bz_row row;
+  enum verdict verdict = judge(r, off, end, &row);
+  bool at_block = off == r->tile_end;
 
+  if (at_block || verdict == VERDICT_LIVE)
+    r->tile_end = off + (verdict != VERDICT_NOTHING ? row.len : free_len(r, off, end));
+  switch (verdict)
+  {
+  case VERDICT_LIVE:
+  case VERDICT_REVIVE:
+    r->undone += verdict == VERDICT_REVIVE;
+    if (keep_row(r, &row))
+      return off + row.len;
+    break;
+  case VERDICT_UNDO:
+    note_row_id(r, &row);
+    stamp_out(r, &row);
+    r->undone++;
+    break;
+  case VERDICT_DAMAGED:
+    /* Elsewhere it is something that looks like a row. */
+    if (at_block && off < r->end)
+      meet_damage(r, off, &row);
+    break;
+  case VERDICT_NOTHING:
+    if (at_block && off < r->end && r->tile_end == off)
+      meet_damage(r, off, NULL);
+    break;
+  }
+  return off + BZ_ALIGN;
+}
+
+/* False: the caller's progress callback says to stop. */
+static bool walk(struct recovery *r, uint64_t end, bool changes)
+{
+  const struct blitz_open_options *options = r->options;
+  uint64_t off = atomic_load(&r->table->first), report_off = off;
+
+  r->changes = changes;
+  r->rows = r->undone = r->damaged = 0;
+  r->gap_off = r->tile_end = off;
+  r->in_damage = false;
   while (off < end)
   {
-    struct bz_row row;
-    enum verdict verdict = judge(r, off, end, &row);
-    bool kept = false;
-    bool at_block = off == r->tile_end;
-
-    if (at_block || verdict == VERDICT_LIVE)
-      r->tile_end = off + (verdict != VERDICT_NOTHING ? row.len : free_len(r, off, end));
-    switch (verdict)
-    {
-    case VERDICT_LIVE:
-    case VERDICT_REVIVE:
-      kept = link_row(r, &row);
-      if (kept)
-        keep_row(r, &row);
-      else
-        stamp_out(r, off);
-      r->undone += verdict == VERDICT_REVIVE;
-      break;
-    case VERDICT_UNDO:
-      note_row_id(r, &row);
-      stamp_out(r, off);
-      r->undone++;
-      break;
-    case VERDICT_DAMAGED:
-      /* Elsewhere it is something that looks like a row. */
-      if (at_block && off < r->end)
-      {
-        r->damaged++;
-        forget_indexes(r);
-      }
-      stamp_out(r, off);
-      break;
-    case VERDICT_NOTHING: break;
-    }
-    off += kept ? row.len : BZ_ALIGN;
+    off = visit(r, off, end);
+    if (off < report_off || options->progress == NULL)
+      continue;
+    report_off = off + REPORT_STEP;
+    if (!options->progress(options->progress_arg, (changes ? end : 0) + off, 2 * end))
+      return false;
   }
-  bz_file_set_end(r->table, r->gap_off);
+  return true;
 }
+
+/* ---- before and after the walk ---------------------------------------------------------- */
 
 /* Where the first row of a closed file is, whatever its header says. Before it there is
  * nothing that could be taken for one: the file was closed so.
@@ -194,8 +286,10 @@ static uint64_t find_first(struct recovery *r, uint64_t end)
   return BZ_FIRST_MIN;
 }
 
-/* As many buckets as fit before the first block, a power of two, all empty. */
-static void clear_buckets(struct blitz_table *table)
+/* As many buckets as fit before the first block, a power of two, all empty; and as many as
+ * that many rows want, if there is space.
+ */
+static void make_buckets(struct blitz_table *table, uint64_t rows)
 {
   uint8_t *base = bz_base(table);
   uint64_t first = atomic_load(&table->first);
@@ -206,71 +300,158 @@ static void clear_buckets(struct blitz_table *table)
     count *= 2;
   memset(base + BZ_HEADER_LEN, 0, first - BZ_HEADER_LEN);
   bz_store_be64(base + BZ_TC_BUCKET_COUNT_OFF, count);
+  for (unsigned n = 0; n < sizeof table->segments / sizeof *table->segments; n++)
+    atomic_store(&table->segments[n], 0);
+  atomic_store(&table->front_buckets, count);
   atomic_store(&table->bucket_count, count);
+  bz_grow_empty(table, rows);
 }
 
+/* What is stored in the header says what the blocks are only after they are so (R12). */
 static void save_results(struct recovery *r)
 {
   struct blitz_table *table = r->table;
   uint8_t *base = bz_base(table);
+  uint64_t state = le64toh(bz_word_load(base, BZ_STATE_OFF));
 
   /* Numbers of what was undone are not given again. */
-  bz_store_le64(base + BZ_COMMITTED_OFF, r->seq_max);
+  bz_word_store(base, BZ_COMMITTED_OFF, htole64(r->seq_max));
   atomic_store(&table->committed, r->seq_max);
   if (r->row_id_max >= bz_load_le64(base + BZ_NEXT_ROW_ID_OFF))
-    bz_store_le64(base + BZ_NEXT_ROW_ID_OFF, r->row_id_max + 1);
+    bz_word_store(base, BZ_NEXT_ROW_ID_OFF, htole64(r->row_id_max + 1));
   bz_store_be64(base + BZ_TC_ROW_COUNT_OFF, r->rows);
   atomic_store(&table->row_count, r->rows);
-  bz_grow(table, NULL, r->rows, UINT64_MAX);
+  if (r->drops_damage)
+    state &= ~(uint64_t)BZ_FILE_DAMAGED;
+  bz_word_store(base, BZ_STATE_OFF, htole64(state));
+  base[BZ_TC_FLAGS_OFF] &= (uint8_t)~BZ_TC_FLAG_REPAIRING;
 }
 
-enum blitz_rc bz_recover(struct blitz_table *table, bool closed, bool *lost_rowsp,
+/* Closes the gap between the last row, END of the file, and the segments behind it. */
+static void set_end(struct recovery *r, uint64_t end)
+{
+  uint64_t used_end = atomic_load(&r->table->end);
+
+  if (r->in_damage)
+    r->gap_off = r->end;
+  if (used_end > end)
+    bz_space_free_gap(r->table, r->gap_off, end);
+  else
+    used_end = r->gap_off;
+  r->table->recovering = false;
+  bz_file_set_end(r->table, used_end);
+}
+
+/* The state that the file is in; sets what the walk must know, and marks it (R12). */
+static void begin(struct recovery *r, uint64_t end)
+{
+  uint8_t *base = bz_base(r->table);
+  bool repair = (r->options->flags & BLITZ_OPEN_REPAIR) != 0;
+
+  if (r->committed == UINT64_MAX)
+    base[BZ_TC_FLAGS_OFF] |= BZ_TC_FLAG_OPEN | BZ_TC_FLAG_REPAIRING;
+  bz_file_mark_dirty(r->table);
+  if (r->committed == UINT64_MAX)
+  {
+    atomic_store(&r->table->first, find_first(r, end));
+    bz_store_be64(base + BZ_TC_FIRST_OFF, atomic_load(&r->table->first));
+  }
+  /* Entries of a commit that was not finished; and who repairs has seen damage. */
+  if (repair || r->committed == UINT64_MAX ||
+      bz_load_le64(base + BZ_INDEX_SEQ_OFF) > r->committed + 1)
+    forget_indexes(r);
+}
+
+static enum blitz_rc stopped(const struct recovery *r, struct blitz_error *err)
+{
+  return bz_fail(err, BLITZ_STOPPED, 0,
+                 "the recovery of %s was stopped; it begins again when the table is opened",
+                 r->table->file);
+}
+
+/* Looks at all of the file before anything is changed. */
+static enum blitz_rc survey(struct recovery *r, const struct bz_header *header, uint64_t end,
+                            struct blitz_error *err)
+{
+  bool repair = (r->options->flags & BLITZ_OPEN_REPAIR) != 0;
+
+  /* In a closed file, and while one is repaired that was, no commit was under way. */
+  if (!header->open || header->repairing)
+    r->committed = UINT64_MAX;
+  else
+    r->seq_max = r->committed;
+  if (!walk(r, end, false))
+    return stopped(r, err);
+  if (r->committed == UINT64_MAX || r->row_seq_max <= r->committed + 1 ||
+      !bz_file_is_of_this_boot(header))
+    return BLITZ_OK;
+  if (!repair)
+    return bz_fail(err, BLITZ_CORRUPT, 0,
+                   "the number of the last commit in the header of %s is damaged. Restore it from "
+                   "a backup, or repair it, which keeps all rows",
+                   r->table->file);
+  r->committed = UINT64_MAX;
+  return BLITZ_OK;
+}
+
+static void tell(const struct recovery *r)
+{
+  const struct blitz_table *table = r->table;
+
+  bz_log(BLITZ_LOG_NOTE,
+         "%s is repaired: %" PRIu64 " rows; %" PRIu64 " changes of an unfinished statement undone",
+         table->file, r->rows, r->undone);
+  if (r->damaged > 0 && r->drops_damage)
+    bz_log(BLITZ_LOG_ERROR,
+           "%s: %" PRIu64 " rows were damaged and are lost. Restore them from a backup",
+           table->file, r->damaged);
+  else if (r->damaged > 0)
+    bz_log(BLITZ_LOG_ERROR,
+           "%s: %" PRIu64 " rows are damaged. Restore the table from a backup, or repair it, which "
+           "keeps all rows but these",
+           table->file, r->damaged);
+}
+
+enum blitz_rc bz_recover(struct blitz_table *table, const struct bz_header *header,
+                         const struct blitz_open_options *options, bool *lost_rowsp,
                          struct blitz_error *err)
 {
-  struct recovery r = {.table = table, .committed = atomic_load(&table->committed)};
+  struct recovery r = {.table = table,
+                       .options = options,
+                       .committed = header->committed,
+                       .end = header->end};
   uint64_t end = table->allocated / BZ_ALIGN * BZ_ALIGN;
-  const char *reason = closed ? "is to be repaired" : "was not closed";
+  const char *reason = header->open ? "was not closed" : "is to be repaired";
+  enum blitz_rc rc;
 
-  if (table->flags & BLITZ_OPEN_READONLY)
+  if (options->flags & BLITZ_OPEN_READONLY)
     return bz_fail(err, BLITZ_READONLY, 0,
                    "%s %s and must be repaired, but is open for reading only. "
                    "Open it for writing once",
                    table->file, reason);
-  bz_log(closed ? BLITZ_LOG_NOTE : BLITZ_LOG_WARNING, "%s %s: repairing it from its rows",
+  bz_log(header->open ? BLITZ_LOG_WARNING : BLITZ_LOG_NOTE, "%s %s: repairing it from its rows",
          table->file, reason);
-  bz_file_mark_dirty(table);
-  if (closed)
-  {
-    /* No commit was under way. */
-    r.committed = UINT64_MAX;
-    atomic_store(&table->first, find_first(&r, end));
-    bz_store_be64(bz_base(table) + BZ_TC_FIRST_OFF, atomic_load(&table->first));
-  }
-  else
-    r.seq_max = r.committed;
-  /* Entries of a commit that was not finished; and who repairs has seen damage. */
-  if (closed || (table->flags & BLITZ_OPEN_REPAIR) ||
-      bz_load_le64(bz_base(table) + BZ_INDEX_SEQ_OFF) > r.committed + 1)
-    forget_indexes(&r);
-  r.gap_off = atomic_load(&table->first);
-  r.tile_end = r.gap_off;
-  r.end = atomic_load(&table->end);
+  /* What the machine wrote of the file before it died, nobody knows. */
+  r.drops_damage =
+      (options->flags & BLITZ_OPEN_REPAIR) || (header->open && !bz_file_is_of_this_boot(header));
+  rc = survey(&r, header, end, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  begin(&r, end);
   bz_space_clear(table);
-  clear_buckets(table);
   /* Only for the walk. The header's end stays, lest whoever repairs the file after us, if we
    * are killed, takes what is behind it for damage.
    */
+  table->recovering = true;
   atomic_store(&table->end, end);
-  walk(&r, end);
+  make_buckets(table, r.rows);
+  if (!walk(&r, end, true))
+    return stopped(&r, err);
+  set_end(&r, end);
   save_results(&r);
+  *lost_rowsp = r.damaged > 0 && r.drops_damage;
   bz_count(&bz_counters.recoveries, 1);
-  bz_log(BLITZ_LOG_NOTE,
-         "%s is repaired: %" PRIu64 " rows; %" PRIu64 " changes of an unfinished statement undone",
-         table->file, r.rows, r.undone);
-  *lost_rowsp = r.damaged > 0;
-  if (r.damaged > 0)
-    bz_log(BLITZ_LOG_ERROR,
-           "%s: %" PRIu64 " rows were damaged and are lost. Restore them from a backup",
-           table->file, r.damaged);
+  tell(&r);
+  bz_file_stamp(table);
   return BLITZ_OK;
 }

@@ -277,17 +277,17 @@ bool bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len)
     return false;
   if (block_len > len)
     put_free(table, off + len, block_len - len);
-  bz_word_store(bz_base(table), off, 0);
   return true;
 }
 
 void bz_space_free_gap(struct blitz_table *table, uint64_t off, uint64_t end)
 {
+  /* From the rear, so that there is a block wherever another one ends. */
   while (off < end)
   {
-    uint64_t len = end - off < BZ_BLOCK_LEN_MAX ? end - off : BZ_BLOCK_LEN_MAX;
-    put_free(table, off, len);
-    off += len;
+    uint64_t len = (end - off - 1) % BZ_BLOCK_LEN_MAX + 1;
+    put_free(table, end - len, len);
+    end -= len;
   }
 }
 

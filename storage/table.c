@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * table.c: tables as a whole: create, open, close, drop, rename, copy, sync, and
+ * table.c: tables as a whole: create, open, close, drop, rename, sync, and
  * the registry by which all of a process share one struct blitz_table for a file.
  *
  * Invariants:
@@ -14,6 +14,7 @@
 #include "bytes.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +55,7 @@ enum blitz_rc bz_damaged(const struct blitz_table *table, uint64_t off, struct b
 
 /* ---- opening and closing -------------------------------------------------- */
 
-static void free_table(struct blitz_table *table)
+void bz_table_free(struct blitz_table *table)
 {
   bz_space_clear(table);
   bz_file_close(table);
@@ -68,7 +69,7 @@ static void free_table(struct blitz_table *table)
   free(table);
 }
 
-static struct blitz_table *new_table(const char *path, unsigned flags)
+struct blitz_table *bz_table_new(const char *path, unsigned flags)
 {
   pthread_condattr_t attr;
   struct blitz_table *table = aligned_alloc(64, sizeof *table);
@@ -90,30 +91,43 @@ static struct blitz_table *new_table(const char *path, unsigned flags)
   pthread_mutex_init(&table->counter_lock, NULL);
   if (table->path != NULL && table->file != NULL)
     return table;
-  free_table(table);
+  bz_table_free(table);
   return NULL;
 }
 
-/* Opens the data file, and repairs it if need be. *TRUST: how far its indexes may be
- * believed after that.
- */
-static enum blitz_rc open_rows(struct blitz_table *table, struct bz_index_trust *trust,
-                               struct blitz_error *err)
+/* Are the rows of the file what the caller takes them for? */
+static enum blitz_rc check_layout(const struct blitz_table *table, const struct bz_header *header,
+                                  uint64_t layout, struct blitz_error *err)
 {
-  struct bz_header header;
-  bool lost_rows = false;
-  enum blitz_rc rc = bz_file_open(table, &header, err);
+  if (layout == 0 || header->layout == 0 || layout == header->layout)
+    return BLITZ_OK;
+  return bz_fail(err, BLITZ_FOREIGN, 0,
+                 "%s belongs to another table definition: its rows have the layout %016" PRIx64
+                 ", those of this definition %016" PRIx64
+                 ". Put the file that belongs to the definition in its place",
+                 table->file, header->layout, layout);
+}
 
-  if (rc != BLITZ_OK)
-    return rc;
-  trust->committed = header.committed;
-  trust->check_bytes = !header.open;
-  if (header.open || (table->flags & BLITZ_OPEN_REPAIR))
+/* Makes a file whole that was opened, or finds that it is. *TRUST: how far its indexes may
+ * be believed after that.
+ */
+static enum blitz_rc open_content(struct blitz_table *table, const struct bz_header *header,
+                                  const struct blitz_open_options *options,
+                                  struct bz_index_trust *trust, struct blitz_error *err)
+{
+  bool repair = (options->flags & BLITZ_OPEN_REPAIR) != 0, lost_rows = false;
+  enum blitz_rc rc;
+
+  trust->committed = header->committed;
+  trust->check_bytes = !header->open;
+  trust->never = false;
+  if (header->open || repair)
   {
-    rc = bz_recover(table, !header.open, &lost_rows, err);
+    rc = bz_recover(table, header, options, &lost_rows, err);
+    atomic_store(&table->damaged,
+                 (bz_word_load(bz_base(table), BZ_STATE_OFF) & htole64(BZ_FILE_DAMAGED)) != 0);
     /* What the machine wrote of the index file before it died, nobody knows. */
-    trust->never =
-        lost_rows || (table->flags & BLITZ_OPEN_REPAIR) || !bz_file_is_of_this_boot(&header);
+    trust->never = lost_rows || repair || !bz_file_is_of_this_boot(header);
     return rc;
   }
   if (bz_load_le32(bz_base(table) + BZ_CLOSED_CRC_OFF) != bz_file_closed_crc(table))
@@ -121,27 +135,58 @@ static enum blitz_rc open_rows(struct blitz_table *table, struct bz_index_trust 
                    "the header or the bucket array of %s is damaged. Restore it from a backup, "
                    "or repair it, which keeps all rows that are intact",
                    table->file);
-  if (table->flags & BLITZ_OPEN_READONLY)
-    return BLITZ_OK;
-  return bz_space_load(table, err);
+  return options->flags & BLITZ_OPEN_READONLY ? BLITZ_OK : bz_space_load(table, err);
 }
 
-static enum blitz_rc open_file(struct blitz_table *table, const struct blitz_indexes *indexes,
-                               const struct blitz_indexer *indexer, struct blitz_error *err)
+/* Opens the data file. */
+static enum blitz_rc open_rows(struct blitz_table *table, const struct blitz_open_options *options,
+                               struct bz_index_trust *trust, struct blitz_error *err)
 {
-  struct bz_index_trust trust = {0};
+  struct bz_header header;
+  enum blitz_rc rc = bz_file_open(table, &header, err);
+
+  if (rc == BLITZ_OK)
+    rc = check_layout(table, &header, options->layout, err);
+  if (rc == BLITZ_OK)
+    rc = open_content(table, &header, options, trust, err);
+  if (rc != BLITZ_OK || header.version == BZ_VERSION)
+    return rc;
+  rc = bz_convert(table, options->layout, err);
+  if (rc == BLITZ_OK)
+    rc = bz_file_open(table, &header, err);
+  if (rc == BLITZ_OK)
+    rc = open_content(table, &header, &(struct blitz_open_options){0}, trust, err);
+  return rc;
+}
+
+static enum blitz_rc open_indexes(struct blitz_table *table,
+                                  const struct blitz_open_options *options,
+                                  const struct bz_index_trust *trust, struct blitz_error *err)
+{
   const char *reason;
   uint64_t build;
-  enum blitz_rc rc = open_rows(table, &trust, err);
+  enum blitz_rc rc = bz_index_open(table, options->indexes, trust, &build, &reason, err);
 
-  if (rc != BLITZ_OK || indexes == NULL || indexes->count == 0)
-    return rc;
-  rc = bz_index_open(table, indexes, &trust, &build, &reason, err);
   if (rc == BLITZ_OK && build != 0)
-    rc = bz_build(table, build, indexer, reason != NULL ? reason : "without them",
-                  table->flags & BLITZ_OPEN_REPAIR ? BLITZ_LOG_NOTE : BLITZ_LOG_WARNING, err);
+    rc = bz_build(table, build, options->indexer, reason != NULL ? reason : "without them",
+                  options->flags & BLITZ_OPEN_REPAIR ? BLITZ_LOG_NOTE : BLITZ_LOG_WARNING, err);
   if (rc == BLITZ_OK && table->dirty)
     bz_file_stamp(table);
+  return rc;
+}
+
+static enum blitz_rc open_file(struct blitz_table *table, const struct blitz_open_options *options,
+                               struct blitz_error *err)
+{
+  struct bz_index_trust trust;
+  enum blitz_rc rc = open_rows(table, options, &trust, err);
+
+  if (rc != BLITZ_OK || options->indexes == NULL || options->indexes->count == 0)
+    return rc;
+  rc = open_indexes(table, options, &trust, err);
+  /* The rows are as they were, or as recovery has left them. */
+  if (rc != BLITZ_OK)
+    (void)!bz_table_finish(table);
   return rc;
 }
 
@@ -177,7 +222,7 @@ static struct blitz_table *registry_get(const char *path, unsigned flags)
     table->refs++;
     return table;
   }
-  table = new_table(path, flags);
+  table = bz_table_new(path, flags);
   if (table == NULL)
     return NULL;
   table->refs = 1;
@@ -201,7 +246,7 @@ static bool has_indexes(const struct blitz_table *table, const struct blitz_inde
 enum blitz_rc blitz_table_open(const char *path, unsigned flags, struct blitz_table **tablep,
                                struct blitz_error *err)
 {
-  return blitz_table_open_indexed(path, flags, NULL, NULL, tablep, err);
+  return blitz_table_open_with(path, &(struct blitz_open_options){.flags = flags}, tablep, err);
 }
 
 enum blitz_rc blitz_table_open_indexed(const char *path, unsigned flags,
@@ -209,18 +254,26 @@ enum blitz_rc blitz_table_open_indexed(const char *path, unsigned flags,
                                        const struct blitz_indexer *indexer,
                                        struct blitz_table **tablep, struct blitz_error *err)
 {
+  struct blitz_open_options options = {.flags = flags, .indexes = indexes, .indexer = indexer};
+
+  return blitz_table_open_with(path, &options, tablep, err);
+}
+
+enum blitz_rc blitz_table_open_with(const char *path, const struct blitz_open_options *options,
+                                    struct blitz_table **tablep, struct blitz_error *err)
+{
   struct blitz_table *table, *failed = NULL;
   enum blitz_rc rc = BLITZ_OK;
 
   *tablep = NULL;
   pthread_mutex_lock(&registry_lock);
-  table = registry_get(path, flags);
+  table = registry_get(path, options->flags);
   if (table == NULL)
     rc = bz_fail(err, BLITZ_NOMEM, 0, "out of memory opening %s", path);
   else if (table->opening)
   {
     pthread_mutex_unlock(&registry_lock);
-    rc = open_file(table, indexes, indexer, err);
+    rc = open_file(table, options, err);
     pthread_mutex_lock(&registry_lock);
     table->opening = false;
     if (rc != BLITZ_OK)
@@ -230,7 +283,7 @@ enum blitz_rc blitz_table_open_indexed(const char *path, unsigned flags,
     }
     pthread_cond_broadcast(&registry_changed);
   }
-  else if (!has_indexes(table, indexes))
+  else if (!has_indexes(table, options->indexes))
   {
     table->refs--;
     rc = bz_fail(err, BLITZ_INVALID, 0, "%s is open with other indexes", table->file);
@@ -240,7 +293,7 @@ enum blitz_rc blitz_table_open_indexed(const char *path, unsigned flags,
   {
     if (failed->index != NULL)
       bz_index_close(failed, false);
-    free_table(failed);
+    bz_table_free(failed);
   }
   if (rc == BLITZ_OK)
     *tablep = table;
@@ -273,7 +326,7 @@ static bool finish_file(struct blitz_table *table)
 }
 
 /* Syncs the files, then takes the mark away. */
-static void close_file(struct blitz_table *table)
+bool bz_table_finish(struct blitz_table *table)
 {
   uint8_t *base;
   bool clean = table->dirty && !atomic_load(&table->broken) && finish_file(table);
@@ -281,16 +334,17 @@ static void close_file(struct blitz_table *table)
   if (table->index != NULL)
     bz_index_close(table, clean || !table->dirty);
   if (!clean)
-    return;
+    return !table->dirty;
   base = bz_base(table);
   bz_store_le32(base + BZ_CLOSED_CRC_OFF, bz_file_closed_crc(table));
   if (!(table->flags & BLITZ_OPEN_TEMPORARY) && fdatasync(table->fd) != 0)
   {
     bz_log(BLITZ_LOG_ERROR, "%s could not be synced (%s): it will be repaired when it is opened",
            table->file, strerror(errno));
-    return;
+    return false;
   }
   base[BZ_TC_FLAGS_OFF] &= (uint8_t)~BZ_TC_FLAG_OPEN;
+  return true;
 }
 
 void blitz_table_close(struct blitz_table *table)
@@ -304,12 +358,12 @@ void blitz_table_close(struct blitz_table *table)
   pthread_mutex_unlock(&registry_lock);
   if (!last)
     return;
-  close_file(table);
+  (void)!bz_table_finish(table);
   bz_file_close(table);
   pthread_mutex_lock(&registry_lock);
   registry_remove(table);
   pthread_mutex_unlock(&registry_lock);
-  free_table(table);
+  bz_table_free(table);
 }
 
 /* ---- files by name --------------------------------------------------------- */
@@ -359,74 +413,7 @@ enum blitz_rc blitz_table_rename(const char *from, const char *to, struct blitz_
   return rc;
 }
 
-/* ---- copying --------------------------------------------------------------- */
-
-static enum blitz_rc copy_rows(struct blitz_cursor *cursor, struct blitz_txn *txn,
-                               struct blitz_table *to, struct blitz_error *err)
-{
-  struct blitz_slice value;
-  enum blitz_rc rc;
-
-  while ((rc = blitz_scan_next(cursor, &value, err)) == BLITZ_OK)
-  {
-    rc = bz_insert(txn, to, blitz_cursor_key(cursor), value, err);
-    if (rc != BLITZ_OK)
-      return rc;
-  }
-  return rc == BLITZ_END ? BLITZ_OK : rc;
-}
-
-static enum blitz_rc copy_table(struct blitz_table *table, struct blitz_table *to,
-                                struct blitz_error *err)
-{
-  struct blitz_cursor *cursor = NULL;
-  struct blitz_txn *txn = NULL;
-  enum blitz_rc rc;
-
-  rc = blitz_txn_create(&txn);
-  if (rc == BLITZ_OK)
-    rc = blitz_cursor_open(table, NULL, &cursor);
-  if (rc == BLITZ_OK)
-    rc = blitz_scan_begin(cursor);
-  if (rc == BLITZ_OK)
-    rc = blitz_txn_expect_rows(txn, to, atomic_load(&table->row_count), false, err);
-  if (rc == BLITZ_OK)
-    rc = copy_rows(cursor, txn, to, err);
-  if (rc == BLITZ_OK)
-  {
-    blitz_txn_commit(txn);
-    /* Read after the rows: it is beyond all of theirs. */
-    bz_word_store(bz_base(to), BZ_NEXT_ROW_ID_OFF,
-                  bz_word_load(atomic_load(&table->map)->base, BZ_NEXT_ROW_ID_OFF));
-    rc = blitz_table_counter_set(to, blitz_table_counter(table), err);
-  }
-  blitz_txn_free(txn);
-  blitz_cursor_close(cursor);
-  return rc;
-}
-
-enum blitz_rc blitz_table_copy(struct blitz_table *table, const char *to, struct blitz_error *err)
-{
-  struct blitz_create_options options = {.row_ids = table->row_ids};
-  struct blitz_table *copy;
-  enum blitz_rc rc;
-
-  options.expected_rows = atomic_load(&table->row_count);
-  rc = blitz_table_create(to, &options, false, err);
-  if (rc != BLITZ_OK)
-    return rc;
-  rc = blitz_table_open(to, 0, &copy, err);
-  if (rc == BLITZ_OK)
-  {
-    rc = copy_table(table, copy, err);
-    if (rc == BLITZ_OK)
-      rc = blitz_table_sync(copy, err);
-    blitz_table_close(copy);
-  }
-  if (rc != BLITZ_OK)
-    (void)!blitz_table_drop(to, NULL);
-  return rc;
-}
+/* ---- syncing ---------------------------------------------------------------- */
 
 enum blitz_rc blitz_table_sync(struct blitz_table *table, struct blitz_error *err)
 {

@@ -134,32 +134,6 @@ enum bz_own bz_txn_own(const struct blitz_txn *txn, const struct blitz_table *ta
   return change->new_off != 0 ? BZ_OWN_ROW : BZ_OWN_REMOVED;
 }
 
-void bz_txn_moved(struct blitz_txn *txn, const struct blitz_table *table, const struct bz_key *key,
-                  uint64_t from, uint64_t to)
-{
-  struct bz_writes *writes = bz_txn_writes(txn, table);
-  struct bz_change *change;
-
-  if (writes == NULL)
-    return;
-  if (writes->load != NULL)
-  {
-    bz_load_moved(writes->load, from, to);
-    return;
-  }
-  change = bz_writes_find(writes, key);
-  if (change == NULL)
-    return;
-  if (change->new_off == from)
-    change->new_off = to;
-  if (change->old_off == from)
-  {
-    change->old_off = to;
-    if (to > writes->old_off_max)
-      writes->old_off_max = to;
-  }
-}
-
 /* ---- the end ------------------------------------------------------------------ */
 
 static bool apply_change(struct blitz_table *table, const struct bz_change *change, uint64_t seq)
@@ -183,7 +157,7 @@ static bool apply_change(struct blitz_table *table, const struct bz_change *chan
       return false;
   }
   else if (change->old_off == 0)
-    bz_hash_link(table, key.hash, place.link_off, change->new_off);
+    bz_hash_link(table, &key, &place, change->new_off);
   else
     bz_hash_replace(table, key.hash, &place, change->new_off);
   if (change->old_off != 0)
@@ -208,7 +182,7 @@ static void prefetch_change(const struct blitz_table *table, const struct bz_cha
   const uint8_t *base = bz_base(table);
   uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
 
-  __builtin_prefetch(base + bz_bucket_off(change->hash, count));
+  __builtin_prefetch(base + bz_bucket_off_of(table, change->hash, count));
   /* A block's first bytes and its key, which may be in the next line of the cache. */
   if (change->new_off != 0)
   {

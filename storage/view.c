@@ -164,7 +164,7 @@ enum blitz_rc bz_view_row(struct blitz_cursor *cursor, struct blitz_slice key, u
 
   if (key.len > BLITZ_KEY_MAX)
     return BLITZ_CORRUPT;
-  file_key.len = bz_file_key(buf, key);
+  file_key.len = bz_file_key(cursor->table, buf, key);
   cursor->view->lookups++;
   if (bz_snapshot_has_row(cursor->table, snapshot, off, &file_key, row))
     return BLITZ_OK;
