@@ -441,7 +441,7 @@ static void files_of_a_later_version_are_refused(void **state)
   struct blitz_table *table;
   size_t len;
   char *data = sound_file(__func__, true, &len);
-  assert_int_equal(data[MIN_READER_OFF], 2);
+  assert_int_equal(data[MIN_READER_OFF], 3);
   data[VERSION_OFF] = 9;
   data[MIN_READER_OFF] = 9;
   write_whole(file_of("later_2"), data, len);

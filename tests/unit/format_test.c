@@ -4,6 +4,7 @@
  * purpose: whoever changes the format must change them, and the version, too. The
  * table is the example of docs/FORMAT.md.
  */
+#include "siphash.h"
 #include "support.h"
 
 #include <string.h>
@@ -51,7 +52,9 @@ static int make_example(void **state)
 {
   if (make_dir(state) != 0)
     return -1;
-  struct blitz_table *table = new_table("example");
+  struct blitz_create_options options = {.layout = 0x1234};
+  assert_ok(blitz_table_create(path_of("example"), &options, true, ERR));
+  struct blitz_table *table = open_table("example");
   struct blitz_txn *txn = new_txn();
   assert_ok(blitz_insert(txn, table, text("a"), text("hi"), ERR));
   blitz_txn_commit(txn);
@@ -69,6 +72,16 @@ static void the_checksum_is_crc32c(void **state)
 {
   (void)state;
   assert_int_equal(crc32c(0, "123456789", 9), 0xe3069283);
+}
+
+static void the_spread_is_siphash(void **state)
+{
+  (void)state;
+  unsigned char data[16];
+  for (unsigned i = 0; i < 16; i++)
+    data[i] = (unsigned char)i;
+  uint64_t key[2] = {UINT64_C(0x0706050403020100), UINT64_C(0x0f0e0d0c0b0a0908)};
+  assert_int_equal(bz_siphash(key, data, 15, 2, 4), UINT64_C(0xa129ca6149be45e5));
 }
 
 static void the_header_of_tokyo_cabinet(void **state)
@@ -91,10 +104,13 @@ static void our_header(void **state)
   (void)state;
   uint32_t salt = (uint32_t)little(144, 4);
   assert_memory_equal(file + 128, "BlitzDB\n", 8);
-  assert_int_equal(little(136, 2), 2);
-  assert_int_equal(little(138, 2), 2);
+  assert_int_equal(little(136, 2), 3);
+  assert_int_equal(little(138, 2), 3);
   assert_int_equal(little(140, 4), 0);
-  assert_int_equal(little(148, 4), crc32c(0, file + 128, 20));
+  assert_int_equal(little(148, 4), crc32c(crc32c(0, file + 128, 20), file + 240, 16));
+  assert_int_equal(little(232, 8), 0);
+  assert_int_not_equal(little(240, 8), 0);
+  assert_int_equal(little(248, 8), 0x1234);
   assert_int_equal(little(152, 8), 3);
   assert_int_equal(little(160, 8), 1);
   assert_int_equal(little(168, 8), 0);
@@ -104,6 +120,7 @@ static void our_header(void **state)
   uint32_t closed = crc32c(salt, file + 34, 168 - 34);
   closed = crc32c(closed, file + 176, 196 - 176);
   closed = crc32c(closed, file + 200, 220 - 200);
+  closed = crc32c(closed, file + 232, 8);
   assert_int_equal(little(200, 8), 0); /* no entries of indexes */
   assert_int_equal(little(196, 4), crc32c(closed, file + 256, 64 * 8));
 }
@@ -113,29 +130,31 @@ static void a_row(void **state)
   (void)state;
   uint32_t salt = (uint32_t)little(144, 4), crc;
   const size_t off = 0x370;
-  unsigned char key[3] = {'b'};
-  key[1] = crc32c(0, "b", 1) & 0xff;
-  key[2] = crc32c(0, "b", 1) >> 8 & 0xff;
+  unsigned char key[7] = {'b'};
+  uint64_t secret[2] = {little(240, 8), salt * UINT64_C(0x9E3779B97F4A7C15)};
+  uint64_t spread = bz_siphash(secret, "b", 1, 1, 3);
+  for (int i = 0; i < 6; i++)
+    key[1 + i] = (unsigned char)(spread >> 8 * i);
 
   uint64_t bucket = 19780211;
   uint32_t second = 751;
-  for (int i = 0; i < 3; i++)
-    bucket = bucket * 37 + key[i], second = (second * 31) ^ key[2 - i];
+  for (int i = 0; i < 7; i++)
+    bucket = bucket * 37 + key[i], second = (second * 31) ^ key[6 - i];
   assert_int_equal(big(256 + bucket % 64 * 8, 8), off / 16);
 
   assert_int_equal(file[off], 0xc8);
   assert_int_equal(file[off + 1], second & 0xff);
   assert_int_equal(big(off + 2, 8), 0);
   assert_int_equal(big(off + 10, 8), 0);
-  assert_int_equal(big(off + 18, 2), 6);
-  assert_int_equal(file[off + 20], 3);
+  assert_int_equal(big(off + 18, 2), 2);
+  assert_int_equal(file[off + 20], 7);
   assert_int_equal(file[off + 21], 17);
-  assert_memory_equal(file + off + 22, key, 3);
-  assert_int_equal(little(off + 25, 8), 2);
-  crc = crc32c(crc32c(salt, key, 3), "there", 5);
+  assert_memory_equal(file + off + 22, key, 7);
+  assert_int_equal(little(off + 29, 8), 2);
+  crc = crc32c(crc32c(salt, key, 7), "there", 5);
   crc ^= (uint32_t)((2 ^ off) * UINT64_C(0x9E3779B97F4A7C15) >> 32);
-  assert_int_equal(little(off + 33, 4), crc);
-  assert_memory_equal(file + off + 37, "there\0\0\0\0\0\0", 11);
+  assert_int_equal(little(off + 37, 4), crc);
+  assert_memory_equal(file + off + 41, "there\0\0", 7);
 }
 
 static void a_free_block(void **state)
@@ -161,7 +180,7 @@ static void long_lengths(void **state)
   size_t len;
   unsigned char *whole = (unsigned char *)read_whole(file_of("long"), &len);
   /* 312 = 0x138: low seven bits inverted, then the rest */
-  assert_int_equal(whole[0x340 + 20], 3);
+  assert_int_equal(whole[0x340 + 20], 7);
   assert_int_equal(whole[0x340 + 21], 0xff & ~0x38);
   assert_int_equal(whole[0x340 + 22], 0x02);
   free(whole);
@@ -171,6 +190,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_checksum_is_crc32c),
+      cmocka_unit_test(the_spread_is_siphash),
       cmocka_unit_test(the_header_of_tokyo_cabinet),
       cmocka_unit_test(our_header),
       cmocka_unit_test(a_row),

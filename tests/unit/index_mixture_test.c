@@ -16,7 +16,7 @@ enum
 {
   ROWS = 120,
   STATES_MAX = 40,
-  BOOT_ID_LEN = 16
+  BOOT_ID_LEN = 8
 };
 
 struct state

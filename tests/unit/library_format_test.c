@@ -3,7 +3,7 @@
  * library_format_test.c: a closed table is a Tokyo Cabinet hash database. The
  * library itself, linked statically, opens it, counts, iterates and looks up
  * every row, and `tchmgr inform` accepts it. A key in the file is the row's key
- * and two bytes more, a value is a header of 12 bytes and the row's value.
+ * and six bytes more, a value is a header of 12 bytes and the row's value.
  */
 #include "support/support.h"
 
@@ -11,7 +11,7 @@
 
 enum
 {
-  KEY_MORE = 2,
+  KEY_MORE = 6,
   VALUE_HEADER = 12
 };
 

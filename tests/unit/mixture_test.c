@@ -134,6 +134,7 @@ static void mix(const char *name, struct rnd *rnd)
     if (off + part <= lens[which])
       memcpy(data + off, states[which] + off, part);
   }
+  mark_other_boot(data);
   write_whole(file_of(name), data, len);
   free(data);
 }

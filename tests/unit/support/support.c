@@ -150,6 +150,11 @@ void write_whole(const char *file, const char *data, size_t len)
   require(fclose(f) == 0);
 }
 
+void mark_other_boot(char *header)
+{
+  header[224] ^= 1;
+}
+
 void copy_file(const char *from, const char *to)
 {
   size_t len;

@@ -55,6 +55,8 @@ uint64_t file_sum(const char *file);   /* changes with every byte of it */
 void copy_file(const char *from, const char *to);
 char *read_whole(const char *file, size_t *lenp); /* free() it */
 void write_whole(const char *file, const char *data, size_t len);
+/* Lets a file's header say that it was opened in another run of the machine than this. */
+void mark_other_boot(char *header);
 
 /* ---- slices ---- */
 
