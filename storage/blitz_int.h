@@ -51,23 +51,31 @@ struct bz_space
   atomic_ullong free_len; /* bytes in blocks of state BZ_STATE_FREE; anyone may read it */
 };
 
-/* A removed row whose space waits for snapshots to end. */
-struct bz_removed
+struct bz_removed; /* a removed row whose bytes are still wanted */
+struct bz_removed_slab;
+
+#define BZ_REMOVED_PARTS 64
+
+/* Those of a part of all hashes, by hash. */
+struct bz_removed_part
 {
-  uint64_t off;
-  uint64_t seq;
-  uint64_t hash; /* of the row's key */
+  struct bz_removed **heads;
+  struct bz_removed *only; /* while there are no heads */
+  size_t head_count;       /* a power of two, or 0 */
+  size_t count;
 };
 
-struct bz_removed_list
+struct bz_removed_rows
 {
-  struct bz_removed *items;
-  size_t first; /* those before it are done with */
+  struct bz_removed_part parts[BZ_REMOVED_PARTS];
   size_t count;
-  size_t room;
-  uint32_t *slots; /* positions + 1 by hash, 0: none */
-  size_t slot_count;
-  size_t hashed; /* items in it: those before this one */
+  struct bz_removed_slab *slabs;
+  struct bz_removed *free;
+  size_t free_count;
+  struct bz_removed_slab *swept; /* where the last commit has stopped looking */
+  size_t swept_count;
+  uint64_t *wanted; /* only the writer: commits that snapshots look at, ascending */
+  size_t wanted_count, wanted_room;
 };
 
 /* A point in time that a scan reads at. */
@@ -81,20 +89,19 @@ struct bz_snapshot
   struct bz_snapshot *prev, *next;
 };
 
+/* A scan on its way: the places between LOW and HIGH at which blocks begin or end stay such
+ * places, so it finds its next block. Under snapshot_lock.
+ */
+struct bz_scan
+{
+  uint64_t low, high;
+  struct bz_scan *prev, *next;
+};
+
 /* A sequence lock: odd while a writer changes the buckets of its stripe. */
 struct bz_stripe
 {
   _Alignas(64) atomic_uint version;
-};
-
-/* What the commit under way does to look-ups: it may add a row that is not to be
- * seen yet, and take one away that still is.
- */
-enum bz_committing
-{
-  BZ_COMMITTING_NOTHING,
-  BZ_COMMITTING_ADDS,
-  BZ_COMMITTING_REMOVES,
 };
 
 struct blitz_txn;
@@ -122,15 +129,14 @@ struct blitz_table
   atomic_ullong segments[64]; /* where the buckets from 1 << n to (2 << n) - 1 are */
   atomic_ullong row_count;    /* committed rows */
   atomic_ullong committed;    /* number of the last commit */
-  atomic_int committing;      /* enum bz_committing */
-  atomic_bool loading;        /* rows numbered beyond `committed` are a load's */
+  atomic_ullong unpublished;  /* number of the last commit that was begun and removes rows */
   atomic_bool broken;         /* a change could not be finished: no more of them */
   atomic_bool damaged;        /* a row that is not found may be a damaged one (R10) */
+  atomic_uint reuses;         /* odd while blocks of rows that were there are given back */
   struct bz_stripe stripes[BZ_STRIPES];
 
   /* Only the writer. */
   struct bz_space space;
-  struct bz_removed_list removed;
   atomic_ullong allocated; /* length of the file; anyone may read it */
   bool dirty;              /* the file is marked open */
   bool recovering;         /* the header's end stays as it is */
@@ -145,9 +151,11 @@ struct blitz_table
    */
   pthread_mutex_t snapshot_lock;
   struct bz_snapshot *snapshots;
+  struct bz_scan *scans;
 
-  /* Protects `removed` where readers look into it: in a table with indexes. */
+  /* Under removed_lock. */
   pthread_mutex_t removed_lock;
+  struct bz_removed_rows removed;
 
   /* Under counter_lock. */
   pthread_mutex_t counter_lock;
@@ -168,6 +176,17 @@ extern struct bz_counters
 static inline void bz_count(atomic_ullong *counter, uint64_t n)
 {
   atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* Around giving back blocks that a reader may take for rows: it looks again. */
+static inline void bz_reuse_begin(struct blitz_table *table)
+{
+  atomic_fetch_add_explicit(&table->reuses, 1, memory_order_acq_rel);
+}
+
+static inline void bz_reuse_end(struct blitz_table *table)
+{
+  atomic_fetch_add_explicit(&table->reuses, 1, memory_order_acq_rel);
 }
 
 /* The map for the writer. */
@@ -232,8 +251,11 @@ enum blitz_rc bz_space_alloc(struct blitz_table *table, uint64_t len, uint64_t *
 enum blitz_rc bz_space_alloc_at_end(struct blitz_table *table, uint64_t len, uint64_t *offp,
                                     struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Makes a block of state BZ_STATE_INFLIGHT free for anyone. */
-void bz_space_free(struct blitz_table *table, uint64_t off);
+/* Makes a block that nobody looks at free for anyone; joins it with its neighbours. Returns
+ * where the block that it has become ends.
+ */
+uint64_t bz_space_free(struct blitz_table *table, uint64_t off);
+void bz_space_free_all(struct blitz_table *table, const uint64_t *offs, size_t count);
 
 /* The same, but not while a snapshot is open: a cursor may know the row in it. Uses
  * room from bz_removed_prepare().
@@ -248,13 +270,8 @@ bool bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len) BLIT
 /* Makes OFF to END, in which there is no row, free blocks. */
 void bz_space_free_gap(struct blitz_table *table, uint64_t off, uint64_t end);
 
-/* Stamps the row at OFF as removed by commit SEQ and remembers it. Its space
- * becomes free in a bz_space_reclaim() when no snapshot needs it.
- */
-void bz_space_remove_row(struct blitz_table *table, uint64_t off, uint64_t len, uint64_t hash,
-                         uint64_t seq);
-
-void bz_space_reclaim(struct blitz_table *table);
+/* Stamps the row at OFF, which is in no tree any more, as removed by commit SEQ. */
+void bz_space_stamp_removed(struct blitz_table *table, uint64_t off, uint64_t len, uint64_t seq);
 
 /* Writes the list of free blocks behind the end of the blocks, at close. */
 void bz_space_save(struct blitz_table *table);
@@ -265,24 +282,40 @@ enum blitz_rc bz_space_load(struct blitz_table *table, struct blitz_error *err) 
 /* Forgets all free blocks and removed rows. */
 void bz_space_clear(struct blitz_table *table);
 
-/* ---- removed.c: removed rows that snapshots still read ---------------------- */
+/* ---- removed.c: removed rows that somebody still reads ----------------------- */
 
-/* Makes room to remember COUNT more of them. */
+/* Makes sure that COUNT of them can be added. */
 enum blitz_rc bz_removed_prepare(struct blitz_table *table, size_t count,
                                  struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Adds the row at OFF, of which HASH is the key's bucket hash, removed by commit SEQ. */
-void bz_removed_add(struct blitz_table *table, uint64_t off, uint64_t seq, uint64_t hash);
+/* Adds the row at OFF, of which HASH is the key's bucket hash: it was there from commit BORN
+ * until DIED. Its block is freed in a bz_removed_sweep() when no snapshot sees it.
+ */
+void bz_removed_add(struct blitz_table *table, uint64_t off, uint64_t born, uint64_t died,
+                    uint64_t hash);
 
-/* Forgets those before the one in place FIRST; or all of them. */
-void bz_removed_drop(struct blitz_table *table, size_t first);
+/* Forgets a row, which is not removed after all. */
+void bz_removed_forget(struct blitz_table *table, uint64_t off, uint64_t hash);
+
+/* Frees some of the rows that nobody wants any more, at the end of a commit that has removed
+ * REMOVALS rows; or all of them. For the writer, between commits.
+ */
+void bz_removed_sweep(struct blitz_table *table, size_t removals);
+void bz_removed_sweep_all(struct blitz_table *table);
+
+/* Forgets all of them. */
 void bz_removed_clear(struct blitz_table *table);
 
 struct bz_key;
+struct bz_buffer;
 
 /* The version of the row KEY that SNAPSHOT sees, if it was removed since. */
 enum blitz_rc bz_removed_find(struct blitz_table *table, const struct bz_snapshot *snapshot,
                               const struct bz_key *key, struct bz_row *row) BLITZ_MUST_CHECK;
+
+/* The version of the row KEY as of commit SEQ, copied into BUF, if it is here. */
+enum blitz_rc bz_removed_read(struct blitz_table *table, uint64_t seq, const struct bz_key *key,
+                              struct bz_buffer *buf, struct bz_row *row) BLITZ_MUST_CHECK;
 
 /* ---- hash.c: buckets and their trees -------------------------------------- */
 
@@ -389,6 +422,9 @@ struct bz_buffer
 
 enum blitz_rc bz_buffer_reserve(struct bz_buffer *buf, size_t len) BLITZ_MUST_CHECK;
 
+/* Copies a row's file key and value into BUF and lets ROW point there. */
+enum blitz_rc bz_row_copy(struct bz_row *row, struct bz_buffer *buf) BLITZ_MUST_CHECK;
+
 /* The committed row KEY, copied into *BUF, which ROW then points into. */
 enum blitz_rc bz_hash_read(struct blitz_table *table, const struct bz_key *key,
                            struct bz_buffer *buf, struct bz_row *row) BLITZ_MUST_CHECK;
@@ -429,10 +465,15 @@ void bz_snapshot_end(struct blitz_table *table, struct bz_snapshot *snapshot);
 void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count,
                          struct MDB_txn *index_txn);
 
-/* The earliest commit that a snapshot reads at, UINT64_MAX if there is none.
- * Needs snapshot_lock.
+/* Begins a scan at OFF, where a block begins; moves on to OFF, which is in what it watches,
+ * with a block that ends at NEXT; ends it. All take snapshot_lock.
  */
-uint64_t bz_snapshot_oldest(const struct blitz_table *table);
+void bz_scan_begin(struct blitz_table *table, struct bz_scan *scan, uint64_t off);
+void bz_scan_watch(struct blitz_table *table, struct bz_scan *scan, uint64_t off, uint64_t next);
+void bz_scan_end(struct blitz_table *table, struct bz_scan *scan);
+
+/* Does a scan want a block to begin at OFF? Needs snapshot_lock. */
+bool bz_scan_watches(const struct blitz_table *table, uint64_t off);
 
 /* What a snapshot finds at an offset: a row that it sees (BLITZ_OK), something
  * that it does not see (BLITZ_NOT_FOUND), or damage. row->len is set unless it is
@@ -541,7 +582,7 @@ struct bz_load;
 bool bz_load_possible(const struct blitz_table *table);
 
 /* NULL: out of memory. Commit and rollback free LOAD. */
-struct bz_load *bz_load_begin(struct blitz_table *table);
+struct bz_load *bz_load_begin(void);
 void bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t rows,
                     struct MDB_txn *index_txn);
 void bz_load_rollback(struct blitz_table *table, struct bz_load *load);

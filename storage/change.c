@@ -100,7 +100,7 @@ static enum blitz_rc put_block(struct blitz_txn *txn, struct bz_writes *writes,
   if (new_row->entries && writes->table->index != NULL)
     rc = bz_entries_insert(txn, writes, row_key(key), new_row->value, *offp, err);
   if (rc != BLITZ_OK)
-    bz_space_free(writes->table, *offp);
+    (void)bz_space_free(writes->table, *offp);
   return rc;
 }
 
@@ -189,7 +189,7 @@ static enum blitz_rc replace(struct blitz_txn *txn, struct bz_writes *writes,
                            value, off, err);
   if (rc != BLITZ_OK)
   {
-    bz_space_free(writes->table, off);
+    (void)bz_space_free(writes->table, off);
     return rc;
   }
   if (writes->load != NULL)
@@ -522,7 +522,7 @@ enum blitz_rc blitz_txn_expect_rows(struct blitz_txn *txn, struct blitz_table *t
   if (rc != BLITZ_OK)
     return rc;
   if (writes->load == NULL && writes->count == 0 && bz_load_possible(table))
-    writes->load = bz_load_begin(table);
+    writes->load = bz_load_begin();
   if (writes->load != NULL && table->index != NULL && writes->row_delta == 0 &&
       writes->index_txn == NULL && writes->sorts == NULL)
     rc = bz_entries_sort(writes, late_duplicates, err);

@@ -50,9 +50,16 @@ void blitz_cursor_set_txn(struct blitz_cursor *cursor, struct blitz_txn *txn)
   cursor->txn = txn;
 }
 
+void bz_cursor_stop_scan(struct blitz_cursor *cursor)
+{
+  if (cursor->scan_off != 0)
+    bz_scan_end(cursor->table, &cursor->watch);
+  cursor->scan_off = 0;
+}
+
 void blitz_cursor_reset(struct blitz_cursor *cursor)
 {
-  cursor->scan_off = 0;
+  bz_cursor_stop_scan(cursor);
   cursor->row.off = 0;
   cursor->keeps_view = false;
   bz_index_position_reset(cursor);
@@ -154,7 +161,9 @@ enum blitz_rc blitz_scan_begin(struct blitz_cursor *cursor)
   rc = bz_view_take(cursor, false, NULL);
   if (rc != BLITZ_OK)
     return rc;
+  bz_cursor_stop_scan(cursor);
   cursor->scan_off = cursor->view->snapshot.first;
+  bz_scan_begin(cursor->table, &cursor->watch, cursor->scan_off);
   cursor->scan_is_early = !cursor->view->has_index;
   cursor->scan_rows = 0;
   cursor->row.off = 0;
@@ -167,6 +176,22 @@ enum blitz_rc blitz_scan_begin(struct blitz_cursor *cursor)
   return BLITZ_OK;
 }
 
+/* What is at the scan's place, and where the next place is: one that stays. */
+static enum blitz_rc read_block(struct blitz_cursor *cursor, const struct bz_snapshot *snapshot)
+{
+  enum blitz_rc rc;
+
+  for (;;)
+  {
+    uint64_t off = cursor->scan_off;
+    rc = bz_snapshot_block(cursor->table, snapshot, off, &cursor->row);
+    if (rc == BLITZ_CORRUPT || off + cursor->row.len <= cursor->watch.high)
+      return rc;
+    /* The block may have been joined with the next one before that was watched. */
+    bz_scan_watch(cursor->table, &cursor->watch, off, off + cursor->row.len);
+  }
+}
+
 /* The next row of the snapshot. */
 static enum blitz_rc next_in_snapshot(struct blitz_cursor *cursor, struct blitz_error *err)
 {
@@ -177,7 +202,7 @@ static enum blitz_rc next_in_snapshot(struct blitz_cursor *cursor, struct blitz_
   while (cursor->scan_off < snapshot->end)
   {
     uint64_t off = cursor->scan_off;
-    enum blitz_rc rc = bz_snapshot_block(cursor->table, snapshot, off, &cursor->row);
+    enum blitz_rc rc = read_block(cursor, snapshot);
 
     if (rc == BLITZ_CORRUPT)
       return bz_damaged(cursor->table, off, err);
@@ -332,7 +357,7 @@ void blitz_scan_end(struct blitz_cursor *cursor)
 {
   if (!cursor->keeps_view)
     blitz_cursor_reset(cursor);
-  cursor->scan_off = 0;
+  bz_cursor_stop_scan(cursor);
   cursor->row.off = 0;
 }
 

@@ -73,7 +73,8 @@ struct blitz_cursor
   struct bz_view *view;        /* NULL: none is open for this cursor */
   bool keeps_view;             /* for positions */
 
-  uint64_t scan_off;  /* 0: no scan */
+  uint64_t scan_off;    /* 0: no scan */
+  struct bz_scan watch; /* of its way, while there is one */
   uint64_t scan_rows; /* of the snapshot, met so far */
   bool scan_is_early; /* it began before the view had the indexes */
 
@@ -113,6 +114,9 @@ enum blitz_rc bz_view_row(struct blitz_cursor *cursor, struct blitz_slice key, u
                           struct bz_row *row) BLITZ_MUST_CHECK;
 
 /* ---- cursor.c, for index_cursor.c ---------------------------------------------- */
+
+/* Forgets the scan, if there is one. */
+void bz_cursor_stop_scan(struct blitz_cursor *cursor);
 
 /* Reads the row KEY as it is at this moment, the cursor's transaction's change included. */
 enum blitz_rc bz_cursor_read_key(struct blitz_cursor *cursor, struct blitz_slice key,

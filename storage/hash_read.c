@@ -30,10 +30,8 @@ enum blitz_rc bz_buffer_reserve(struct bz_buffer *buf, size_t len)
   return BLITZ_OK;
 }
 
-/* Copies a row's file key and value, one behind the other, and lets ROW point
- * there.
- */
-static enum blitz_rc copy_row(struct bz_row *row, struct bz_buffer *buf)
+/* The key, and the value behind it. */
+enum blitz_rc bz_row_copy(struct bz_row *row, struct bz_buffer *buf)
 {
   size_t len = row->key_len + (size_t)row->value_len;
 
@@ -69,7 +67,7 @@ static enum blitz_rc read_once(struct blitz_table *table, const struct bz_key *k
       return BLITZ_CORRUPT;
     step = bz_step(key, row, base[off + BZ_ROW_HASH_OFF]);
     if (step == BZ_STEP_FOUND)
-      return copy_row(row, buf);
+      return bz_row_copy(row, buf);
     if (!bz_row_belongs(row, base[off + BZ_ROW_HASH_OFF], count, bucket))
       return BLITZ_CORRUPT;
     link_off = off + (step == BZ_STEP_LEFT ? BZ_ROW_LEFT_OFF : BZ_ROW_RIGHT_OFF);
@@ -77,9 +75,7 @@ static enum blitz_rc read_once(struct blitz_table *table, const struct bz_key *k
   return BLITZ_CORRUPT;
 }
 
-/* Called in a loop that waits for a writer; one step of it takes a microsecond
- * at most, a commit as long as it takes.
- */
+/* Called in a loop that waits for a writer to have changed a tree: a microsecond at most. */
 static void wait_a_little(unsigned *spins)
 {
   bz_count(&bz_counters.read_retries, 1);
@@ -91,14 +87,19 @@ static void wait_a_little(unsigned *spins)
 #endif
 }
 
-static int committing(const struct blitz_table *table)
+/* What was committed when the look-up began, of a key that a commit under way may have
+ * changed; *AGAINP: that commit has ended meanwhile. The old version is kept from before it
+ * leaves its tree until after the commit (V3), so nobody waits for the end.
+ */
+static enum blitz_rc read_before(struct blitz_table *table, uint64_t committed,
+                                 const struct bz_key *key, struct bz_buffer *buf,
+                                 struct bz_row *row, bool *againp)
 {
-  return atomic_load_explicit(&table->committing, memory_order_acquire);
-}
+  enum blitz_rc rc = bz_removed_read(table, committed, key, buf, row);
 
-static uint64_t committed(const struct blitz_table *table)
-{
-  return atomic_load_explicit(&table->committed, memory_order_acquire);
+  *againp = rc == BLITZ_NOT_FOUND &&
+            atomic_load_explicit(&table->committed, memory_order_acquire) != committed;
+  return rc;
 }
 
 enum blitz_rc bz_hash_read(struct blitz_table *table, const struct bz_key *key,
@@ -109,7 +110,8 @@ enum blitz_rc bz_hash_read(struct blitz_table *table, const struct bz_key *key,
 
   for (;; wait_a_little(&spins))
   {
-    int committing_before = committing(table);
+    uint64_t committed = atomic_load_explicit(&table->committed, memory_order_acquire);
+    bool again = false;
     enum blitz_rc rc;
 
     if (!bz_stripe_read(stripe, &version))
@@ -121,20 +123,12 @@ enum blitz_rc bz_hash_read(struct blitz_table *table, const struct bz_key *key,
       continue;
     if (rc == BLITZ_OK && !bz_row_intact(table->salt, row))
       return BLITZ_CORRUPT;
-    if (rc == BLITZ_OK && bz_row_seq(row) > committed(table))
-    {
-      /* Not committed. A load began with an empty table, so the row is not there;
-       * any other commit is about to be over, if it is not by now.
-       */
-      if (atomic_load_explicit(&table->loading, memory_order_acquire))
-        return BLITZ_NOT_FOUND;
-      if (committing(table) == BZ_COMMITTING_NOTHING && bz_row_seq(row) > committed(table))
-        return BLITZ_CORRUPT;
-      continue;
-    }
-    /* A row that a commit has just removed is there until that commit is done. */
-    if (rc == BLITZ_NOT_FOUND &&
-        (committing_before == BZ_COMMITTING_REMOVES || committing(table) == BZ_COMMITTING_REMOVES))
+    /* Written by a commit or a load under way, or removed by one. */
+    if ((rc == BLITZ_OK && bz_row_seq(row) > committed) ||
+        (rc == BLITZ_NOT_FOUND &&
+         atomic_load_explicit(&table->unpublished, memory_order_acquire) > committed))
+      rc = read_before(table, committed, key, buf, row, &again);
+    if (again)
       continue;
     if (rc == BLITZ_NOT_FOUND && atomic_load_explicit(&table->damaged, memory_order_relaxed))
       return BLITZ_CORRUPT;

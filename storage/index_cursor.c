@@ -137,7 +137,7 @@ enum blitz_rc blitz_index_begin(struct blitz_cursor *cursor, unsigned index_no,
   const struct bz_index_file *file = file_of(cursor);
 
   bz_index_position_reset(cursor);
-  cursor->scan_off = 0;
+  bz_cursor_stop_scan(cursor);
   cursor->row.off = 0;
   if (file == NULL || index_no >= file->count)
     return bz_fail(err, BLITZ_INVALID, 0, "%s has no index %u", cursor->table->file, index_no);

@@ -5,8 +5,7 @@
  *
  * The rows carry the number of the commit that is to come. So readers and scans
  * do not see them, and recovery after a crash drops them, all by the rules there
- * are; `loading` tells readers not to wait for that commit. To undo a load is to
- * empty the table.
+ * are. To undo a load is to empty the table.
  *
  * Rows that come in ascending order of their keys, as most do, cannot be there
  * already. They are hung into their trees a queue at a time, so that the memory of
@@ -44,10 +43,10 @@ static uint64_t load_seq(const struct blitz_table *table)
 
 bool bz_load_possible(const struct blitz_table *table)
 {
-  return atomic_load(&table->row_count) == 0 && table->removed.first == table->removed.count;
+  return atomic_load(&table->row_count) == 0 && table->removed.count == 0;
 }
 
-struct bz_load *bz_load_begin(struct blitz_table *table)
+struct bz_load *bz_load_begin(void)
 {
   struct bz_load *load = malloc(sizeof *load);
 
@@ -55,7 +54,6 @@ struct bz_load *bz_load_begin(struct blitz_table *table)
     return NULL;
   load->count = 0;
   load->key_max_len = 0;
-  atomic_store_explicit(&table->loading, true, memory_order_release);
   return load;
 }
 
@@ -64,8 +62,7 @@ void bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t ro
 {
   bz_load_flush(table, load);
   bz_snapshot_publish(table, load_seq(table), rows, index_txn);
-  atomic_store_explicit(&table->loading, false, memory_order_release);
-  bz_space_reclaim(table);
+  bz_removed_sweep(table, 0);
   free(load);
 }
 
@@ -216,9 +213,8 @@ static void free_rows(struct blitz_table *table)
 
     if (bz_word_magic(word) != BZ_FREE_MAGIC || bz_free_word_len(word) == 0)
       return;
-    if (bz_free_word_state(word) == BZ_STATE_INFLIGHT)
-      bz_space_free(table, off);
-    off += bz_free_word_len(word);
+    off = bz_free_word_state(word) == BZ_STATE_INFLIGHT ? bz_space_free(table, off)
+                                                        : off + bz_free_word_len(word);
   }
 }
 
@@ -228,6 +224,7 @@ void bz_load_rollback(struct blitz_table *table, struct bz_load *load)
   free(load);
   clear_buckets(table);
   hide_rows(table);
+  bz_reuse_begin(table);
   free_rows(table);
-  atomic_store_explicit(&table->loading, false, memory_order_release);
+  bz_reuse_end(table);
 }

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * removed.c: the list of removed rows whose bytes snapshots may still read, in the order
- * in which they were removed.
+ * removed.c: removed rows whose bytes are still wanted: by snapshots that see them, and, until
+ * the commit that removes them is done, by look-ups.
  *
- * The writer adds to it and space.c takes from its front. Readers of an index look into
- * it, seldom: for the version of a row that their snapshot sees, if its entry does not
- * lead to it and the row has been changed since. So in a table with indexes the list has
- * a lock, and a hash over it is made when it is first asked for.
+ * A row was there from the commit `born` up to the one before `died`. It is wanted while
+ * somebody looks at a commit of these, and by nobody else: what came and went after the
+ * oldest snapshot and before the next one goes at once. Snapshots end in their own threads
+ * and give nothing back; each commit looks at some of the rows here, in turn, and frees what
+ * nobody wants any more. So what a long reader has left behind goes in slices.
+ *
+ *  V1. Nothing is allocated when a row is added: bz_removed_prepare() has done it.
+ *  V2. All here is under removed_lock but what says so. The writer alone adds and takes away, so
+ *      it may read without it.
+ *  V3. A row is here before it leaves its tree, and its block is freed after it has left here.
  */
 #include "blitz_int.h"
 
@@ -14,151 +20,344 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLOTS_MIN 64
-#define KEEP_ROOM_MAX 65536 /* rows whose memory is kept when all are gone */
+#define SLAB_LEN 1024       /* rows that memory is taken for at once */
+#define SWEEP_LEAST 128     /* rows that a commit looks at */
+#define SWEEP_PER_REMOVAL 4 /* and for each row that it has removed */
+#define FREED_AT_ONCE 256   /* blocks, under snapshot_lock */
+
+struct bz_removed
+{
+  uint64_t off; /* 0: this one is free */
+  uint64_t born, died;
+  uint64_t hash; /* of the row's key */
+  struct bz_removed *next;
+};
+
+struct bz_removed_slab
+{
+  struct bz_removed_slab *next;
+  struct bz_removed rows[SLAB_LEN];
+};
 
 static void lock(struct blitz_table *table)
 {
-  if (table->index != NULL)
-    pthread_mutex_lock(&table->removed_lock);
+  pthread_mutex_lock(&table->removed_lock);
 }
 
 static void unlock(struct blitz_table *table)
 {
-  if (table->index != NULL)
-    pthread_mutex_unlock(&table->removed_lock);
+  pthread_mutex_unlock(&table->removed_lock);
 }
 
-static void forget_slots(struct bz_removed_list *list)
+/* ---- memory ------------------------------------------------------------------------ */
+
+static bool add_slab(struct bz_removed_rows *removed)
 {
-  free(list->slots);
-  list->slots = NULL;
-  list->slot_count = 0;
-  list->hashed = 0;
+  struct bz_removed_slab *slab = malloc(sizeof *slab);
+
+  if (slab == NULL)
+    return false;
+  for (size_t i = SLAB_LEN; i-- > 0;)
+  {
+    slab->rows[i].off = 0;
+    slab->rows[i].next = removed->free;
+    removed->free = &slab->rows[i];
+  }
+  removed->free_count += SLAB_LEN;
+  slab->next = removed->slabs;
+  removed->slabs = slab;
+  return true;
 }
 
 enum blitz_rc bz_removed_prepare(struct blitz_table *table, size_t count, struct blitz_error *err)
 {
-  struct bz_removed_list *list = &table->removed;
-  enum blitz_rc rc = BLITZ_OK;
+  bool ok = true;
 
-  if (list->count + count <= list->room)
+  if (table->removed.free_count >= count)
     return BLITZ_OK;
   lock(table);
-  /* A quarter at least, or it would be moved again and again for little. */
-  if (list->first > list->count / 4)
-  {
-    memmove(list->items, list->items + list->first,
-            (list->count - list->first) * sizeof *list->items);
-    list->count -= list->first;
-    list->first = 0;
-    forget_slots(list);
-  }
-  if (list->count + count > list->room)
-  {
-    size_t room = list->room * 2 > list->count + count ? list->room * 2 : list->count + count + 16;
-    struct bz_removed *items = realloc(list->items, room * sizeof *items);
-    if (items != NULL)
-    {
-      list->items = items;
-      list->room = room;
-    }
-    else
-      rc = bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
-  }
+  while (ok && table->removed.free_count < count)
+    ok = add_slab(&table->removed);
   unlock(table);
-  return rc;
+  return ok ? BLITZ_OK
+            : bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
 }
 
-void bz_removed_add(struct blitz_table *table, uint64_t off, uint64_t seq, uint64_t hash)
+static void free_slabs(struct bz_removed_rows *removed)
 {
-  struct bz_removed_list *list = &table->removed;
-
-  lock(table);
-  assert(list->count < list->room);
-  list->items[list->count++] = (struct bz_removed){off, seq, hash};
-  unlock(table);
-}
-
-void bz_removed_drop(struct blitz_table *table, size_t first)
-{
-  struct bz_removed_list *list = &table->removed;
-
-  lock(table);
-  list->first = first;
-  if (list->first == list->count)
+  while (removed->slabs != NULL)
   {
-    list->first = list->count = 0;
-    forget_slots(list);
-    if (list->room > KEEP_ROOM_MAX)
-    {
-      free(list->items);
-      list->items = NULL;
-      list->room = 0;
-    }
+    struct bz_removed_slab *slab = removed->slabs;
+    removed->slabs = slab->next;
+    free(slab);
   }
-  unlock(table);
+  removed->free = NULL;
+  removed->free_count = 0;
+  removed->swept = NULL;
 }
 
 void bz_removed_clear(struct blitz_table *table)
 {
-  forget_slots(&table->removed);
-  free(table->removed.items);
-  memset(&table->removed, 0, sizeof table->removed);
+  struct bz_removed_rows *removed = &table->removed;
+
+  free_slabs(removed);
+  for (unsigned i = 0; i < BZ_REMOVED_PARTS; i++)
+    free(removed->parts[i].heads);
+  free(removed->wanted);
+  memset(removed, 0, sizeof *removed);
 }
 
-/* ---- by key ------------------------------------------------------------------- */
+/* ---- by key -------------------------------------------------------------------------- */
 
-static size_t slot_of(const struct bz_removed_list *list, uint64_t hash)
+static uint64_t mixed(uint64_t hash)
 {
-  return (hash * UINT64_C(0x9E3779B97F4A7C15) >> 32) & (list->slot_count - 1);
+  return hash * UINT64_C(0x9E3779B97F4A7C15);
 }
 
-/* Puts all of the list into the hash. False: out of memory. */
-static bool hash_all(struct bz_removed_list *list)
+static struct bz_removed_part *part_of(struct bz_removed_rows *removed, uint64_t hash)
 {
-  if (list->slot_count < list->count * 2)
+  return &removed->parts[mixed(hash) >> 58];
+}
+
+/* Where the rows of a hash are linked from. A part without memory has one such place. */
+static struct bz_removed **head_of(struct bz_removed_part *part, uint64_t hash)
+{
+  return part->heads == NULL ? &part->only
+                             : &part->heads[mixed(hash) >> 24 & (part->head_count - 1)];
+}
+
+/* Doubles the places of a part: a small piece of all there are, so it takes no long time. If
+ * there is no memory the chains grow longer.
+ */
+static void grow_part(struct bz_removed_part *part)
+{
+  struct bz_removed_part grown = {.count = part->count};
+
+  grown.head_count = part->head_count == 0 ? 8 : part->head_count * 2;
+  grown.heads = calloc(grown.head_count, sizeof(struct bz_removed *));
+  if (grown.heads == NULL)
+    return;
+  for (size_t i = 0; i < (part->heads == NULL ? 1 : part->head_count); i++)
   {
-    size_t slot_count = SLOTS_MIN;
-    uint32_t *slots;
-    while (slot_count < list->count * 4)
-      slot_count *= 2;
-    slots = calloc(slot_count, sizeof *slots);
-    if (slots == NULL)
-      return false;
-    forget_slots(list);
-    list->slots = slots;
-    list->slot_count = slot_count;
-    list->hashed = list->first;
+    struct bz_removed *row = part->heads == NULL ? part->only : part->heads[i];
+    while (row != NULL)
+    {
+      struct bz_removed *next = row->next, **head = head_of(&grown, row->hash);
+      row->next = *head;
+      *head = row;
+      row = next;
+    }
   }
-  for (; list->hashed < list->count; list->hashed++)
-  {
-    size_t slot = slot_of(list, list->items[list->hashed].hash);
-    while (list->slots[slot] != 0)
-      slot = (slot + 1) & (list->slot_count - 1);
-    list->slots[slot] = (uint32_t)list->hashed + 1;
-  }
-  return true;
+  free(part->heads);
+  *part = grown;
+}
+
+void bz_removed_add(struct blitz_table *table, uint64_t off, uint64_t born, uint64_t died,
+                    uint64_t hash)
+{
+  struct bz_removed_rows *removed = &table->removed;
+  struct bz_removed_part *part = part_of(removed, hash);
+  struct bz_removed *row, **head;
+
+  lock(table);
+  row = removed->free;
+  assert(row != NULL && row->off == 0);
+  removed->free = row->next;
+  removed->free_count--;
+  if (part->count >= 2 * part->head_count)
+    grow_part(part);
+  head = head_of(part, hash);
+  *row = (struct bz_removed){off, born, died, hash, *head};
+  *head = row;
+  part->count++;
+  removed->count++;
+  unlock(table);
+}
+
+/* Takes ROW out. Needs the lock. */
+static void take_out(struct bz_removed_rows *removed, struct bz_removed *row)
+{
+  struct bz_removed_part *part = part_of(removed, row->hash);
+  struct bz_removed **link = head_of(part, row->hash);
+
+  while (*link != row)
+    link = &(*link)->next;
+  *link = row->next;
+  part->count--;
+  row->off = 0;
+  row->next = removed->free;
+  removed->free = row;
+  removed->free_count++;
+  removed->count--;
+}
+
+void bz_removed_forget(struct blitz_table *table, uint64_t off, uint64_t hash)
+{
+  struct bz_removed *row;
+
+  lock(table);
+  row = *head_of(part_of(&table->removed, hash), hash);
+  while (row != NULL && row->off != off)
+    row = row->next;
+  if (row != NULL)
+    take_out(&table->removed, row);
+  unlock(table);
+}
+
+/* The version of KEY that a snapshot of commit SEQ sees. Needs the lock. */
+static bool find(struct blitz_table *table, const struct bz_snapshot *snapshot,
+                 const struct bz_key *key, struct bz_row *found)
+{
+  struct bz_removed_part *part = part_of(&table->removed, key->hash.bucket);
+
+  for (struct bz_removed *row = *head_of(part, key->hash.bucket); row != NULL; row = row->next)
+    if (row->hash == key->hash.bucket && row->born <= snapshot->seq && row->died > snapshot->seq &&
+        bz_snapshot_has_row(table, snapshot, row->off, key, found))
+      return true;
+  return false;
 }
 
 enum blitz_rc bz_removed_find(struct blitz_table *table, const struct bz_snapshot *snapshot,
                               const struct bz_key *key, struct bz_row *row)
 {
-  struct bz_removed_list *list = &table->removed;
-  enum blitz_rc rc = BLITZ_NOT_FOUND;
+  bool found;
 
   lock(table);
-  if (list->count > 0 && !hash_all(list))
-    rc = BLITZ_NOMEM;
-  for (size_t slot = list->count > 0 ? slot_of(list, key->hash.bucket) : 0;
-       rc == BLITZ_NOT_FOUND && list->count > 0 && list->slots[slot] != 0;
-       slot = (slot + 1) & (list->slot_count - 1))
-  {
-    const struct bz_removed *item = &list->items[list->slots[slot] - 1];
-    if (item->hash == key->hash.bucket && item->seq > snapshot->seq &&
-        bz_snapshot_has_row(table, snapshot, item->off, key, row))
-      rc = BLITZ_OK;
-  }
+  found = find(table, snapshot, key, row);
+  unlock(table);
+  return found ? BLITZ_OK : BLITZ_NOT_FOUND;
+}
+
+enum blitz_rc bz_removed_read(struct blitz_table *table, uint64_t seq, const struct bz_key *key,
+                              struct bz_buffer *buf, struct bz_row *row)
+{
+  struct bz_snapshot snapshot = {.seq = seq};
+  enum blitz_rc rc = BLITZ_NOT_FOUND;
+
+  snapshot.first = atomic_load_explicit(&table->first, memory_order_acquire);
+  snapshot.end = atomic_load_explicit(&table->end, memory_order_acquire);
+  snapshot.map = atomic_load_explicit(&table->map, memory_order_acquire);
+  /* No snapshot keeps the row, but it does not go while it is here (V3). */
+  lock(table);
+  if (find(table, &snapshot, key, row))
+    rc = bz_row_copy(row, buf);
   unlock(table);
   return rc;
+}
+
+/* ---- what nobody wants any more ---------------------------------------------------------- */
+
+static int compare_seqs(const void *a, const void *b)
+{
+  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+  return x < y ? -1 : x > y;
+}
+
+/* Notes the commits that snapshots look at, in order. One that begins later sees the last
+ * commit, and so none of the rows here. False: out of memory.
+ */
+static bool note_wanted(struct blitz_table *table)
+{
+  struct bz_removed_rows *removed = &table->removed;
+  size_t count = 0;
+
+  pthread_mutex_lock(&table->snapshot_lock);
+  for (const struct bz_snapshot *s = table->snapshots; s != NULL; s = s->next)
+    count++;
+  if (count > removed->wanted_room)
+  {
+    uint64_t *wanted = realloc(removed->wanted, count * 2 * sizeof *wanted);
+    if (wanted == NULL)
+    {
+      pthread_mutex_unlock(&table->snapshot_lock);
+      return false;
+    }
+    removed->wanted = wanted;
+    removed->wanted_room = count * 2;
+  }
+  count = 0;
+  for (const struct bz_snapshot *s = table->snapshots; s != NULL; s = s->next)
+    removed->wanted[count++] = s->seq;
+  pthread_mutex_unlock(&table->snapshot_lock);
+  removed->wanted_count = count;
+  if (count > 1)
+    qsort(removed->wanted, count, sizeof *removed->wanted, compare_seqs);
+  return true;
+}
+
+static bool is_wanted(const struct bz_removed_rows *removed, const struct bz_removed *row)
+{
+  size_t low = 0, high = removed->wanted_count;
+
+  while (low < high)
+  {
+    size_t middle = low + (high - low) / 2;
+    if (removed->wanted[middle] < row->born)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low < removed->wanted_count && removed->wanted[low] < row->died;
+}
+
+/* Takes out the unwanted ones of the next LOOKS rows, and frees their blocks. */
+static void sweep_rows(struct blitz_table *table, size_t looks)
+{
+  struct bz_removed_rows *removed = &table->removed;
+  uint64_t offs[FREED_AT_ONCE];
+  size_t count = 0;
+
+  lock(table);
+  for (; looks > 0 && removed->count > 0; looks--)
+  {
+    struct bz_removed *row;
+
+    if (removed->swept == NULL)
+    {
+      removed->swept = removed->slabs;
+      removed->swept_count = 0;
+    }
+    row = &removed->swept->rows[removed->swept_count++];
+    if (removed->swept_count == SLAB_LEN)
+    {
+      removed->swept = removed->swept->next;
+      removed->swept_count = 0;
+    }
+    if (row->off == 0 || is_wanted(removed, row))
+      continue;
+    offs[count++] = row->off;
+    take_out(removed, row);
+  }
+  if (removed->count == 0 && removed->slabs != NULL && removed->slabs->next != NULL)
+    free_slabs(removed);
+  unlock(table);
+  bz_space_free_all(table, offs, count);
+}
+
+void bz_removed_sweep(struct blitz_table *table, size_t removals)
+{
+  size_t looks = SWEEP_LEAST + SWEEP_PER_REMOVAL * removals;
+
+  if (table->removed.count == 0 || atomic_load_explicit(&table->broken, memory_order_relaxed) ||
+      !note_wanted(table))
+    return;
+  while (looks > 0 && table->removed.count > 0)
+  {
+    size_t part = looks < FREED_AT_ONCE ? looks : FREED_AT_ONCE;
+    sweep_rows(table, part);
+    looks -= part;
+  }
+}
+
+void bz_removed_sweep_all(struct blitz_table *table)
+{
+  /* Each round goes once through all there are. */
+  while (table->removed.count > 0)
+  {
+    size_t before = table->removed.count;
+    bz_removed_sweep(table, table->removed.count + table->removed.free_count);
+    if (table->removed.count == before)
+      return;
+  }
 }

@@ -68,21 +68,56 @@ void bz_snapshot_copy(struct blitz_table *table, const struct bz_snapshot *from,
   to->map = from->map;
 }
 
-uint64_t bz_snapshot_oldest(const struct blitz_table *table)
-{
-  uint64_t oldest = UINT64_MAX;
+/* ---- the way of a scan ----------------------------------------------------------- */
 
-  for (const struct bz_snapshot *s = table->snapshots; s != NULL; s = s->next)
-    if (s->seq < oldest)
-      oldest = s->seq;
-  return oldest;
+#define WATCHED_LEN (UINT64_C(256) << 10) /* bytes that a scan keeps as they are before it */
+
+void bz_scan_begin(struct blitz_table *table, struct bz_scan *scan, uint64_t off)
+{
+  pthread_mutex_lock(&table->snapshot_lock);
+  *scan = (struct bz_scan){.low = off, .high = off + WATCHED_LEN, .next = table->scans};
+  if (scan->next != NULL)
+    scan->next->prev = scan;
+  table->scans = scan;
+  pthread_mutex_unlock(&table->snapshot_lock);
 }
+
+void bz_scan_watch(struct blitz_table *table, struct bz_scan *scan, uint64_t off, uint64_t next)
+{
+  assert(scan->low <= off && off <= scan->high);
+  pthread_mutex_lock(&table->snapshot_lock);
+  scan->low = off;
+  scan->high = next + WATCHED_LEN;
+  pthread_mutex_unlock(&table->snapshot_lock);
+}
+
+void bz_scan_end(struct blitz_table *table, struct bz_scan *scan)
+{
+  pthread_mutex_lock(&table->snapshot_lock);
+  if (scan->prev != NULL)
+    scan->prev->next = scan->next;
+  else
+    table->scans = scan->next;
+  if (scan->next != NULL)
+    scan->next->prev = scan->prev;
+  pthread_mutex_unlock(&table->snapshot_lock);
+}
+
+bool bz_scan_watches(const struct blitz_table *table, uint64_t off)
+{
+  for (const struct bz_scan *scan = table->scans; scan != NULL; scan = scan->next)
+    if (scan->low <= off && off <= scan->high)
+      return true;
+  return false;
+}
+
+/* ---- what is at a place ------------------------------------------------------------ */
 
 /* What of a file is looked at, and which rows are seen. */
 struct view
 {
   const uint8_t *base;
-  uint64_t end;
+  uint64_t end; /* of the blocks now: one may have come to reach beyond the snapshot's end */
   uint64_t written_max;   /* rows with a number up to this one ... */
   uint64_t removed_after; /* ... that were not removed by a commit up to this one */
 };
@@ -96,51 +131,77 @@ static enum blitz_rc judge_row(const struct blitz_table *table, const struct vie
   return bz_row_seq(row) <= view->written_max ? BLITZ_OK : BLITZ_NOT_FOUND;
 }
 
+/* A row that the view does not see may go and its block be used again while it is looked at;
+ * then what is found here is not to be believed, and the caller looks again.
+ */
 static enum blitz_rc judge_block(const struct blitz_table *table, const struct view *view,
                                  uint64_t off, struct bz_row *row)
 {
-  for (;;)
-  {
-    uint64_t word = bz_word_load(view->base, off);
-    uint64_t free_len, removed;
+  uint64_t word = bz_word_load(view->base, off);
+  uint64_t free_len = bz_free_word_len(word), removed;
 
-    if (bz_word_magic(word) == BZ_ROW_MAGIC)
-    {
-      enum blitz_rc rc = bz_row_parse(view->base, off, view->end, row) ? judge_row(table, view, row)
-                                                                       : BLITZ_CORRUPT;
-      /* A load may be undone just now. */
-      if (rc == BLITZ_CORRUPT && bz_word_magic(bz_word_load(view->base, off)) != BZ_ROW_MAGIC)
-        continue;
-      return rc;
-    }
-    free_len = bz_free_word_len(word);
-    if (bz_word_magic(word) != BZ_FREE_MAGIC || free_len == 0 || free_len % BZ_ALIGN != 0 ||
-        free_len > view->end - off)
-      return BLITZ_CORRUPT;
-    row->off = off;
-    row->len = free_len;
-    if (bz_free_word_state(word) != BZ_STATE_REMOVED)
-      return BLITZ_NOT_FOUND;
-    removed = le64toh(bz_word_load(view->base, off + 8));
-    /* The space of a row removed long ago may be used again just now. */
-    if (bz_word_load(view->base, off) != word)
-      continue;
-    if (removed <= view->removed_after)
-      return BLITZ_NOT_FOUND;
-    if (!bz_row_parse(view->base, off, view->end, row) || row->len != free_len)
-      return BLITZ_CORRUPT;
-    return judge_row(table, view, row);
-  }
+  if (bz_word_magic(word) == BZ_ROW_MAGIC)
+    return bz_row_parse(view->base, off, view->end, row) ? judge_row(table, view, row)
+                                                         : BLITZ_CORRUPT;
+  if (bz_word_magic(word) != BZ_FREE_MAGIC || free_len == 0 || free_len % BZ_ALIGN != 0 ||
+      free_len > view->end - off)
+    return BLITZ_CORRUPT;
+  row->off = off;
+  row->len = free_len;
+  if (bz_free_word_state(word) != BZ_STATE_REMOVED)
+    return BLITZ_NOT_FOUND;
+  removed = le64toh(bz_word_load(view->base, off + 8));
+  if (removed <= view->removed_after)
+    return BLITZ_NOT_FOUND;
+  if (!bz_row_parse(view->base, off, view->end, row) || row->len != free_len)
+    return BLITZ_CORRUPT;
+  return judge_row(table, view, row);
 }
 
-static enum blitz_rc look(const struct blitz_table *table, const struct view *view, uint64_t off,
+/* Reads the end and the map: the one covers the other, since the writer publishes them in
+ * the opposite order.
+ */
+static void look_now(const struct blitz_table *table, struct view *view)
+{
+  view->end = atomic_load_explicit(&table->end, memory_order_acquire);
+  view->base = atomic_load_explicit(&table->map, memory_order_acquire)->base;
+}
+
+/* Is what was found at OFF, where WORD was first, to be believed? A row that the view sees has
+ * its checksum, and the length of a block that is none is in one word.
+ */
+static bool stayed(const struct blitz_table *table, const struct view *view, uint64_t off,
+                   uint64_t word, enum blitz_rc rc, unsigned reuses)
+{
+  if (rc == BLITZ_NOT_FOUND && bz_word_magic(word) == BZ_FREE_MAGIC)
+    return true;
+  atomic_thread_fence(memory_order_acquire);
+  return reuses % 2 == 0 &&
+         atomic_load_explicit(&table->reuses, memory_order_relaxed) == reuses &&
+         bz_word_magic(bz_word_load(view->base, off)) == bz_word_magic(word);
+}
+
+static enum blitz_rc look(const struct blitz_table *table, struct view *view, uint64_t off,
                           struct bz_row *row)
 {
   enum blitz_rc rc;
+  uint64_t word;
+  unsigned reuses;
 
   /* A link that is being set shares word 0, but not the byte that is looked at. */
   BZ_RACY_READS_BEGIN();
-  rc = judge_block(table, view, off, row);
+  do
+  {
+    reuses = atomic_load_explicit(&table->reuses, memory_order_acquire);
+    look_now(table, view);
+    if (off >= view->end)
+    {
+      rc = BLITZ_CORRUPT;
+      break;
+    }
+    word = bz_word_load(view->base, off);
+    rc = judge_block(table, view, off, row);
+  } while (rc != BLITZ_OK && !stayed(table, view, off, word, rc, reuses));
   BZ_RACY_READS_END();
   return rc;
 }
@@ -148,7 +209,7 @@ static enum blitz_rc look(const struct blitz_table *table, const struct view *vi
 enum blitz_rc bz_snapshot_block(const struct blitz_table *table, const struct bz_snapshot *snapshot,
                                 uint64_t off, struct bz_row *row)
 {
-  const struct view view = {snapshot->map->base, snapshot->end, snapshot->seq, snapshot->seq};
+  struct view view = {.written_max = snapshot->seq, .removed_after = snapshot->seq};
 
   return look(table, &view, off, row);
 }
@@ -175,8 +236,7 @@ enum blitz_rc bz_snapshot_kept(const struct blitz_table *table, const struct bz_
   struct view view = {.removed_after = snapshot->seq};
 
   view.written_max = atomic_load_explicit(&table->committed, memory_order_acquire);
-  view.end = atomic_load_explicit(&table->end, memory_order_acquire);
-  view.base = atomic_load_explicit(&table->map, memory_order_acquire)->base;
+  look_now(table, &view);
   if (off % BZ_ALIGN != 0 || off < snapshot->first || off >= view.end)
     return BLITZ_NOT_FOUND;
   return look(table, &view, off, row);

@@ -9,10 +9,11 @@
  *     length, once, and count in free_len. Word 1 of each is its position there.
  *     What is found inside a block is never taken for one: values may hold
  *     anything, even a copy of such a file.
- *  2. A block is cut from its front. While a snapshot is open no two blocks are
- *     joined and the end does not move back, so a scan never finds its next
- *     offset in the middle of something.
- *  3. A removed row's bytes stay until no snapshot is older than its removal.
+ *  2. A block is cut from its front. Two are joined only where no scan wants a block to
+ *     begin (bz_scan_watches()), and the end does not move back while a snapshot is open,
+ *     so a scan never finds its next offset in the middle of something.
+ *  3. Whatever is stored, blocks tile the file at each moment (R10): a longer length is
+ *     stored before the word that it makes superfluous goes.
  *
  * Everything here is the writer's.
  */
@@ -27,7 +28,6 @@
 
 #define SMALL_MAX ((uint64_t)BZ_SMALL_BINS * BZ_ALIGN)
 #define LARGE_TRIES 16     /* blocks of one bin looked at for one that is long enough */
-#define RECLAIM_BATCH 4096 /* blocks freed in one go under snapshot_lock */
 
 /* ---- bins ---------------------------------------------------------------- */
 
@@ -97,6 +97,14 @@ static uint64_t free_len_at(const struct blitz_table *table, uint64_t off)
   return bz_free_word_len(word);
 }
 
+/* The last 8 bytes of a free block say how long it is, for what is behind it: a hint, since
+ * there may as well be a row before that.
+ */
+static uint64_t length_before(const struct blitz_table *table, uint64_t off)
+{
+  return off < 8 ? 0 : bz_load_le64(bz_base(table) + off - 8);
+}
+
 /* Makes LEN bytes at OFF a free block. */
 static void put_free(struct blitz_table *table, uint64_t off, uint64_t len)
 {
@@ -111,21 +119,35 @@ static void put_free(struct blitz_table *table, uint64_t off, uint64_t len)
   if (!in_bin)
     return;
   bz_word_store(bz_base(table), off + 8, bin->count - 1);
+  if (len > BZ_ALIGN)
+    bz_store_le64(bz_base(table) + off + len - 8, len);
   set_mask(&table->space, len, false);
   change_free_len(table, (int64_t)len);
 }
 
+/* Is there the free block OFF of LEN bytes? *POSITIONP: where in its bin. A bin knows the
+ * lengths of its blocks; what the file says of them can come to harm.
+ */
+static bool is_free(struct blitz_table *table, uint64_t off, uint64_t len, uint64_t *positionp)
+{
+  const struct bz_offsets *bin = bin_for(&table->space, len);
+  uint64_t position = bz_word_load(bz_base(table), off + 8);
+
+  if (position >= bin->count || bin->items[position] != off)
+    return false;
+  *positionp = position;
+  return true;
+}
+
 /* Takes the free block at OFF out of its bin. False: it is not there, so its length is
- * not what it was. A bin knows the lengths of its blocks; what the file says of them can
- * come to harm.
+ * not what it was.
  */
 static bool take_out(struct blitz_table *table, uint64_t off, uint64_t len)
 {
   struct bz_offsets *bin = bin_for(&table->space, len);
-  uint64_t position = bz_word_load(bz_base(table), off + 8), last;
+  uint64_t position, last;
 
-  /* Word 1 is in the file, where it can come to harm. */
-  if (position >= bin->count || bin->items[position] != off)
+  if (!is_free(table, off, len, &position))
     for (position = 0; position < bin->count && bin->items[position] != off; position++)
       ;
   if (position == bin->count)
@@ -137,6 +159,20 @@ static bool take_out(struct blitz_table *table, uint64_t off, uint64_t len)
     set_mask(&table->space, len, true);
   change_free_len(table, -(int64_t)len);
   return true;
+}
+
+/* The free block that ends at OFF; 0: there is none. */
+static uint64_t free_before(struct blitz_table *table, uint64_t off)
+{
+  uint64_t first = atomic_load_explicit(&table->first, memory_order_relaxed), position;
+  uint64_t lens[2] = {BZ_ALIGN, length_before(table, off)};
+
+  for (unsigned i = 0; i < 2; i++)
+    if (lens[i] >= BZ_ALIGN && lens[i] % BZ_ALIGN == 0 && lens[i] <= off - first &&
+        free_len_at(table, off - lens[i]) == lens[i] &&
+        is_free(table, off - lens[i], lens[i], &position))
+      return off - lens[i];
+  return 0;
 }
 
 /* Takes LEN bytes from the front of the free block at OFF. */
@@ -213,41 +249,53 @@ enum blitz_rc bz_space_alloc(struct blitz_table *table, uint64_t len, uint64_t *
   return *offp != 0 ? BLITZ_OK : bz_space_alloc_at_end(table, len, offp, err);
 }
 
-/* Frees a block. JOIN, which needs snapshot_lock and no snapshot: with the free
- * blocks behind it, or with what is behind the end.
- */
-static void free_block(struct blitz_table *table, uint64_t off, uint64_t len, bool join)
-{
-  uint64_t next_len;
-
-  if (!join)
-  {
-    put_free(table, off, len);
-    return;
-  }
-  assert(table->snapshots == NULL);
-  while ((next_len = free_len_at(table, off + len)) != 0 && len + next_len <= BZ_BLOCK_LEN_MAX)
-  {
-    if (!take_out(table, off + len, next_len))
-      break;
-    bz_word_store(bz_base(table), off + len, 0);
-    len += next_len;
-  }
-  if (off + len == atomic_load_explicit(&table->end, memory_order_relaxed))
-  {
-    bz_word_store(bz_base(table), off, 0);
-    bz_file_set_end(table, off);
-    return;
-  }
-  put_free(table, off, len);
-}
-
-void bz_space_free(struct blitz_table *table, uint64_t off)
+/* Frees a block. Needs snapshot_lock. */
+static uint64_t free_block(struct blitz_table *table, uint64_t off)
 {
   uint64_t len = bz_free_word_len(bz_word_load(bz_base(table), off));
+  uint64_t before, next_len, inner[2] = {0, 0}, end = off + len;
+
+  before = bz_scan_watches(table, off) ? 0 : free_before(table, off);
+  if (before != 0 && end - before <= BZ_BLOCK_LEN_MAX && take_out(table, before, off - before))
+  {
+    inner[0] = off;
+    off = before;
+  }
+  next_len = bz_scan_watches(table, end) ? 0 : free_len_at(table, end);
+  if (next_len != 0 && end + next_len - off <= BZ_BLOCK_LEN_MAX && take_out(table, end, next_len))
+  {
+    inner[1] = end;
+    end += next_len;
+  }
+  if (end == atomic_load_explicit(&table->end, memory_order_relaxed) && table->snapshots == NULL)
+    bz_file_set_end(table, off);
+  else
+    put_free(table, off, end - off);
+  for (unsigned i = 0; i < 2; i++)
+    if (inner[i] != 0)
+      bz_word_store(bz_base(table), inner[i], 0);
+  return end;
+}
+
+uint64_t bz_space_free(struct blitz_table *table, uint64_t off)
+{
+  uint64_t end;
 
   pthread_mutex_lock(&table->snapshot_lock);
-  free_block(table, off, len, table->snapshots == NULL);
+  end = free_block(table, off);
+  pthread_mutex_unlock(&table->snapshot_lock);
+  return end;
+}
+
+void bz_space_free_all(struct blitz_table *table, const uint64_t *offs, size_t count)
+{
+  if (count == 0)
+    return;
+  pthread_mutex_lock(&table->snapshot_lock);
+  bz_reuse_begin(table);
+  for (size_t i = 0; i < count; i++)
+    (void)free_block(table, offs[i]);
+  bz_reuse_end(table);
   pthread_mutex_unlock(&table->snapshot_lock);
 }
 
@@ -262,11 +310,12 @@ void bz_space_free_later(struct blitz_table *table, uint64_t off)
   pthread_mutex_unlock(&table->snapshot_lock);
   if (!wait)
   {
-    bz_space_free(table, off);
+    (void)bz_space_free(table, off);
     return;
   }
   bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_DROPPED));
-  bz_removed_add(table, off, seq, 0);
+  /* Wanted by all who look at the table now, and at a load that is under way. */
+  bz_removed_add(table, off, 0, seq + 1, 0);
 }
 
 bool bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len)
@@ -291,58 +340,12 @@ void bz_space_free_gap(struct blitz_table *table, uint64_t off, uint64_t end)
   }
 }
 
-/* ---- removed rows -------------------------------------------------------- */
-
-void bz_space_remove_row(struct blitz_table *table, uint64_t off, uint64_t len, uint64_t hash,
-                         uint64_t seq)
+void bz_space_stamp_removed(struct blitz_table *table, uint64_t off, uint64_t len, uint64_t seq)
 {
   uint8_t *base = bz_base(table);
 
   bz_word_store(base, off + 8, htole64(seq));
   bz_word_store(base, off, bz_free_word(len, BZ_STATE_REMOVED));
-  bz_removed_add(table, off, seq, hash);
-}
-
-/* Frees the last rows of the list's reclaimable part, at most a batch of them.
- * From the back, because rows removed in the order of the file then find their
- * neighbour behind them free, and join.
- */
-static size_t reclaim_batch(struct blitz_table *table, size_t last, bool join)
-{
-  struct bz_removed_list *list = &table->removed;
-  size_t stop = last - list->first > RECLAIM_BATCH ? last - RECLAIM_BATCH : list->first;
-
-  while (last > stop)
-  {
-    uint64_t off = list->items[--last].off;
-    free_block(table, off, bz_free_word_len(bz_word_load(bz_base(table), off)), join);
-  }
-  return last;
-}
-
-void bz_space_reclaim(struct blitz_table *table)
-{
-  struct bz_removed_list *list = &table->removed;
-  size_t last, next_first;
-
-  if (list->first == list->count)
-    return;
-  pthread_mutex_lock(&table->snapshot_lock);
-  uint64_t oldest = bz_snapshot_oldest(table);
-  for (last = list->first; last < list->count && list->items[last].seq <= oldest; last++)
-    ;
-  next_first = last;
-  while (last > list->first)
-  {
-    /* A snapshot that began meanwhile forbids joining, nothing else: all that is
-     * freed here was removed before it.
-     */
-    last = reclaim_batch(table, last, table->snapshots == NULL);
-    pthread_mutex_unlock(&table->snapshot_lock);
-    pthread_mutex_lock(&table->snapshot_lock);
-  }
-  pthread_mutex_unlock(&table->snapshot_lock);
-  bz_removed_drop(table, next_first);
 }
 
 /* ---- the list in a closed file ------------------------------------------- */

@@ -306,7 +306,7 @@ static bool finish_file(struct blitz_table *table)
   uint64_t buckets_end;
   uint8_t *base;
 
-  bz_space_reclaim(table);
+  bz_removed_sweep_all(table);
   if (!bz_grow_finish(table))
   {
     bz_log(BLITZ_LOG_WARNING,

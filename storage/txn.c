@@ -136,21 +136,29 @@ enum bz_own bz_txn_own(const struct blitz_txn *txn, const struct blitz_table *ta
 
 /* ---- the end ------------------------------------------------------------------ */
 
+/* The key of a change, and where it hangs. */
+static enum blitz_rc find_change(struct blitz_table *table, const struct bz_change *change,
+                                 struct bz_row *row, struct bz_key *key, struct bz_place *place)
+{
+  if (!bz_block_row(table, change->new_off != 0 ? change->new_off : change->old_off, row))
+    return BLITZ_CORRUPT;
+  *key = bz_key_of_row(row);
+  return bz_hash_find(table, key, place);
+}
+
 static bool apply_change(struct blitz_table *table, const struct bz_change *change, uint64_t seq)
 {
   struct bz_row row;
   struct bz_key key;
   struct bz_place place;
-  enum blitz_rc rc;
+  enum blitz_rc rc = find_change(table, change, &row, &key, &place);
 
-  if (!bz_block_row(table, change->new_off != 0 ? change->new_off : change->old_off, &row))
-    return false;
-  key = bz_key_of_row(&row);
-  if (change->new_off != 0)
-    bz_row_seal(bz_base(table), &row, seq);
-  rc = bz_hash_find(table, &key, &place);
   if (rc != (change->old_off != 0 ? BLITZ_OK : BLITZ_NOT_FOUND))
     return false;
+  if (change->new_off != 0)
+    bz_row_seal(bz_base(table), &row, seq);
+  if (change->old_off != 0)
+    bz_removed_add(table, place.row.off, bz_row_seq(&place.row), seq, change->hash);
   if (change->new_off == 0)
   {
     if (bz_hash_unlink(table, key.hash, &place) != BLITZ_OK)
@@ -161,7 +169,7 @@ static bool apply_change(struct blitz_table *table, const struct bz_change *chan
   else
     bz_hash_replace(table, key.hash, &place, change->new_off);
   if (change->old_off != 0)
-    bz_space_remove_row(table, place.row.off, place.row.len, change->hash, seq);
+    bz_space_stamp_removed(table, place.row.off, place.row.len, seq);
   return true;
 }
 
@@ -202,9 +210,8 @@ static void apply(struct bz_writes *writes)
   uint64_t seq = atomic_load_explicit(&table->committed, memory_order_relaxed) + 1;
   uint64_t rows = atomic_load_explicit(&table->row_count, memory_order_relaxed);
 
-  atomic_store(&table->committing, writes->removed > 0 || writes->updated > 0
-                                       ? BZ_COMMITTING_REMOVES
-                                       : BZ_COMMITTING_ADDS);
+  if (writes->removed > 0 || writes->updated > 0)
+    atomic_store_explicit(&table->unpublished, seq, memory_order_release);
   for (uint32_t i = 0; i < writes->count; i++)
   {
     const struct bz_change *change = &writes->changes[i];
@@ -214,8 +221,7 @@ static void apply(struct bz_writes *writes)
       bz_set_broken(table);
   }
   bz_snapshot_publish(table, seq, rows + (uint64_t)writes->row_delta, bz_entries_take(writes));
-  atomic_store_explicit(&table->committing, BZ_COMMITTING_NOTHING, memory_order_release);
-  bz_space_reclaim(table);
+  bz_removed_sweep(table, writes->removed + writes->updated);
 }
 
 static void rollback_table(struct bz_writes *writes)
@@ -225,7 +231,7 @@ static void rollback_table(struct bz_writes *writes)
     bz_load_rollback(writes->table, writes->load);
   for (uint32_t i = writes->count; i > 0; i--)
     if (writes->changes[i - 1].new_off != 0)
-      bz_space_free(writes->table, writes->changes[i - 1].new_off);
+      (void)bz_space_free(writes->table, writes->changes[i - 1].new_off);
 }
 
 static void commit_table(struct bz_writes *writes)

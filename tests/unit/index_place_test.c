@@ -414,14 +414,17 @@ static void old_versions_are_found_among_many(void **state)
       began[which] = version;
     }
   }
-  assert_true(table->removed.room > 65536 / INDEXED_SLOWER);
+  /* What came and went between two readers' moments is not kept. */
+  assert_true(table->removed.count < 20 * ROWS);
   for (unsigned i = 0; i < 2; i++)
     blitz_cursor_close(readers[i]);
-  change(txn, table, 0, ROUNDS);
-  blitz_txn_commit(txn);
-  assert_true(table->removed.room <= 65536); /* the memory has gone with them */
+  /* Each commit gives back a slice of what the readers have left. */
+  for (unsigned i = 0; i < 100 && table->removed.count > 0; i++)
+  {
+    change(txn, table, 0, ROUNDS + i);
+    blitz_txn_commit(txn);
+  }
   assert_int_equal(table->removed.count, 0);
-  assert_null(table->removed.slots);
   assert_indexes_right(table);
   blitz_txn_free(txn);
   blitz_table_close(table);
