@@ -27,6 +27,7 @@
 
 #define LONG_HEAD 503
 #define LABEL_LEN 8
+#define LMDB_KEY_MAX (LONG_HEAD + LABEL_LEN)
 #define WORD_LEN 8
 #define LONG_LEN_LEN 4
 #define WORD_UNIQUE 1u
@@ -38,13 +39,17 @@
 #define DB_NAME_LEN 18 /* `i`, an id in hexadecimal, and a zero */
 
 void bz_index_db_name(uint64_t id, char name[DB_NAME_LEN]);
+bool bz_index_db_id(const MDB_val *name, uint64_t *idp); /* false: it is no such name */
 
 /* ---- index_file.c --------------------------------------------------------------------------- */
 
 /* The file's own record: its key in the unnamed database, and its bytes for commit SEQ. */
-#define RECORD_LEN_MAX (32 + 8 * BLITZ_INDEXES_MAX)
+#define RECORD_LEN_MAX (36 + 8 * BLITZ_INDEXES_MAX + 16 * BZ_DBIS_MAX)
 MDB_val bz_index_record_key(void);
 size_t bz_index_make_record(const struct blitz_table *table, uint64_t seq, uint8_t *to);
+
+/* What the record says of the sum of index ID's entries. False: nothing, or it is damaged. */
+bool bz_index_record_sum(const MDB_val *record, uint64_t id, uint64_t *sump);
 
 /* An error for LMDB's or the system's number. */
 enum blitz_rc bz_index_fail(const struct blitz_table *table, int mdb_rc, struct blitz_error *err);
@@ -75,6 +80,9 @@ void bz_env_grow_map(struct bz_index_file *file);
 void bz_env_make_room(struct blitz_table *table, uint64_t len);
 
 /* ---- index_tree.c ---------------------------------------------------------------------- */
+
+/* What a pair adds to the sum of its database; its label does not count. */
+uint64_t bz_pair_sum(const MDB_val *key, const MDB_val *value);
 
 /* Takes a pair apart. False: it is damaged. */
 bool bz_entry_parse(const MDB_val *key, const MDB_val *value, struct bz_entry *entry);

@@ -9,6 +9,7 @@
  * neighbours, which are found by bisection; if there is no label left, all of that
  * beginning get new ones.
  */
+#include "crc32c.h"
 #include "index_lmdb.h"
 
 #include <assert.h>
@@ -18,7 +19,6 @@
 
 #define LABEL_FIRST (UINT64_C(1) << 63)
 #define LABEL_STEP (UINT64_C(1) << 32)
-#define LMDB_KEY_MAX (LONG_HEAD + LABEL_LEN)
 
 /* A sort key in one piece. */
 struct sort_key
@@ -28,6 +28,17 @@ struct sort_key
 };
 
 /* ---- bytes of an entry ---------------------------------------------------------- */
+
+uint64_t bz_pair_sum(const MDB_val *key, const MDB_val *value)
+{
+  size_t len = key->mv_size < LONG_HEAD ? key->mv_size : LONG_HEAD;
+  uint64_t sum = (uint64_t)bz_crc32c(0, key->mv_data, len) << 32 |
+                 bz_crc32c((uint32_t)len, value->mv_data, value->mv_size);
+
+  /* Sums of what is alike must not cancel out. */
+  sum = (sum ^ sum >> 31) * UINT64_C(0x9E3779B97F4A7C15);
+  return sum ^ sum >> 29;
+}
 
 bool bz_entry_parse(const MDB_val *key, const MDB_val *value, struct bz_entry *entry)
 {
@@ -502,7 +513,8 @@ enum blitz_rc bz_tree_put(struct blitz_table *table, struct MDB_txn *txn, unsign
   struct sort_key bytes;
   struct blitz_slice key;
   uint8_t buf[LMDB_KEY_MAX];
-  MDB_val at, value = {0, NULL};
+  MDB_val at, old, value = {0, NULL};
+  uint64_t *sum = &table->index->write_sums[dbi].sum;
   bool exists = false;
   enum blitz_rc rc = make_sort_key(table, entry, row_key, &bytes, err);
   int mdb_rc;
@@ -516,14 +528,17 @@ enum blitz_rc bz_tree_put(struct blitz_table *table, struct MDB_txn *txn, unsign
     rc = place_long(table, txn, dbi, key, buf, &at, &exists, err);
   if (rc != BLITZ_OK)
     return rc;
-  mdb_rc = exists && !replace
-               ? MDB_KEYEXIST
-               : mdb_put(txn, dbi, &at, &value, MDB_RESERVE | (replace ? 0 : MDB_NOOVERWRITE));
+  mdb_rc = exists && !replace ? MDB_KEYEXIST : 0;
+  if (replace && mdb_get(txn, dbi, &at, &old) == 0)
+    *sum -= bz_pair_sum(&at, &old);
+  if (mdb_rc == 0)
+    mdb_rc = mdb_put(txn, dbi, &at, &value, MDB_RESERVE | (replace ? 0 : MDB_NOOVERWRITE));
   if (mdb_rc == MDB_KEYEXIST)
     return bz_fail(err, BLITZ_DUPLICATE, 0, "%s: there is a row with that key", table->file);
   if (mdb_rc != 0)
     return bz_index_write_fail(table, mdb_rc, err);
   fill_value(value.mv_data, key, entry->unique, row_key, entry->payload, off);
+  *sum += bz_pair_sum(&at, &value);
   return BLITZ_OK;
 }
 
@@ -572,6 +587,7 @@ enum blitz_rc bz_tree_append(struct blitz_table *table, struct MDB_cursor *mc,
   if (mdb_rc != 0)
     return bz_index_write_fail(table, mdb_rc, err);
   fill_value(value.mv_data, key, entry->unique, entry->row_key, entry->payload, entry->off);
+  table->index->write_sums[mdb_cursor_dbi(mc)].sum += bz_pair_sum(&at, &value);
   return BLITZ_OK;
 }
 
@@ -583,15 +599,16 @@ enum blitz_rc bz_tree_remove(struct blitz_table *table, struct MDB_txn *txn, uns
   uint8_t buf[LMDB_KEY_MAX];
   MDB_val at, value;
   enum blitz_rc rc = make_sort_key(table, entry, row_key, &bytes, err);
-  int mdb_rc = 0;
+  int mdb_rc;
 
   if (rc != BLITZ_OK)
     return rc;
-  at = (MDB_val){bytes.len, bytes.bytes};
-  if (bytes.len > LONG_HEAD)
-    mdb_rc = get_pair(txn, dbi, (struct blitz_slice){bytes.bytes, bytes.len}, buf, &at, &value);
+  mdb_rc = get_pair(txn, dbi, (struct blitz_slice){bytes.bytes, bytes.len}, buf, &at, &value);
   if (mdb_rc == 0)
+  {
+    table->index->write_sums[dbi].sum -= bz_pair_sum(&at, &value);
     mdb_rc = mdb_del(txn, dbi, &at, NULL);
+  }
   if (mdb_rc == MDB_NOTFOUND)
     return BLITZ_NOT_FOUND;
   return mdb_rc == 0 ? BLITZ_OK : bz_index_write_fail(table, mdb_rc, err);
