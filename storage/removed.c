@@ -79,8 +79,7 @@ enum blitz_rc bz_removed_prepare(struct blitz_table *table, size_t count, struct
   while (ok && table->removed.free_count < count)
     ok = add_slab(&table->removed);
   unlock(table);
-  return ok ? BLITZ_OK
-            : bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
+  return ok ? BLITZ_OK : bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
 }
 
 static void free_slabs(struct bz_removed_rows *removed)

@@ -99,7 +99,7 @@ static enum blitz_rc update_many(struct blitz_table *table, struct blitz_txn *tx
   enum blitz_rc rc = BLITZ_OK;
   version++;
   for (uint64_t n = 0; n < ROWS && rc == BLITZ_OK; n += 3)
-    rc = indexed_update(txn, table, n, indexed_version(version, version), 80, UINT64_MAX);
+    rc = indexed_update(txn, table, n, indexed_version(version, version), 80);
   return commit(txn, rc);
 }
 

@@ -32,7 +32,7 @@ static void make_table(const char *name, bool close_it)
     for (uint64_t n = 0; n < ROWS; n += 50)
       put_indexed_rows(table, n, n + 50, 1, 60);
     for (uint64_t n = 0; n < ROWS; n += 5)
-      require_ok(indexed_update(txn, table, n, indexed_version(3, 3), 60, UINT64_MAX));
+      require_ok(indexed_update(txn, table, n, indexed_version(3, 3), 60));
     require_ok(blitz_txn_commit(txn, ERR));
     for (uint64_t n = ROWS - 40; n < ROWS; n++)
       require_ok(blitz_remove(txn, table, number_key(n), ERR));
@@ -107,7 +107,7 @@ static void use(const char *name)
   assert_indexes_right(table);
   txn = new_indexed_txn();
   for (uint64_t n = 0; n < rows_made; n += 17)
-    require_ok(indexed_update(txn, table, n, indexed_version(9, 9), 50, UINT64_MAX));
+    require_ok(indexed_update(txn, table, n, indexed_version(9, 9), 50));
   for (uint64_t n = ROWS; n < ROWS + 60; n++)
     require_ok(indexed_insert(txn, table, n, 1, 50));
   require_ok(blitz_txn_commit(txn, ERR));

@@ -151,7 +151,7 @@ static enum blitz_rc put_long(struct blitz_txn *txn, struct blitz_table *table, 
   enum blitz_rc rc;
   memset(value, (int)letter, len);
   memcpy(value + len - 8, key.data, 8);
-  blitz_txn_set_indexer(txn, &value_indexer, UINT64_MAX);
+  blitz_txn_set_indexer(txn, &value_indexer);
   rc = blitz_insert(txn, table, key, bytes(value, len), ERR);
   return rc != BLITZ_DUPLICATE ? rc : blitz_update(txn, table, key, key, bytes(value, len), ERR);
 }
@@ -194,8 +194,7 @@ static void single_rows_until_it_is_full(void **state)
     /* What is there can be changed still, or not; and read. */
     for (uint64_t n = 0; n < rows; n += 1 + rnd_below(&rnd, 50))
     {
-      rc =
-          indexed_update(txn, table, n, indexed_version(rnd_below(&rnd, 9), round), 40, UINT64_MAX);
+      rc = indexed_update(txn, table, n, indexed_version(rnd_below(&rnd, 9), round), 40);
       (void)finish(txn, rc);
     }
     assert_int_equal(row_count(table), rows);
@@ -332,7 +331,7 @@ static void much_is_removed_without_space(void **state)
     if (how < 2)
       for (uint64_t n = 0; n < 1200 && rc == BLITZ_OK; n++)
       {
-        blitz_txn_set_indexer(txn, &value_indexer, UINT64_MAX);
+        blitz_txn_set_indexer(txn, &value_indexer);
         rc = blitz_remove(txn, table, number_key(n), ERR);
       }
     else
