@@ -67,6 +67,8 @@ struct bz_index_file
   /* Only the writer: what is committed, and with the changes of the write transaction. */
   struct bz_index_sum sums[BZ_DBIS_MAX];
   struct bz_index_sum write_sums[BZ_DBIS_MAX];
+  uint64_t last_label; /* that a long key got last, and where */
+  unsigned last_label_dbi;
 
   /* Counts ends of write transactions, whose cursors are no more. */
   atomic_ullong write_serial;

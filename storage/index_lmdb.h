@@ -24,6 +24,7 @@
 #include "index.h"
 
 #include <lmdb.h>
+#include <string.h>
 
 #define LONG_HEAD 503
 #define LABEL_LEN 8
@@ -86,6 +87,45 @@ uint64_t bz_pair_sum(const MDB_val *key, const MDB_val *value);
 
 /* Takes a pair apart. False: it is damaged. */
 bool bz_entry_parse(const MDB_val *key, const MDB_val *value, struct bz_entry *entry);
+
+/* ---- index_label.c --------------------------------------------------------------------- */
+
+#define LABEL_FIRST (UINT64_C(1) << 63)
+#define LABEL_STEP (UINT64_C(1) << 32)
+
+/* What a bisection among long keys found. */
+struct bz_gap
+{
+  bool exact; /* the entry is there, with the label `after` */
+  bool has_before, has_after;
+  uint64_t before, after; /* labels of the neighbours */
+};
+
+/* A key of LMDB's for a long sort key. */
+static inline MDB_val bz_labelled(const uint8_t *head, uint64_t label, uint8_t to[LMDB_KEY_MAX])
+{
+  memcpy(to, head, LONG_HEAD);
+  bz_store_be64(to + LONG_HEAD, label);
+  return (MDB_val){LMDB_KEY_MAX, to};
+}
+
+static inline bool bz_in_group(const MDB_val *key, const uint8_t *head)
+{
+  return key->mv_size == LMDB_KEY_MAX && memcmp(key->mv_data, head, LONG_HEAD) == 0;
+}
+
+static inline uint64_t bz_label_of(const MDB_val *key)
+{
+  return bz_load_be64((const uint8_t *)key->mv_data + LONG_HEAD);
+}
+
+/* A label for a new key; false: there is none left between its neighbours. */
+bool bz_label_between(struct bz_index_file *file, unsigned dbi, const struct bz_gap *gap,
+                      uint64_t *label);
+
+/* Spreads the labels with HEAD around one anew, so that there is room. */
+enum blitz_rc bz_label_spread(struct blitz_table *table, MDB_txn *txn, unsigned dbi,
+                              const uint8_t *head, uint64_t around, struct blitz_error *err);
 
 /* The unnamed database, in which the others are by their names. */
 #define MAIN_DBI 1
