@@ -82,12 +82,17 @@ enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, stru
                    file->name);
   pthread_mutex_lock(&table->snapshot_lock);
   bz_env_make_room(table, len);
-  rc = mdb_txn_begin(file->env, NULL, 0, txnp);
-  file->writing = rc == 0;
-  memcpy(file->write_sums, file->sums, sizeof file->sums);
+  file->writing = true; /* the map stays from now on */
   pthread_mutex_unlock(&table->snapshot_lock);
+  rc = mdb_txn_begin(file->env, NULL, 0, txnp);
   if (rc != 0)
+  {
+    pthread_mutex_lock(&table->snapshot_lock);
+    file->writing = false;
+    pthread_mutex_unlock(&table->snapshot_lock);
     return bz_index_fail(table, rc, err);
+  }
+  memcpy(file->write_sums, file->sums, sizeof file->sums);
   atomic_store_explicit(&file->pages, bz_env_used(file) / file->page_len, memory_order_relaxed);
   return BLITZ_OK;
 }
