@@ -59,6 +59,7 @@ struct bz_removed_slab;
 /* Those of a part of all hashes, by hash. */
 struct bz_removed_part
 {
+  pthread_mutex_t lock;
   struct bz_removed **heads;
   struct bz_removed *only; /* while there are no heads */
   size_t head_count;       /* a power of two, or 0 */
@@ -74,7 +75,7 @@ struct bz_removed_rows
   size_t free_count;
   struct bz_removed_slab *swept; /* where the last commit has stopped looking */
   size_t swept_count;
-  uint64_t *wanted; /* only the writer: commits that snapshots look at, ascending */
+  uint64_t *wanted; /* commits that snapshots look at, ascending */
   size_t wanted_count, wanted_room;
 };
 
@@ -153,8 +154,7 @@ struct blitz_table
   struct bz_snapshot *snapshots;
   struct bz_scan *scans;
 
-  /* Under removed_lock. */
-  pthread_mutex_t removed_lock;
+  /* The writer's, but for what its parts have locks for. */
   struct bz_removed_rows removed;
 
   /* Under counter_lock. */
@@ -303,7 +303,8 @@ void bz_removed_forget(struct blitz_table *table, uint64_t off, uint64_t hash);
 void bz_removed_sweep(struct blitz_table *table, size_t removals);
 void bz_removed_sweep_all(struct blitz_table *table);
 
-/* Forgets all of them. */
+/* To be called once; forgets all of them. */
+void bz_removed_init(struct blitz_table *table);
 void bz_removed_clear(struct blitz_table *table);
 
 struct bz_key;
