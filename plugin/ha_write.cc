@@ -58,9 +58,9 @@ uint64_t ha_blitz::touched_indexes() const
 /* A sequence hands out numbers for good, whatever becomes of the statement. */
 int ha_blitz::after_change()
 {
-  if (unlikely(m_is_sequence))
-    blitz_txn_commit(m_change->txn);
-  return 0;
+  enum blitz_rc rc =
+      unlikely(m_is_sequence) ? blitz_txn_commit(m_change->txn, &m_error) : BLITZ_OK;
+  return likely(rc == BLITZ_OK) ? 0 : fail(rc);
 }
 
 /* ---- packing -------------------------------------------------------------- */

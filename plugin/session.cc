@@ -6,6 +6,7 @@
  * statement and not before: for temporary tables it makes no other call by
  * which a statement's beginning could be known.
  */
+#include "errors.h"
 #include "session.h"
 
 #include <memory>
@@ -53,10 +54,12 @@ public:
     return change;
   }
 
-  void end(Blitz_change *change, bool commit)
+  /* What cannot be committed is undone. */
+  enum blitz_rc end(Blitz_change *change, bool commit, struct blitz_error *err)
   {
+    enum blitz_rc rc = BLITZ_OK;
     if (blitz_txn_changed(change->txn) && commit && !change->is_lost)
-      blitz_txn_commit(change->txn);
+      rc = blitz_txn_commit(change->txn, err);
     else
       blitz_txn_rollback(change->txn);
     change->table = NULL;
@@ -64,27 +67,34 @@ public:
     change->indexer = NULL;
     change->is_lost = false;
     m_active--;
+    return rc;
   }
 
-  /* False: nothing could be committed, and nothing was. */
-  bool end_all(bool commit)
+  /* Ends the changes of all tables. Those that come after one that cannot be committed are
+     undone too, and the first failure is given back. */
+  enum blitz_rc end_all(bool commit, struct blitz_error *err)
   {
-    bool ok = !commit || finish_loads();
+    enum blitz_rc rc = commit ? finish_loads(err) : BLITZ_OK;
     for (auto &change : m_changes)
       if (change->table != NULL)
-        end(change.get(), commit && ok);
-    return ok;
+      {
+        enum blitz_rc ended =
+            end(change.get(), commit && rc == BLITZ_OK, rc == BLITZ_OK ? err : NULL);
+        if (rc == BLITZ_OK)
+          rc = ended;
+      }
+    return rc;
   }
 
 private:
   /* Ends loads that the server began and did not end. */
-  bool finish_loads()
+  enum blitz_rc finish_loads(struct blitz_error *err)
   {
+    enum blitz_rc rc = BLITZ_OK;
     for (auto &change : m_changes)
-      if (change->table != NULL && !change->is_lost &&
-          blitz_txn_finish_load(change->txn, change->table, NULL, NULL, NULL) != BLITZ_OK)
-        return false;
-    return true;
+      if (change->table != NULL && !change->is_lost && rc == BLITZ_OK)
+        rc = blitz_txn_finish_load(change->txn, change->table, NULL, NULL, err);
+    return rc;
   }
 
   std::vector<std::unique_ptr<Blitz_change>> m_changes;
@@ -97,11 +107,18 @@ Session *session_of(THD *thd, const handlerton *hton)
   return static_cast<Session *>(thd_get_ha_data(thd, hton));
 }
 
-/* ALL is never set: the engine takes part in statements, not in transactions. */
+/* ALL is never set: the engine takes part in statements, not in transactions. The server has
+   no words for a commit that fails but a number, and keeps the error that comes first. */
 int end_statement(handlerton *hton, THD *thd, bool commit)
 {
   Session *session = session_of(thd, hton);
-  return session == NULL || session->end_all(commit) ? 0 : HA_ERR_INTERNAL_ERROR;
+  struct blitz_error err = {};
+  enum blitz_rc rc = session ? session->end_all(commit, &err) : BLITZ_OK;
+  if (rc == BLITZ_OK)
+    return 0;
+  uint number = rc == BLITZ_DUPLICATE ? ER_DUP_KEY : blitz_user_error(rc);
+  my_printf_error(number ? number : ER_ERROR_DURING_COMMIT, "BLITZDB: %s", MYF(0), err.text);
+  return blitz_ha_error(rc, err.sys_errno);
 }
 
 int commit_statement(handlerton *hton, THD *thd, bool)
@@ -170,5 +187,5 @@ void blitz_session_forget(THD *thd, const handlerton *hton, const struct blitz_t
 {
   Session *session = thd ? session_of(thd, hton) : NULL;
   if (Blitz_change *change = session ? session->find(table) : NULL)
-    session->end(change, false);
+    (void) session->end(change, false, NULL);
 }

@@ -322,10 +322,12 @@ bool blitz_txn_changed(const struct blitz_txn *txn);
 /* Rows that TXN has added to TABLE so far, less those that it has removed. */
 int64_t blitz_txn_row_delta(const struct blitz_txn *txn, const struct blitz_table *table);
 
-/* Makes all changes permanent and visible. It cannot fail: what a change needs,
- * it got when it was made.
+/* Makes all changes permanent and visible. If that fails, all of them are undone: what the
+ * rows need they got when they were changed, but the entries of indexes are written here,
+ * for which there may be no space (BLITZ_FULL). Tables are committed one by one: those
+ * before the one that failed stay changed.
  */
-void blitz_txn_commit(struct blitz_txn *txn);
+enum blitz_rc blitz_txn_commit(struct blitz_txn *txn, struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Undoes all changes. */
 void blitz_txn_rollback(struct blitz_txn *txn);

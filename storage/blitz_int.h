@@ -461,10 +461,11 @@ void bz_snapshot_end(struct blitz_table *table, struct bz_snapshot *snapshot);
 
 /* Ends commit number SEQ: it is in the file, and ROW_COUNT rows are there now. INDEX_TXN,
  * which may be NULL, are its entries in the indexes: whoever takes a snapshot sees both or
- * none.
+ * none. A failure is one of the entries: they are given up, and nothing is published.
  */
-void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count,
-                         struct MDB_txn *index_txn);
+enum blitz_rc bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count,
+                                  struct MDB_txn *index_txn,
+                                  struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Begins a scan at OFF, where a block begins; moves on to OFF, which is in what it watches,
  * with a block that ends at NEXT; ends it. All take snapshot_lock.
@@ -582,10 +583,10 @@ struct bz_load;
 /* May TABLE be loaded by its writer? */
 bool bz_load_possible(const struct blitz_table *table);
 
-/* NULL: out of memory. Commit and rollback free LOAD. */
+/* NULL: out of memory. Commit and rollback free LOAD; a commit that fails is a rollback. */
 struct bz_load *bz_load_begin(void);
-void bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t rows,
-                    struct MDB_txn *index_txn);
+enum blitz_rc bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t rows,
+                             struct MDB_txn *index_txn, struct blitz_error *err) BLITZ_MUST_CHECK;
 void bz_load_rollback(struct blitz_table *table, struct bz_load *load);
 
 /* Is KEY certainly not there, since it is beyond all before it? Remembers it if so. */

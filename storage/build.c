@@ -69,17 +69,10 @@ static enum blitz_rc end(struct blitz_table *table, struct blitz_txn *txn, struc
   if (rc == BLITZ_OK)
   {
     struct MDB_txn *index_txn = writes->index_txn;
-    /* A commit of its own, so that no two states of the index file have the same number. */
-    uint64_t seq = atomic_load(&table->committed) + 1;
-    int mdb_rc;
     writes->index_txn = NULL;
-    pthread_mutex_lock(&table->snapshot_lock);
-    mdb_rc = bz_index_write_commit(table, index_txn, seq);
-    pthread_mutex_unlock(&table->snapshot_lock);
-    if (mdb_rc == 0)
-      bz_snapshot_publish(table, seq, atomic_load(&table->row_count), NULL);
-    else
-      rc = bz_index_fail(table, mdb_rc, err);
+    /* A commit of its own, so that no two states of the index file have the same number. */
+    rc = bz_snapshot_publish(table, atomic_load(&table->committed) + 1,
+                             atomic_load(&table->row_count), index_txn, err);
   }
   blitz_txn_free(txn);
   return rc;
@@ -367,10 +360,10 @@ void blitz_index_stats(struct blitz_table *table, unsigned index_no,
   if (table->index == NULL || index_no >= table->index->count)
     return;
   pthread_mutex_lock(&table->snapshot_lock);
-  if (bz_index_read_begin(table->index, &txn) == BLITZ_OK)
+  if (bz_index_read_begin(table, &txn) == BLITZ_OK)
   {
     bz_tree_shape(txn, table->index->dbis[index_no], &shape);
-    bz_index_read_end(table->index, txn);
+    bz_index_read_end(table, txn);
     bz_index_read_free(txn);
   }
   pthread_mutex_unlock(&table->snapshot_lock);

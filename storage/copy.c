@@ -44,8 +44,9 @@ static enum blitz_rc copy_table(struct blitz_table *table, struct blitz_table *t
   if (rc == BLITZ_OK)
     rc = copy_rows(cursor, txn, to, err);
   if (rc == BLITZ_OK)
+    rc = blitz_txn_commit(txn, err);
+  if (rc == BLITZ_OK)
   {
-    blitz_txn_commit(txn);
     /* Read after the rows: it is beyond all of theirs. */
     bz_word_store(bz_base(to), BZ_NEXT_ROW_ID_OFF,
                   bz_word_load(atomic_load(&table->map)->base, BZ_NEXT_ROW_ID_OFF));

@@ -99,7 +99,8 @@ void bz_view_leave(struct blitz_cursor *cursor);
 void bz_view_free(struct blitz_cursor *cursor);
 
 /* Should the view be exchanged for one of now: has the table changed, and is it old, or does
- * it keep many pages of the index file from being used again?
+ * it keep many pages of the index file from being used again? Or is it in the way of a map
+ * that is to grow?
  */
 bool bz_view_is_stale(const struct blitz_cursor *cursor);
 

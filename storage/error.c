@@ -58,6 +58,23 @@ enum blitz_rc bz_rc_of_errno(int sys_errno)
   }
 }
 
+/* The system's words for its error, or better ones. */
+static const char *describe(int sys_errno, char *buf, size_t len)
+{
+  switch (sys_errno)
+  {
+  case EMFILE:
+    return "too many open files. Raise open_files_limit, or lower table_open_cache: a table takes "
+           "up to four descriptors";
+  case ENFILE:
+    return "the system has too many open files. Raise fs.file-max, or lower table_open_cache";
+  case ELOOP: return "it is a symbolic link, which is not followed";
+  case BZ_ENOTREG: return "it is no regular file";
+  case ENOSYS: return "/proc/self/fd, which this takes, is not there";
+  default: return strerror_r(sys_errno, buf, len);
+  }
+}
+
 enum blitz_rc bz_fail(struct blitz_error *err, enum blitz_rc rc, int sys_errno, const char *format,
                       ...)
 {
@@ -76,8 +93,7 @@ enum blitz_rc bz_fail(struct blitz_error *err, enum blitz_rc rc, int sys_errno, 
   {
     char buf[128];
     len = strlen(err->text);
-    snprintf(err->text + len, sizeof err->text - len, ": %s",
-             strerror_r(sys_errno, buf, sizeof buf));
+    snprintf(err->text + len, sizeof err->text - len, ": %s", describe(sys_errno, buf, sizeof buf));
   }
   return rc;
 }

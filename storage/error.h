@@ -4,6 +4,11 @@
 
 #include "blitz.h"
 
+#include <errno.h>
+
+/* Of a file that is no regular one: the system has no number for that. */
+#define BZ_ENOTREG EBADFD
+
 /* Fills *ERR, if ERR is not NULL, and returns RC. If SYS_ERRNO is not 0 its
  * description goes behind the text.
  */

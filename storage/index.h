@@ -4,10 +4,13 @@
  * environment with one named database for each index; the files index_*.c alone
  * include lmdb.h.
  *
- *   index_file.c   the file: open, trust, close; read transactions
- *   index_write.c  write transactions, and room for them
- *   index_tree.c   entries of one index: put, remove, seek, step
- *   index_count.c  how many entries lie between two keys; samples
+ *   index_file.c    the file: open, trust, close
+ *   index_verify.c  whether its bytes are an index file at all
+ *   index_env.c     LMDB's environment: opening it by descriptors, its map, read transactions
+ *   index_write.c   write transactions, databases
+ *   index_tree.c    entries of one index: put, remove, seek, step
+ *   index_label.c   the order of entries with long keys
+ *   index_count.c   how many entries lie between two keys; samples
  *
  * Invariants:
  *  X1. A commit of entries carries the number of the commit of the rows that it
@@ -18,16 +21,18 @@
  *      was stored: a hint, to be verified.
  *  X3. Whoever writes has the table's writer slot, and stays in one thread from
  *      bz_index_write_begin() to the end.
- *  X4. Every page that LMDB may write to was allocated on the device before
- *      (bz_index_reserve()): a full disk is an error and never a SIGBUS.
- *  X5. The file beside it in which LMDB counts readers has no name once the file is
- *      open: nobody else can open the table, so it need not be found.
+ *  X4. LMDB writes with the system's calls and reads through the map: a full disk is an
+ *      error of a change or of a commit, which leaves the file as it was.
+ *  X5. LMDB gets a file that was opened here, by its descriptor: no name is followed.
+ *  X6. A file that may have been changed since it was closed is looked over whole before
+ *      LMDB, which believes what it reads, sees it.
  */
 #ifndef BZ_INDEX_H
 #define BZ_INDEX_H
 
 #include "blitz.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 struct MDB_env;
@@ -48,28 +53,18 @@ struct bz_index_file
   atomic_ullong pages;    /* in use, or kept by readers */
   atomic_bool broken;     /* entries were lost: the file must be made anew */
 
-  /* Only the writer. */
-  uint64_t allocated; /* bytes from the begin of the file that are on the device */
-  uint64_t write_next_page;
-  uint64_t write_pages; /* of all trees when the write transaction began */
-  uint64_t write_long;  /* those of long values, then */
-  uint64_t write_free;  /* those of LMDB's list of free pages, then */
-  unsigned write_depth;
-  uint64_t write_overflow; /* pages that values have taken since, which come back at its end */
-  uint64_t write_cleared;  /* pages of databases that were emptied */
-  unsigned write_more[BLITZ_INDEXES_MAX]; /* databases that were made since */
-  unsigned write_more_count;
-  uint64_t write_puts;
-  uint64_t write_credit; /* puts that are provided for */
-  bool write_uncut;      /* the file is as long as the map just now */
-  bool write_tight;      /* there is no space for more than is wanted just now */
-  bool map_was_full;
-
   /* Counts ends of write transactions, whose cursors are no more. */
   atomic_ullong write_serial;
 
-  /* Under the table's snapshot_lock: read transactions that are open. */
-  unsigned readers;
+  /* Changed under the table's snapshot_lock. */
+  unsigned readers;         /* read transactions that are open */
+  bool writing;             /* there is a write transaction */
+  uint64_t committing;      /* LMDB's number of a commit of which the rows are not seen yet */
+  atomic_ullong map_wanted; /* length that the map is to get; 0: it is long enough */
+  uint64_t map_refused;     /* the system did not give that much */
+  bool holding;             /* new read transactions wait, so that the map can grow */
+  int64_t hold_after_ms;    /* not again before */
+  pthread_cond_t changed;   /* any of these has */
 };
 
 /* An entry as it is found. It points into the file's map: good until the read transaction
@@ -85,7 +80,7 @@ struct bz_entry
   bool unique;
 };
 
-/* ---- index_file.c, index_write.c ----------------------------------------------------------- */
+/* ---- index_file.c -------------------------------------------------------------------------- */
 
 /* How far an index file may be believed. */
 struct bz_index_trust
@@ -110,29 +105,39 @@ void bz_index_unlink(const char *path);
 enum blitz_rc bz_index_rename(const char *from, const char *to,
                               struct blitz_error *err) BLITZ_MUST_CHECK;
 
+/* ---- index_env.c -------------------------------------------------------------------------- */
+
+/* Begins a read transaction, *TXNP being NULL or one that has ended. All need snapshot_lock,
+ * which the first one may give up for a moment.
+ */
+enum blitz_rc bz_index_read_begin(struct blitz_table *table,
+                                  struct MDB_txn **txnp) BLITZ_MUST_CHECK;
+void bz_index_read_end(struct blitz_table *table, struct MDB_txn *txn);
+void bz_index_read_free(struct MDB_txn *txn);
+
+/* Do readers keep the map from growing? They should begin anew where they can. */
+static inline bool bz_index_wants_map(const struct bz_index_file *file)
+{
+  return atomic_load_explicit(&file->map_wanted, memory_order_relaxed) != 0;
+}
+
+/* ---- index_write.c ------------------------------------------------------------------------ */
+
 /* LEN: bytes of entries that are known to come. */
 enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, struct MDB_txn **txnp,
                                    struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Commits entries for commit SEQ of the rows; needs snapshot_lock. Else LMDB's or the
- * system's number: the file is as it was before.
+/* Commits entries for commit SEQ of the rows. After a failure the file is as it was before.
+ * Else new read transactions wait for bz_index_published(), which needs snapshot_lock: the
+ * rows of that commit are seen from then on.
  */
-int bz_index_write_commit(struct blitz_table *table, struct MDB_txn *txn,
-                          uint64_t seq) BLITZ_MUST_CHECK;
+enum blitz_rc bz_index_write_commit(struct blitz_table *table, struct MDB_txn *txn, uint64_t seq,
+                                    struct blitz_error *err) BLITZ_MUST_CHECK;
+void bz_index_published(struct blitz_table *table);
 void bz_index_write_abort(struct blitz_table *table, struct MDB_txn *txn);
 
 /* Says that the file must be made anew when it is opened next. */
 void bz_index_set_broken(struct blitz_table *table);
-
-/* Makes room on the device for one more entry of LEN bytes. */
-enum blitz_rc bz_index_reserve(struct blitz_table *table, struct MDB_txn *txn, size_t len,
-                               struct blitz_error *err) BLITZ_MUST_CHECK;
-
-/* Begins a read transaction, *TXNP being NULL or one that has ended; needs snapshot_lock. */
-enum blitz_rc bz_index_read_begin(struct bz_index_file *file,
-                                  struct MDB_txn **txnp) BLITZ_MUST_CHECK;
-void bz_index_read_end(struct bz_index_file *file, struct MDB_txn *txn); /* snapshot_lock, too */
-void bz_index_read_free(struct MDB_txn *txn);
 
 /* The databases of indexes that a table is not open with; see blitz_table_add_indexes(). */
 enum blitz_rc bz_index_db_create(struct blitz_table *table, struct MDB_txn *txn, uint64_t id,
@@ -143,9 +148,6 @@ enum blitz_rc bz_index_db_drop(struct blitz_table *table, struct MDB_txn *txn, u
 /* Removes all entries of a database. */
 enum blitz_rc bz_index_db_clear(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
                                 struct blitz_error *err) BLITZ_MUST_CHECK;
-
-/* An error for LMDB's or the system's number. */
-enum blitz_rc bz_index_fail(const struct blitz_table *table, int mdb_rc, struct blitz_error *err);
 
 /* ---- index_tree.c ------------------------------------------------------------ */
 

@@ -39,26 +39,40 @@
 
 void bz_index_db_name(uint64_t id, char name[DB_NAME_LEN]);
 
-/* ---- index_file.c, for index_write.c ------------------------------------------------- */
-
-#define FREE_DBI 0         /* LMDB's list of free pages */
-#define FREED_PER_PAGE 256 /* pages, of which that list has one page at most */
+/* ---- index_file.c --------------------------------------------------------------------------- */
 
 /* The file's own record: its key in the unnamed database, and its bytes for commit SEQ. */
 #define RECORD_LEN_MAX (32 + 8 * BLITZ_INDEXES_MAX)
 MDB_val bz_index_record_key(void);
 size_t bz_index_make_record(const struct blitz_table *table, uint64_t seq, uint8_t *to);
 
-/* Pages of a database. */
-uint64_t bz_index_pages(MDB_txn *txn, MDB_dbi dbi);
+/* An error for LMDB's or the system's number. */
+enum blitz_rc bz_index_fail(const struct blitz_table *table, int mdb_rc, struct blitz_error *err);
 
-/* Allocates the file's first LEN bytes on the device, and some more if they fit. 0, or the
- * system's number.
- */
-int bz_index_allocate(struct bz_index_file *file, uint64_t len);
+/* The same, of a write transaction; for its writer. */
+enum blitz_rc bz_index_write_fail(const struct blitz_table *table, int mdb_rc,
+                                  struct blitz_error *err);
 
-/* Cuts the file to what is allocated: LMDB has made it as long as its map. */
-void bz_index_cut(const struct bz_index_file *file);
+/* ---- index_env.c ---------------------------------------------------------------------------- */
+
+/* Opens the environment in the file that FD is open for. 0, or LMDB's or the system's number. */
+int bz_env_open(struct bz_index_file *file, int fd, bool readonly);
+void bz_env_close(struct bz_index_file *file);
+
+/* Length of what LMDB uses of the file. */
+uint64_t bz_env_used(const struct bz_index_file *file);
+
+/* Cuts off what no committed page is in. *LENP: the file's length. False: errno. */
+bool bz_env_cut(const struct bz_index_file *file, uint64_t *lenp);
+
+/* Says that the map is to have LEN bytes. */
+void bz_env_want_map(struct bz_index_file *file, uint64_t len);
+
+/* Makes the map longer if that is wanted and nobody is in it; needs snapshot_lock. */
+void bz_env_grow_map(struct bz_index_file *file);
+
+/* The same, for a transaction to come that stores LEN bytes; waits a little for readers. */
+void bz_env_make_room(struct blitz_table *table, uint64_t len);
 
 /* ---- index_tree.c ---------------------------------------------------------------------- */
 

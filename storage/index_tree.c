@@ -394,9 +394,6 @@ static enum blitz_rc take_group(struct blitz_table *table, MDB_cursor *mc, const
 
   while (rc == 0 && in_group(&at, head))
   {
-    enum blitz_rc reserved = bz_index_reserve(table, mdb_cursor_txn(mc), 0, err);
-    if (reserved != BLITZ_OK)
-      return reserved;
     rc = remember_value(group, &value);
     if (rc == 0)
       rc = mdb_cursor_del(mc, 0);
@@ -422,11 +419,7 @@ static enum blitz_rc put_group(struct blitz_table *table, MDB_txn *txn, unsigned
   for (size_t i = 0; i < group->count; i++, label += LABEL_STEP)
   {
     MDB_val at = labelled(head, label, buf);
-    enum blitz_rc rc = bz_index_reserve(table, txn, group->values[i].mv_size, err);
-    int mdb_rc;
-    if (rc != BLITZ_OK)
-      return rc;
-    mdb_rc = mdb_put(txn, dbi, &at, &group->values[i], 0);
+    int mdb_rc = mdb_put(txn, dbi, &at, &group->values[i], 0);
     if (mdb_rc != 0)
       return bz_index_fail(table, mdb_rc, err);
   }
@@ -519,8 +512,7 @@ enum blitz_rc bz_tree_put(struct blitz_table *table, struct MDB_txn *txn, unsign
   key = (struct blitz_slice){bytes.bytes, bytes.len};
   at = (MDB_val){key.len, bytes.bytes};
   value.mv_size = value_len(&key, entry->unique, row_key.len, entry->payload.len);
-  rc = bz_index_reserve(table, txn, value.mv_size, err);
-  if (rc == BLITZ_OK && key.len > LONG_HEAD)
+  if (key.len > LONG_HEAD)
     rc = place_long(table, txn, dbi, key, buf, &at, &exists, err);
   if (rc != BLITZ_OK)
     return rc;
@@ -530,7 +522,7 @@ enum blitz_rc bz_tree_put(struct blitz_table *table, struct MDB_txn *txn, unsign
   if (mdb_rc == MDB_KEYEXIST)
     return bz_fail(err, BLITZ_DUPLICATE, 0, "%s: there is a row with that key", table->file);
   if (mdb_rc != 0)
-    return bz_index_fail(table, mdb_rc, err);
+    return bz_index_write_fail(table, mdb_rc, err);
   fill_value(value.mv_data, key, entry->unique, row_key, entry->payload, off);
   return BLITZ_OK;
 }
@@ -563,14 +555,11 @@ enum blitz_rc bz_tree_append(struct blitz_table *table, struct MDB_cursor *mc,
   struct blitz_slice key = entry->sort_key;
   MDB_val at = {key.len, (void *)(uintptr_t)key.data};
   MDB_val value = {value_len(&key, entry->unique, entry->row_key.len, entry->payload.len), NULL};
-  enum blitz_rc rc = bz_index_reserve(table, mdb_cursor_txn(mc), value.mv_size, err);
   int mdb_rc;
 
-  if (rc != BLITZ_OK)
-    return rc;
   if (key.len > LONG_HEAD)
   {
-    rc = next_label(tail, key);
+    enum blitz_rc rc = next_label(tail, key);
     if (rc != BLITZ_OK)
       return bz_fail(err, rc, 0, "%s cannot be built: %s", table->index->name,
                      rc == BLITZ_NOMEM ? "out of memory" : "there are equal rows");
@@ -581,7 +570,7 @@ enum blitz_rc bz_tree_append(struct blitz_table *table, struct MDB_cursor *mc,
     return bz_fail(err, BLITZ_DUPLICATE, 0, "%s cannot be built: there are equal rows",
                    table->index->name);
   if (mdb_rc != 0)
-    return bz_index_fail(table, mdb_rc, err);
+    return bz_index_write_fail(table, mdb_rc, err);
   fill_value(value.mv_data, key, entry->unique, entry->row_key, entry->payload, entry->off);
   return BLITZ_OK;
 }
@@ -596,8 +585,6 @@ enum blitz_rc bz_tree_remove(struct blitz_table *table, struct MDB_txn *txn, uns
   enum blitz_rc rc = make_sort_key(table, entry, row_key, &bytes, err);
   int mdb_rc = 0;
 
-  if (rc == BLITZ_OK)
-    rc = bz_index_reserve(table, txn, 0, err);
   if (rc != BLITZ_OK)
     return rc;
   at = (MDB_val){bytes.len, bytes.bytes};
@@ -607,5 +594,5 @@ enum blitz_rc bz_tree_remove(struct blitz_table *table, struct MDB_txn *txn, uns
     mdb_rc = mdb_del(txn, dbi, &at, NULL);
   if (mdb_rc == MDB_NOTFOUND)
     return BLITZ_NOT_FOUND;
-  return mdb_rc == 0 ? BLITZ_OK : bz_index_fail(table, mdb_rc, err);
+  return mdb_rc == 0 ? BLITZ_OK : bz_index_write_fail(table, mdb_rc, err);
 }

@@ -57,13 +57,21 @@ struct bz_load *bz_load_begin(void)
   return load;
 }
 
-void bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t rows,
-                    struct MDB_txn *index_txn)
+enum blitz_rc bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t rows,
+                             struct MDB_txn *index_txn, struct blitz_error *err)
 {
+  enum blitz_rc rc;
+
   bz_load_flush(table, load);
-  bz_snapshot_publish(table, load_seq(table), rows, index_txn);
+  rc = bz_snapshot_publish(table, load_seq(table), rows, index_txn, err);
+  if (rc != BLITZ_OK)
+  {
+    bz_load_rollback(table, load);
+    return rc;
+  }
   bz_removed_sweep(table, 0);
   free(load);
+  return BLITZ_OK;
 }
 
 /* ---- rows ---------------------------------------------------------------- */

@@ -8,7 +8,8 @@
  * Invariants:
  *  T1. Before commit no file but for blocks of state BZ_STATE_INFLIGHT differs from
  *      what it was; so rollback frees those blocks, and a crash does too.
- *  T2. A commit allocates nothing, neither space nor memory, so it cannot fail.
+ *  T2. A commit of rows allocates nothing, neither space nor memory, so it cannot fail.
+ *      That of their entries may, and comes before the rows are seen.
  *  T3. A commit's last store is its number in the header. Until then recovery
  *      finds the new rows numbered beyond it, and the old ones stamped as removed
  *      beyond it, but whole.
@@ -204,26 +205,6 @@ static void prefetch_change(const struct blitz_table *table, const struct bz_cha
   }
 }
 
-static void apply(struct bz_writes *writes)
-{
-  struct blitz_table *table = writes->table;
-  uint64_t seq = atomic_load_explicit(&table->committed, memory_order_relaxed) + 1;
-  uint64_t rows = atomic_load_explicit(&table->row_count, memory_order_relaxed);
-
-  if (writes->removed > 0 || writes->updated > 0)
-    atomic_store_explicit(&table->unpublished, seq, memory_order_release);
-  for (uint32_t i = 0; i < writes->count; i++)
-  {
-    const struct bz_change *change = &writes->changes[i];
-    if (i + PREFETCH_AHEAD < writes->count)
-      prefetch_change(table, change + PREFETCH_AHEAD);
-    if ((change->new_off != 0 || change->old_off != 0) && !apply_change(table, change, seq))
-      bz_set_broken(table);
-  }
-  bz_snapshot_publish(table, seq, rows + (uint64_t)writes->row_delta, bz_entries_take(writes));
-  bz_removed_sweep(table, writes->removed + writes->updated);
-}
-
 static void rollback_table(struct bz_writes *writes)
 {
   bz_entries_rollback(writes);
@@ -234,40 +215,95 @@ static void rollback_table(struct bz_writes *writes)
       (void)bz_space_free(writes->table, writes->changes[i - 1].new_off);
 }
 
-static void commit_table(struct bz_writes *writes)
+/* Undoes what could not be committed. */
+static enum blitz_rc give_up(struct bz_writes *writes, enum blitz_rc rc)
 {
-  /* Equal rows that blitz_txn_finish_load() was not asked for must not get in. */
-  if (!writes->doomed && writes->sorts != NULL)
-    (void)!bz_entries_settle(writes, NULL, NULL, NULL);
-  if (writes->doomed)
+  rollback_table(writes);
+  return rc;
+}
+
+static enum blitz_rc apply(struct bz_writes *writes, struct blitz_error *err)
+{
+  struct blitz_table *table = writes->table;
+  uint64_t seq = atomic_load_explicit(&table->committed, memory_order_relaxed) + 1;
+  uint64_t rows = atomic_load_explicit(&table->row_count, memory_order_relaxed);
+  struct MDB_txn *index_txn = bz_entries_take(writes);
+
+  if (index_txn != NULL)
   {
-    /* The caller was told so when a change failed. */
-    bz_log(BLITZ_LOG_ERROR, "%s: a statement that could not be finished is undone",
-           writes->table->file);
-    rollback_table(writes);
-    return;
+    enum blitz_rc rc = bz_index_write_commit(table, index_txn, seq, err);
+    if (rc != BLITZ_OK)
+      return give_up(writes, rc);
   }
+  if (writes->removed > 0 || writes->updated > 0)
+    atomic_store_explicit(&table->unpublished, seq, memory_order_release);
+  for (uint32_t i = 0; i < writes->count; i++)
+  {
+    const struct bz_change *change = &writes->changes[i];
+    if (i + PREFETCH_AHEAD < writes->count)
+      prefetch_change(table, change + PREFETCH_AHEAD);
+    if ((change->new_off != 0 || change->old_off != 0) && !apply_change(table, change, seq))
+      bz_set_broken(table);
+  }
+  rows += (uint64_t)writes->row_delta;
+  (void)!bz_snapshot_publish(table, seq, rows, NULL, NULL);
+  if (index_txn != NULL)
+  {
+    pthread_mutex_lock(&table->snapshot_lock);
+    bz_index_published(table);
+    pthread_mutex_unlock(&table->snapshot_lock);
+  }
+  bz_removed_sweep(table, writes->removed + writes->updated);
+  return BLITZ_OK;
+}
+
+static void count_rows(const struct bz_writes *writes)
+{
   bz_count(&bz_counters.rows_inserted, writes->inserted);
   bz_count(&bz_counters.rows_updated, writes->updated);
   bz_count(&bz_counters.rows_removed, writes->removed);
-  if (writes->load != NULL)
-    bz_load_commit(writes->table, writes->load, (uint64_t)writes->row_delta,
-                   bz_entries_take(writes));
-  else if (writes->count > 0)
-    apply(writes);
-  else
-    bz_entries_rollback(writes); /* entries were looked for, and nothing changed */
 }
 
-void blitz_txn_commit(struct blitz_txn *txn)
+static enum blitz_rc commit_table(struct bz_writes *writes, struct blitz_error *err)
 {
+  enum blitz_rc rc;
+
+  if (writes->doomed)
+    return give_up(writes, bz_fail(err, BLITZ_INVALID, 0,
+                                   "%s: a change that failed in part cannot be committed, and is "
+                                   "undone",
+                                   writes->table->file));
+  /* Equal rows that blitz_txn_finish_load() was not asked for must not get in. */
+  rc = bz_entries_settle(writes, NULL, NULL, err);
+  if (rc != BLITZ_OK)
+    return give_up(writes, rc);
+  if (writes->load != NULL)
+    rc = bz_load_commit(writes->table, writes->load, (uint64_t)writes->row_delta,
+                        bz_entries_take(writes), err);
+  else if (writes->count > 0)
+    rc = apply(writes, err);
+  else
+    bz_entries_rollback(writes); /* entries were looked for, and nothing changed */
+  if (rc == BLITZ_OK)
+    count_rows(writes);
+  return rc;
+}
+
+enum blitz_rc blitz_txn_commit(struct blitz_txn *txn, struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
   if (txn->writes != NULL)
     bz_count(&bz_counters.commits, 1);
   while (txn->writes != NULL)
   {
-    commit_table(txn->writes);
+    if (rc == BLITZ_OK)
+      rc = commit_table(txn->writes, err);
+    else
+      rollback_table(txn->writes);
     bz_writes_end(txn, txn->writes);
   }
+  return rc;
 }
 
 void blitz_txn_rollback(struct blitz_txn *txn)

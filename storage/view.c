@@ -11,6 +11,7 @@
 #include <time.h>
 
 #define RENEW_AFTER_MS 5000
+#define MAKE_WAY_AFTER_MS 1000              /* if the map is to grow */
 #define RENEW_AFTER_LEN (UINT64_C(1) << 30) /* by which the index file has grown since */
 
 static int64_t clock_ms(void)
@@ -36,7 +37,7 @@ static enum blitz_rc open_view(struct blitz_table *table, struct bz_view *view, 
 
   pthread_mutex_lock(&table->snapshot_lock);
   if (with_index)
-    rc = bz_index_read_begin(table->index, &view->index_txn);
+    rc = bz_index_read_begin(table, &view->index_txn);
   if (rc == BLITZ_OK)
     bz_snapshot_take(table, &view->snapshot);
   pthread_mutex_unlock(&table->snapshot_lock);
@@ -52,7 +53,7 @@ static void close_view(struct blitz_table *table, struct bz_view *view)
   if (view->has_earlier)
     bz_snapshot_end(table, &view->earlier);
   if (view->has_index)
-    bz_index_read_end(table->index, view->index_txn);
+    bz_index_read_end(table, view->index_txn);
   pthread_mutex_unlock(&table->snapshot_lock);
   view->has_earlier = view->has_index = false;
   if (view->lookups > 0)
@@ -69,7 +70,7 @@ static enum blitz_rc add_index(struct blitz_table *table, struct bz_view *view)
   enum blitz_rc rc;
 
   pthread_mutex_lock(&table->snapshot_lock);
-  rc = bz_index_read_begin(table->index, &view->index_txn);
+  rc = bz_index_read_begin(table, &view->index_txn);
   if (rc == BLITZ_OK)
   {
     bz_snapshot_copy(table, &view->snapshot, &view->earlier);
@@ -95,8 +96,9 @@ enum blitz_rc bz_view_take(struct blitz_cursor *cursor, bool with_index, struct 
     rc = add_index(cursor->table, view);
   if (rc != BLITZ_OK)
     return bz_fail(err, rc, 0,
-                   rc == BLITZ_BUSY ? "%s has too many readers at a time"
-                                    : "out of memory reading %s",
+                   rc == BLITZ_BUSY      ? "%s has too many readers at a time"
+                   : rc == BLITZ_CORRUPT ? "the indexes of %s cannot be read. Repair the table"
+                                         : "out of memory reading %s",
                    cursor->table->file);
   if (cursor->view == NULL)
     view->users++;
@@ -128,8 +130,11 @@ bool bz_view_is_stale(const struct blitz_cursor *cursor)
   const struct blitz_table *table = cursor->table;
   const struct bz_view *view = cursor->view;
 
-  if (view->snapshot.seq == atomic_load_explicit(&table->committed, memory_order_relaxed) ||
-      cursor->keeps_view || view->users > 1)
+  if (cursor->keeps_view || view->users > 1)
+    return false;
+  if (bz_index_wants_map(table->index) && clock_ms() - view->begin_ms > MAKE_WAY_AFTER_MS)
+    return true;
+  if (view->snapshot.seq == atomic_load_explicit(&table->committed, memory_order_relaxed))
     return false;
   return clock_ms() - view->begin_ms > RENEW_AFTER_MS ||
          (atomic_load_explicit(&table->index->pages, memory_order_relaxed) - view->begin_pages) *

@@ -62,7 +62,7 @@ static void an_insert_is_seen_after_commit(void **state)
   assert_no_row(f->table, NULL, "a");
   assert_row(f->table, f->txn, "a", "1");
   assert_int_equal(row_count(f->table), 0);
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_false(blitz_txn_changed(f->txn));
   assert_row(f->table, NULL, "a", "1");
   assert_int_equal(row_count(f->table), 1);
@@ -77,7 +77,7 @@ static void an_update_is_seen_after_commit(void **state)
   assert_ok(update(f, "a", "a", "new and longer than it was"));
   assert_row(f->table, NULL, "a", "old");
   assert_row(f->table, f->txn, "a", "new and longer than it was");
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_row(f->table, NULL, "a", "new and longer than it was");
   assert_int_equal(row_count(f->table), 1);
   reopen(f);
@@ -91,7 +91,7 @@ static void a_remove_is_seen_after_commit(void **state)
   assert_ok(take(f, "a"));
   assert_row(f->table, NULL, "a", "1");
   assert_no_row(f->table, f->txn, "a");
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_no_row(f->table, NULL, "a");
   assert_int_equal(row_count(f->table), 0);
   reopen(f);
@@ -106,7 +106,7 @@ static void a_key_is_there_once(void **state)
   assert_row(f->table, f->txn, "a", "1");
   assert_ok(insert(f, "b", "1"));
   assert_rc(BLITZ_DUPLICATE, insert(f, "b", "2"));
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_row(f->table, NULL, "a", "1");
   assert_row(f->table, NULL, "b", "1");
 }
@@ -117,14 +117,14 @@ static void missing_rows_are_not_found(void **state)
   assert_rc(BLITZ_NOT_FOUND, update(f, "a", "a", "1"));
   assert_rc(BLITZ_NOT_FOUND, update(f, "a", "b", "1"));
   assert_rc(BLITZ_NOT_FOUND, take(f, "a"));
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_no_row(f->table, NULL, "b");
   assert_int_equal(row_count(f->table), 0);
   put(f->table, "a", "1");
   assert_ok(take(f, "a"));
   assert_rc(BLITZ_NOT_FOUND, take(f, "a"));
   assert_rc(BLITZ_NOT_FOUND, update(f, "a", "a", "2"));
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_no_row(f->table, NULL, "a");
 }
 
@@ -139,7 +139,7 @@ static void an_update_may_change_the_key(void **state)
   assert_row(f->table, f->txn, "c", "3");
   assert_row(f->table, NULL, "a", "1");
   assert_no_row(f->table, NULL, "c");
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_no_row(f->table, NULL, "a");
   assert_row(f->table, NULL, "b", "2");
   assert_row(f->table, NULL, "c", "3");
@@ -155,7 +155,7 @@ static void keys_may_go_round(void **state)
   assert_ok(update(f, "a", "c", "1"));
   assert_ok(update(f, "b", "a", "2"));
   assert_ok(update(f, "c", "b", "1"));
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_row(f->table, NULL, "a", "2");
   assert_row(f->table, NULL, "b", "1");
   assert_no_row(f->table, NULL, "c");
@@ -178,7 +178,7 @@ static void many_changes_of_one_row_are_one(void **state)
   }
   assert_ok(update(f, "a", "a", "last"));
   assert_row(f->table, NULL, "a", "1");
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_row(f->table, NULL, "a", "last");
   assert_int_equal(row_count(f->table), 1);
 }
@@ -189,7 +189,7 @@ static void insert_and_remove_leave_nothing(void **state)
   assert_ok(insert(f, "a", "1"));
   assert_ok(take(f, "a"));
   assert_no_row(f->table, f->txn, "a");
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_no_row(f->table, NULL, "a");
   assert_int_equal(row_count(f->table), 0);
 }
@@ -245,7 +245,7 @@ static void a_transaction_knows_its_row_delta(void **state)
   assert_ok(take(f, "b"));
   assert_ok(take(f, "d"));
   assert_int_equal(blitz_txn_row_delta(f->txn, f->table), -1);
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_int_equal(blitz_txn_row_delta(f->txn, f->table), 0);
   assert_int_equal(row_count(f->table), 1);
 }
@@ -259,7 +259,7 @@ static void a_failed_change_leaves_the_others(void **state)
   assert_rc(BLITZ_DUPLICATE, update(f, "b", "a", "x"));
   assert_row(f->table, f->txn, "b", "2");
   assert_ok(insert(f, "c", "3"));
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_row(f->table, NULL, "a", "1");
   assert_row(f->table, NULL, "b", "2");
   assert_row(f->table, NULL, "c", "3");
@@ -276,7 +276,7 @@ static void a_transaction_is_used_again(void **state)
     if (i % 3 == 0)
       blitz_txn_rollback(f->txn);
     else
-      blitz_txn_commit(f->txn);
+      require_ok(blitz_txn_commit(f->txn, ERR));
   }
   assert_int_equal(row_count(f->table), 200);
   assert_no_row(f->table, NULL, "k0");
@@ -290,7 +290,7 @@ static void a_transaction_may_change_several_tables(void **state)
   assert_ok(insert(f, "a", "1"));
   assert_ok(blitz_insert(f->txn, other, text("a"), text("2"), ERR));
   assert_row(other, f->txn, "a", "2");
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_row(f->table, NULL, "a", "1");
   assert_row(other, NULL, "a", "2");
   assert_ok(take(f, "a"));
@@ -321,10 +321,10 @@ static void conditional_changes_ask_first(void **state)
   /* From now on it is the transaction's own row that counts. */
   assert_rc(BLITZ_CHANGED,
             blitz_remove_if(f->txn, f->table, text("a"), is_what_was_expected, one, ERR));
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_row(f->table, NULL, "a", "2");
   assert_ok(blitz_remove_if(f->txn, f->table, text("a"), is_what_was_expected, two, ERR));
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_no_row(f->table, NULL, "a");
   assert_rc(BLITZ_NOT_FOUND, blitz_update_if(f->txn, f->table, text("a"), text("2"),
                                              is_what_was_expected, one, ERR));
@@ -341,7 +341,7 @@ static void a_refused_change_holds_nobody_up_after_its_end(void **state)
                                            is_what_was_expected, two, ERR));
   assert_rc(BLITZ_DUPLICATE, insert(f, "a", "2"));
   assert_rc(BLITZ_NOT_FOUND, take(f, "none"));
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   struct blitz_txn *other = new_txn();
   blitz_txn_lock_timeout(other, 0);
   assert_ok(blitz_update(other, f->table, text("a"), text("a"), text("3"), ERR));
@@ -360,7 +360,7 @@ static void one_writer_at_a_time(void **state)
   assert_rc(BLITZ_BUSY, blitz_remove(other, f->table, text("a"), ERR));
   assert_false(blitz_txn_changed(other));
   assert_row(f->table, other, "a", "1"); /* readers wait for nobody */
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_ok(blitz_insert(other, f->table, text("b"), text("1"), ERR));
   assert_rc(BLITZ_OK, look_up(f->table, other, "b", (char[10]){0}, 10));
   blitz_txn_rollback(other);
@@ -374,7 +374,7 @@ static void *waiting_writer(void *arg)
   struct blitz_txn *txn = NULL;
   require_ok(blitz_txn_create(&txn));
   require_ok(blitz_update(txn, f->table, text("a"), text("a"), text("second"), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_txn_free(txn);
   return NULL;
 }
@@ -391,7 +391,7 @@ static void a_writer_waits_for_the_other(void **state)
   do /* until it waits */
     blitz_counters_get(&after);
   while (after.write_waits == before.write_waits);
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   pthread_join(thread, NULL);
   assert_row(f->table, NULL, "a", "second");
 }
@@ -416,7 +416,7 @@ static void keys_and_values_of_any_bytes(void **state)
       assert_true(slice_is(value, key, sizeof key - len));
       assert_true(slice_is(blitz_cursor_key(cursor), key, len));
     }
-    blitz_txn_commit(f->txn);
+    require_ok(blitz_txn_commit(f->txn, ERR));
   }
   assert_rc(BLITZ_DUPLICATE, blitz_insert(f->txn, f->table, text(""), text("x"), ERR));
   blitz_cursor_close(cursor);
@@ -438,7 +438,7 @@ static void values_of_every_size(void **state)
     row_fill(buf, lens[i], i, 1);
     assert_ok(blitz_insert(f->txn, f->table, number_key(i), bytes(buf, lens[i]), ERR));
   }
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   for (size_t i = 0; i < count; i++)
   {
     assert_ok(blitz_get(cursor, number_key(i), &value, ERR));
@@ -455,7 +455,7 @@ static void values_of_every_size(void **state)
     row_fill(buf, len, i, 2);
     assert_ok(blitz_update(f->txn, f->table, number_key(i), number_key(i), bytes(buf, len), ERR));
   }
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   blitz_cursor_close(cursor);
   reopen(f);
   assert_rows(f->table, 0, count, 2);
@@ -506,7 +506,7 @@ static void expected_rows_go_in_at_once(void **state)
   assert_rc(BLITZ_END, blitz_scan_next(other, &found, ERR));
   blitz_cursor_close(other);
   blitz_cursor_close(cursor);
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_rows(f->table, 0, 5000, 1);
   reopen(f);
   assert_rows(f->table, 0, 5000, 1);
@@ -522,7 +522,7 @@ static void expected_rows_can_be_changed_at_once(void **state)
   assert_ok(update(f, "a", "a", "2"));
   assert_ok(update(f, "b", "d", "2"));
   assert_ok(take(f, "c"));
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_row(f->table, NULL, "a", "2");
   assert_row(f->table, NULL, "d", "2");
   assert_no_row(f->table, NULL, "b");
@@ -562,12 +562,12 @@ static void expecting_rows_in_a_full_table_is_no_promise(void **state)
   assert_rows(f->table, 0, 10, 1);
   /* And of rows that never come. */
   assert_ok(blitz_txn_expect_rows(f->txn, f->table, 1000000, false, ERR));
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_rows(f->table, 0, 10, 1);
   struct blitz_txn *other = new_txn();
   blitz_txn_lock_timeout(other, 0);
   assert_ok(blitz_remove(other, f->table, number_key(9), ERR));
-  blitz_txn_commit(other);
+  require_ok(blitz_txn_commit(other, ERR));
   blitz_txn_free(other);
   assert_rows(f->table, 0, 9, 1);
 }

@@ -110,14 +110,14 @@ static void a_copy_goes_on_with_row_ids(void **state)
   uint64_t id, last = 0;
   for (int i = 0; i < 500; i++)
     assert_ok(blitz_insert_row_id(txn, table, text("row"), &last, ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_ok(blitz_table_copy(table, path_of("copy"), ERR));
   blitz_table_close(table);
   struct blitz_table *copy = open_table("copy");
   assert_int_equal(row_count(copy), 500);
   assert_ok(blitz_insert_row_id(txn, copy, text("row"), &id, ERR));
   assert_true(id > last);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_int_equal(row_count(copy), 501);
   blitz_txn_free(txn);
   blitz_table_close(copy);
@@ -166,7 +166,7 @@ static void *move_money(void *arg)
       require_ok(blitz_update(txn, bank, number_key(numbers[i]), number_key(numbers[i]),
                               bytes(buf, len), ERR));
     }
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
   }
   blitz_cursor_close(cursor);
   blitz_txn_free(txn);

@@ -57,7 +57,7 @@ static void changes_the_row_that_was_looked_up(void **state)
   read_row(f, "b", "2");
   assert_ok(blitz_cursor_remove(f->cursor, ERR));
   assert_no_row(f->table, f->txn, "b");
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_row(f->table, NULL, "a", "a longer one than it was");
   assert_no_row(f->table, NULL, "b");
   assert_int_equal(row_count(f->table), 1);
@@ -74,7 +74,7 @@ static void changes_the_key(void **state)
   assert_ok(update(f, "c", "3"));
   assert_no_row(f->table, f->txn, "a");
   assert_row(f->table, f->txn, "c", "3");
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_no_row(f->table, NULL, "a");
   assert_row(f->table, NULL, "b", "2");
   assert_row(f->table, NULL, "c", "3");
@@ -98,7 +98,7 @@ static void changes_a_row_of_its_own(void **state)
   read_row(f, "a", "3");
   assert_ok(blitz_cursor_remove(f->cursor, ERR));
   assert_no_row(f->table, f->txn, "a");
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_no_row(f->table, NULL, "a");
   assert_row(f->table, NULL, "m", "moved");
   assert_int_equal(row_count(f->table), 1);
@@ -173,7 +173,7 @@ static void a_scan_moves_all_rows_once(void **state)
   assert_rc(BLITZ_END, rc);
   assert_int_equal(moved, 1000);
   blitz_scan_end(f->cursor);
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_rows(f->table, 5000, 6000, 2);
 }
 
@@ -206,7 +206,7 @@ static void changes_the_row_at_a_position(void **state)
     assert_rc(BLITZ_NOT_FOUND, blitz_get_at(f->cursor, positions[n], &value, ERR));
   }
   blitz_cursor_reset(f->cursor);
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_rows(f->table, 0, 50, 3);
 }
 
@@ -226,7 +226,7 @@ static void a_row_that_changed_meanwhile(void **state)
     enum blitz_rc rc =
         round % 3 == 0 ? blitz_cursor_remove(f->cursor, ERR) : update(f, "a", "mine");
     assert_true(rc == BLITZ_OK || rc == BLITZ_CHANGED || rc == BLITZ_NOT_FOUND);
-    blitz_txn_commit(f->txn);
+    require_ok(blitz_txn_commit(f->txn, ERR));
     assert_row(f->table, NULL, "other", "takes the place of what was freed");
     if (rc != BLITZ_OK)
       assert_row(f->table, NULL, "a",
@@ -252,7 +252,7 @@ static void a_row_that_went_meanwhile(void **state)
     put(f->table, "b", "2");
     enum blitz_rc rc = round % 2 ? blitz_cursor_remove(f->cursor, ERR) : update(f, "a", "x");
     assert_true(rc == BLITZ_CHANGED || rc == BLITZ_NOT_FOUND);
-    blitz_txn_commit(f->txn);
+    require_ok(blitz_txn_commit(f->txn, ERR));
     assert_no_row(f->table, NULL, "a");
     assert_row(f->table, NULL, "b", "2");
     assert_int_equal(row_count(f->table), 1);
@@ -269,7 +269,7 @@ static void scan_remove_leaves_a_row_that_changed(void **state)
   put(f->table, "a", "2");
   assert_rc(BLITZ_CHANGED, blitz_scan_remove(f->cursor, ERR));
   blitz_scan_end(f->cursor);
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_row(f->table, NULL, "a", "2");
 }
 
@@ -296,7 +296,7 @@ static void rows_of_a_load_are_changed_too(void **state)
       assert_ok(blitz_cursor_remove(f->cursor, ERR));
   }
   assert_int_equal(row_count(f->table), 0);
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_rows(f->table, 0, 400, 2);
 }
 
@@ -308,16 +308,16 @@ static void values_of_the_cursors_own_buffer_may_be_given(void **state)
   uint64_t version;
   row_fill(big, sizeof big, 7, 1);
   assert_ok(blitz_insert(f->txn, f->table, text("a"), bytes(big, sizeof big), ERR));
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   /* What was read is what is written, under another key, and again from a scan. */
   assert_ok(blitz_get(f->cursor, text("a"), &value, ERR));
   assert_ok(blitz_cursor_update(f->cursor, text("b"), value, ERR));
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_ok(blitz_scan_begin(f->cursor));
   assert_ok(blitz_scan_next(f->cursor, &value, ERR));
   assert_ok(blitz_cursor_update(f->cursor, text("c"), value, ERR));
   blitz_scan_end(f->cursor);
-  blitz_txn_commit(f->txn);
+  require_ok(blitz_txn_commit(f->txn, ERR));
   assert_ok(blitz_get(f->cursor, text("c"), &value, ERR));
   assert_int_equal(value.len, sizeof big);
   assert_true(row_proves(value, 7, &version));

@@ -42,7 +42,7 @@ static void fill(struct blitz_table *table)
       if (rc == BLITZ_DUPLICATE)
         rc = blitz_update(txn, table, number_key(n), number_key(n), bytes(value, row_len(n)), ERR);
       assert_ok(rc);
-      blitz_txn_commit(txn);
+      require_ok(blitz_txn_commit(txn, ERR));
     }
   blitz_txn_free(txn);
   remove_rows(table, ROWS, ROWS + 20);
@@ -298,9 +298,9 @@ static void changes_of_a_damaged_table(void **state)
         fail_msg("byte %zu: the change of row %d gave %s: %s", off, (int)n, blitz_rc_name(rc),
                  last_error.text);
       if (n % 10 == 0)
-        blitz_txn_commit(txn);
+        require_ok(blitz_txn_commit(txn, ERR));
     }
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
     blitz_txn_free(txn);
     /* What was changed is right, or an error. */
     struct blitz_cursor *cursor = new_cursor(table, NULL);

@@ -57,11 +57,11 @@ static int make_example(void **state)
   struct blitz_table *table = open_table("example");
   struct blitz_txn *txn = new_txn();
   assert_ok(blitz_insert(txn, table, text("a"), text("hi"), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_ok(blitz_insert(txn, table, text("b"), text("there"), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_ok(blitz_remove(txn, table, text("a"), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_txn_free(txn);
   blitz_table_close(table);
   file = (const unsigned char *)read_whole(file_of("example"), &file_size);
@@ -174,7 +174,7 @@ static void long_lengths(void **state)
   struct blitz_table *table = new_table("long");
   struct blitz_txn *txn = new_txn();
   assert_ok(blitz_insert(txn, table, text("k"), bytes(value, sizeof value), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_txn_free(txn);
   blitz_table_close(table);
   size_t len;

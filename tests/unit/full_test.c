@@ -98,7 +98,7 @@ static uint64_t insert_until_full(struct blitz_table *table, uint64_t from, cons
   uint64_t n = from;
   while ((rc = insert_row(txn, table, n)) == BLITZ_OK)
   {
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
     n++;
     assert_true(n < 1000000);
   }
@@ -125,7 +125,7 @@ static void inserts_stop_when_it_is_full(void **state)
   struct blitz_txn *txn = new_txn();
   for (uint64_t n = rows; n < rows + 150; n++)
     assert_ok(insert_row(txn, table, n));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_txn_free(txn);
   assert_rows(table, 200, rows + 150, 1);
   blitz_table_close(table);
@@ -153,7 +153,7 @@ static void a_transaction_that_does_not_fit_leaves_nothing(void **state)
   /* The space of what was undone is there for others. */
   for (uint64_t n = 100; n < 1000; n++)
     assert_ok(insert_row(txn, table, n));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_rows(table, 0, 1000, 1);
   blitz_txn_free(txn);
   blitz_table_close(table);
@@ -180,7 +180,7 @@ static void others_may_fill_the_device(void **state)
     rc = blitz_update(txn, table, number_key(n), number_key(n), bytes(value, sizeof value), ERR);
     if (rc != BLITZ_OK)
       break;
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
     changed++;
   }
   assert_true(n < 500);
@@ -225,7 +225,7 @@ static void a_commit_needs_no_space(void **state)
     assert_ok(rc);
   }
   fill_device(0);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_rows(table, 0, 600, 2);
   blitz_table_close(table); /* nor does closing */
   table = open_table("commit");
@@ -250,7 +250,7 @@ static void row_ids_and_counters_on_a_full_device(void **state)
     assert_true(id > last);
     last = id;
     rows++;
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
   }
   assert_rc(BLITZ_FULL, rc);
   assert_int_equal(id, 0);

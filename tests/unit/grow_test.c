@@ -63,7 +63,7 @@ static void grows_within_one_transaction(void **state)
       assert_int_equal(row_count(table), 0);
     }
   }
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_rows(table, 0, MANY / 3, 1);
   /* And a change of them all in one. */
   for (uint64_t n = 0; n < MANY / 3; n++)
@@ -72,7 +72,7 @@ static void grows_within_one_transaction(void **state)
     assert_ok(
         blitz_update(txn, table, number_key(n), number_key(n), bytes(value, sizeof value), ERR));
   }
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_rows(table, 0, MANY / 3, 2);
   blitz_txn_free(txn);
   blitz_table_close(table);
@@ -162,7 +162,7 @@ static void space_of_rows_of_changing_size_is_used_again(void **state)
       size_t len = 16 + rnd_below(&rnd, rnd_below(&rnd, 10) ? 300 : 2900);
       row_fill(value, len, n, round);
       assert_ok(blitz_update(txn, table, number_key(n), number_key(n), bytes(value, len), ERR));
-      blitz_txn_commit(txn);
+      require_ok(blitz_txn_commit(txn, ERR));
     }
     if (round == 10)
       settled = file_len(file_of("sizes"));
@@ -259,7 +259,7 @@ static void insert_text(struct blitz_table *table, const char *key, struct blitz
 {
   struct blitz_txn *txn = new_txn();
   assert_ok(blitz_insert(txn, table, text(key), value, ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_txn_free(txn);
 }
 
@@ -267,7 +267,7 @@ static void remove_text(struct blitz_table *table, const char *key)
 {
   struct blitz_txn *txn = new_txn();
   assert_ok(blitz_remove(txn, table, text(key), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_txn_free(txn);
 }
 

@@ -95,6 +95,16 @@ static void fill_device(size_t leave)
   close(fd);
 }
 
+/* Commits, or undoes what failed or what there is no space for. */
+static enum blitz_rc finish(struct blitz_txn *txn, enum blitz_rc rc)
+{
+  if (rc == BLITZ_OK)
+    rc = blitz_txn_commit(txn, ERR);
+  assert_true(rc == BLITZ_OK || rc == BLITZ_FULL);
+  blitz_txn_rollback(txn);
+  return rc;
+}
+
 static void drop(struct blitz_table *table, const char *name)
 {
   blitz_table_close(table);
@@ -166,7 +176,11 @@ static void single_rows_until_it_is_full(void **state)
       if (rc != BLITZ_OK)
         break;
       if (rnd_below(&rnd, 3) || round % 2)
-        blitz_txn_commit(txn);
+      {
+        rc = blitz_txn_commit(txn, ERR);
+        if (rc != BLITZ_OK)
+          break;
+      }
       else
       {
         rc = indexed_insert(txn, table, rows + 1, 1, 100);
@@ -182,11 +196,7 @@ static void single_rows_until_it_is_full(void **state)
     {
       rc =
           indexed_update(txn, table, n, indexed_version(rnd_below(&rnd, 9), round), 40, UINT64_MAX);
-      assert_true(rc == BLITZ_OK || rc == BLITZ_FULL);
-      if (rc == BLITZ_OK)
-        blitz_txn_commit(txn);
-      else
-        blitz_txn_rollback(txn);
+      (void)finish(txn, rc);
     }
     assert_int_equal(row_count(table), rows);
     assert_indexes_right(table);
@@ -251,11 +261,13 @@ static void entries_of_a_load_do_not_fit(void **state)
       assert_ok(put_long(txn, table, n, 'a' + n % 3, 700));
     fill_device(300000);
     rc = blitz_txn_finish_load(txn, table, NULL, NULL, ERR);
-    assert_true(rc == BLITZ_OK || rc == BLITZ_FULL);
+    rc = finish(txn, rc);
     full += rc == BLITZ_FULL;
-    blitz_txn_rollback(txn);
-    assert_int_equal(row_count(table), 0);
+    assert_int_equal(row_count(table), rc == BLITZ_OK ? rows : 0);
+    assert_ok(blitz_table_check_indexes(table, &value_indexer, ERR));
     free_device();
+    assert_ok(blitz_remove_all(txn, table, NULL, NULL, ERR));
+    require_ok(blitz_txn_commit(txn, ERR));
   }
   assert_true(full > 0);
   blitz_txn_free(txn);
@@ -276,7 +288,7 @@ static void long_keys_on_a_full_device(void **state)
     unsigned changes = 0;
     for (uint64_t n = 0; n < 20; n++)
       assert_ok(put_long(txn, table, n, 'a', lens[i]));
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
     for (unsigned round = 0; round < 4; round++)
     {
       /* LMDB gives a reader's pages to nobody. */
@@ -287,18 +299,14 @@ static void long_keys_on_a_full_device(void **state)
       fill_device(150000 + 150000 * round);
       for (changes = 0; changes < 4000 && rc == BLITZ_OK; changes++)
         rc = put_long(txn, table, changes % (round % 2 ? 20 : 60), 'a' + changes % 23, lens[i]);
-      assert_true(rc == BLITZ_OK || rc == BLITZ_FULL);
-      if (rc == BLITZ_OK)
-        blitz_txn_commit(txn);
-      else
-        blitz_txn_rollback(txn);
+      (void)finish(txn, rc);
       rc = BLITZ_OK;
       blitz_cursor_close(reader);
       assert_ok(blitz_table_check_indexes(table, &value_indexer, ERR));
     }
     free_device();
     assert_ok(put_long(txn, table, 3, 'z', lens[i]));
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
     assert_ok(blitz_table_check_indexes(table, &value_indexer, ERR));
     blitz_txn_free(txn);
     drop(table, "long");
@@ -317,7 +325,7 @@ static void much_is_removed_without_space(void **state)
     enum blitz_rc rc = BLITZ_OK;
     for (uint64_t n = 0; n < 1200; n++)
       assert_ok(put_long(txn, table, n, 'a' + n % 7, 700));
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
     blitz_table_close(table);
     table = open_long("remove");
     fill_device(how % 2 ? 0 : 20000);
@@ -330,10 +338,10 @@ static void much_is_removed_without_space(void **state)
     else
       rc = blitz_table_disable_indexes(table, 3, ERR);
     assert_true(rc == BLITZ_OK || rc == BLITZ_FULL);
-    if (how % 2 || rc != BLITZ_OK)
+    if (how % 2)
       blitz_txn_rollback(txn);
     else
-      blitz_txn_commit(txn);
+      rc = finish(txn, rc);
     assert_ok(blitz_table_check_indexes(table, &value_indexer, ERR));
     for (uint64_t n = 2000; rc == BLITZ_OK && n < 4000; n++)
       rc = put_long(txn, table, n, 'c', 30);
@@ -354,7 +362,7 @@ static void indexes_are_made_without_space(void **state)
   enum blitz_rc rc;
   for (uint64_t n = 0; n < 1300; n++)
     assert_ok(put_long(txn, table, n, 'a' + n % 7, 700));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   for (size_t leave = 0; leave < 5000000; leave += 450000)
   {
     fill_device(leave);
@@ -367,8 +375,8 @@ static void indexes_are_made_without_space(void **state)
     rc = blitz_table_drop_indexes(table, &more, ERR);
     assert_true(rc == BLITZ_OK || rc == BLITZ_FULL);
     assert_ok(blitz_table_check_indexes(table, &value_indexer, ERR));
-    assert_ok(put_long(txn, table, leave % 1300, 'q', 700));
-    blitz_txn_commit(txn);
+    (void)finish(txn, put_long(txn, table, leave % 1300, 'q', 700));
+    assert_ok(blitz_table_check_indexes(table, &value_indexer, ERR));
   }
   free_device();
   assert_ok(blitz_table_add_indexes(table, &more, &value_indexer, NULL, ERR));
@@ -396,7 +404,7 @@ static void sorting_does_not_fit(void **state)
   free_device();
   for (n = 0; n < 2500; n++)
     assert_ok(put_long(txn, table, n, 'a' + n % 7, 300));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_table_close(table);
   table = open_long("sort");
   fill_device(500000);
@@ -415,7 +423,7 @@ static void it_is_opened_and_closed_without_space(void **state)
   struct blitz_txn *txn = new_txn();
   for (uint64_t n = 0; n < 1200; n++)
     assert_ok(put_long(txn, table, n, 'a' + n % 7, 700));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   /* To close takes none, and what was closed is believed. */
   fill_device(0);
   blitz_table_close(table);

@@ -117,7 +117,7 @@ static void end_txn(struct blitz_txn *txn, struct rnd *rnd, uint64_t *now, uint6
     if (now[n] != was[n])
       ledger->changes[at++] = (struct change){n, now[n]};
   atomic_store(&ledger->begun, at);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   atomic_store(&ledger->committed, at);
   atomic_fetch_add(&ledger->txns, 1);
   memcpy(was, now, KEYS * sizeof *now);
@@ -358,7 +358,7 @@ static void rows_of_a_load_that_was_undone_stay_away(void **state)
     blitz_txn_rollback(txn);
     /* Its commit has the number that the load would have had. */
     assert_ok(indexed_insert(txn, table, 1000, 1, 100));
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
     killed = open_as_killed("undone", "undone2");
     assert_int_equal(row_count(killed), 1);
     assert_indexes_right(killed);

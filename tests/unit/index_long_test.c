@@ -109,7 +109,7 @@ static void remove_all(struct blitz_txn *txn, struct blitz_table *table, const u
 {
   for (uint64_t i = 0; i < count; i++)
     assert_ok(blitz_remove(txn, table, number_key(numbers[i]), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_right(table, 0);
 }
 
@@ -169,10 +169,10 @@ static void any_order_of_coming_and_going(void **state)
     {
       insert(txn, table, numbers[i]);
       if (rnd_below(&rnd, 100) == 0)
-        blitz_txn_commit(txn);
+        require_ok(blitz_txn_commit(txn, ERR));
     }
     assert_order(table, txn, count);
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
     assert_right(table, count);
     blitz_table_close(table);
     table = open_long("orders");
@@ -195,7 +195,7 @@ static void a_load_and_then_single_ones(void **state)
   for (uint64_t n = 0; n < 3000; n++)
     insert(txn, table, n * 7919 % 3000 * 10 + 1000);
   assert_ok(blitz_txn_finish_load(txn, table, NULL, NULL, ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_right(table, 3000);
   for (uint64_t n = 0; n < 300; n++)
   {
@@ -203,7 +203,7 @@ static void a_load_and_then_single_ones(void **state)
     insert(txn, table, 40000 + n);
     insert(txn, table, 1001 + n * 10);
   }
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_right(table, 3900);
   assert_ok(blitz_table_rebuild_indexes(table, &indexer, ERR));
   assert_right(table, 3900);
@@ -221,7 +221,7 @@ static void large_indexes_are_added(void **state)
   struct blitz_txn *txn = new_long_txn();
   for (uint64_t n = 0; n < 20000; n++)
     insert(txn, table, n * 7919 % 20000);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_ok(blitz_table_add_indexes(table, &ids, &indexer, NULL, ERR));
   blitz_table_close(table);
   catch_log();
@@ -256,7 +256,7 @@ static void seeks_with_long_beginnings(void **state)
       for (uint64_t j = own; j < 4; j += 2)
         insert(txn, table, (i * 73 % 200 + 1) * 512 + j);
     if (own == 0)
-      blitz_txn_commit(txn);
+      require_ok(blitz_txn_commit(txn, ERR));
     for (unsigned index_no = 0; index_no < 2; index_no++)
     {
       struct blitz_cursor *cursor = new_cursor(table, own ? txn : NULL);
@@ -294,7 +294,7 @@ static void seeks_with_long_beginnings(void **state)
       blitz_cursor_close(cursor);
     }
   }
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_right(table, 800);
   blitz_txn_free(txn);
   blitz_table_close(table);
@@ -307,7 +307,7 @@ static void long_keys_are_unique_too(void **state)
   struct blitz_txn *txn = new_long_txn();
   for (uint64_t n = 0; n < 500; n++)
     insert(txn, table, n);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   for (uint64_t n = 0; n < 500; n++)
   {
     assert_rc(BLITZ_DUPLICATE, blitz_insert(txn, table, number_key(n + 1000), number_key(n), ERR));
@@ -324,7 +324,7 @@ static void long_keys_are_unique_too(void **state)
     assert_ok(blitz_remove(txn, table, number_key(n), ERR));
     assert_ok(blitz_insert(txn, table, number_key(n), number_key(n), ERR));
   }
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_right(table, 500);
   blitz_txn_free(txn);
   blitz_table_close(table);

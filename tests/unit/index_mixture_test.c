@@ -63,7 +63,7 @@ static void change_rows(struct blitz_table *table, struct rnd *rnd, unsigned cou
     if (rc == BLITZ_NOT_FOUND)
       rc = indexed_insert(txn, table, n, version, 100);
     assert_true(rc == BLITZ_OK || rc == BLITZ_DUPLICATE);
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
   }
   blitz_txn_free(txn);
 }
@@ -103,7 +103,7 @@ static void make_states(struct rnd *rnd)
   enum blitz_rc rc = blitz_remove(txn, table, number_key(5), ERR);
   if (rc == BLITZ_NOT_FOUND)
     rc = blitz_remove(txn, table, number_key(6), ERR);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   keep_state(false);
   blitz_txn_free(txn);
   blitz_table_close(table);

@@ -176,7 +176,7 @@ static void committing(void **state)
     enum blitz_rc rc;
     assert_ok(change_all(txn, table, 7));
     arm(n);
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
     armed = false;
     any = failed;
     assert_int_equal(row_count(table), ROWS + ROWS - ROWS / 3);
@@ -238,7 +238,7 @@ static void reading(void **state)
   /* Rows that are not where their entries say. */
   for (uint64_t n = 0; n < ROWS; n++)
     assert_ok(indexed_update(txn, table, n, 2, 60, INDEXED_PAYLOAD_ONLY));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   for (unsigned how = 0; how < 2 * INDEXED_COUNT; how++)
   {
     unsigned n = 0;

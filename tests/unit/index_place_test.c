@@ -17,7 +17,8 @@ static int64_t later; /* seconds */
 int clock_gettime(clockid_t id, struct timespec *now)
 {
   int rc = (int)syscall(SYS_clock_gettime, id, now);
-  now->tv_sec += later;
+  if (id == CLOCK_MONOTONIC_COARSE) /* which tells the age of views */
+    now->tv_sec += later;
   return rc;
 }
 
@@ -76,7 +77,7 @@ static void no_row_is_skipped_whose_key_begins_alike(void **state)
     if (own)
       assert_ok(blitz_insert(txn, table, text("b"), text("value"), ERR));
     else
-      blitz_txn_commit(txn);
+      require_ok(blitz_txn_commit(txn, ERR));
     struct blitz_cursor *cursor = begin_walk(table, reading, 0);
     for (unsigned len = 1; len < 8; len++)
     {
@@ -125,7 +126,7 @@ static void a_row_is_found_after_own_changes(void **state)
   assert_ok(blitz_index_step(cursor, true, ERR));
   assert_at(cursor, 2, 1000);
   blitz_cursor_close(cursor);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_indexes_right(table);
   blitz_txn_free(txn);
   blitz_table_close(table);
@@ -143,7 +144,7 @@ static void a_place_outlives_the_transaction(void **state)
   {
     assert_at(cursor, 2, n);
     if (n % 2)
-      blitz_txn_commit(txn);
+      require_ok(blitz_txn_commit(txn, ERR));
     else
       blitz_txn_rollback(txn);
     assert_rc(BLITZ_INVALID, blitz_index_step(cursor, true, ERR));
@@ -152,7 +153,7 @@ static void a_place_outlives_the_transaction(void **state)
     assert_ok(blitz_index_begin(cursor, 2, ERR));
     assert_ok(blitz_index_seek(cursor, bytes((uint8_t[]){0, 0, 0, (uint8_t)n}, 4), BLITZ_SEEK_FIRST,
                                ERR));
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
     change(txn, table, 3, n + 3); /* as many changes as the cursor knows of */
     assert_ok(blitz_index_step(cursor, true, ERR));
   }
@@ -176,7 +177,7 @@ static void who_has_read_alone_may_follow(void **state)
   blitz_index_end(cursor);
   blitz_txn_set_indexer(txn, &indexed_indexer, UINT64_MAX);
   assert_ok(blitz_remove(txn, table, number_key(0), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   leader = begin_walk(table, NULL, 2);
   blitz_cursor_follow(cursor, leader);
   assert_ok(blitz_index_begin(cursor, 2, ERR));
@@ -206,7 +207,7 @@ static void a_scan_is_not_disturbed_by_followers(void **state)
   put_indexed_rows(table, 200, 300, 1, 50);
   for (uint64_t n = 0; n < 50; n++)
     assert_ok(blitz_remove(txn, table, number_key(n), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_cursor_follow(cursor, leader);
   assert_ok(blitz_index_begin(cursor, 2, ERR));
   assert_ok(blitz_index_seek(cursor, text(""), BLITZ_SEEK_FIRST, ERR));
@@ -231,9 +232,7 @@ static void an_unfinished_load_adds_no_equal_rows(void **state)
   /* Their unique keys know only the lower half of a number. */
   assert_ok(indexed_insert(txn, table, 1, 1, 50));
   assert_ok(indexed_insert(txn, table, 1 + (UINT64_C(1) << 32), 1, 50));
-  catch_log();
-  blitz_txn_commit(txn);
-  assert_non_null(strstr(log_text(), "undone"));
+  assert_rc(BLITZ_DUPLICATE, blitz_txn_commit(txn, ERR));
   assert_int_equal(row_count(table), 0);
   blitz_txn_free(txn);
   blitz_table_close(table);
@@ -288,7 +287,7 @@ static void change_others(struct blitz_txn *txn, struct blitz_table *table, uint
   }
   for (uint64_t n = 0; n < rows; n++)
     change(txn, table, n, round + 2);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
 }
 
 /* A reader that takes an hour for each row does not keep space, and goes on in order. */
@@ -308,7 +307,7 @@ static void slow_readers_go_on_with_what_is_there(void **state)
   for (uint64_t n = ROWS; n < 2 * ROWS; n++)
     if (n % 3 != 1)
       assert_ok(indexed_insert(txn, table, n, 1, 300));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_counters_get(&before);
   for (unsigned index_no = 0; index_no < INDEXED_COUNT; index_no++)
     for (unsigned kind = 0; kind < 4; kind++)
@@ -401,7 +400,7 @@ static void old_versions_are_found_among_many(void **state)
     for (uint64_t n = 0; n < ROWS; n++)
       assert_ok(indexed_update(txn, table, n, version, 60,
                                version % 7 ? INDEXED_PAYLOAD_ONLY : UINT64_MAX));
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
     if (version % (ROUNDS / 6) == 0)
       for (unsigned i = 0; i < 2; i++)
         read_version(readers[i], i, ROWS, began[i]);
@@ -422,7 +421,7 @@ static void old_versions_are_found_among_many(void **state)
   for (unsigned i = 0; i < 100 && table->removed.count > 0; i++)
   {
     change(txn, table, 0, ROUNDS + i);
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
   }
   assert_int_equal(table->removed.count, 0);
   assert_indexes_right(table);

@@ -214,8 +214,9 @@ static void assert_order(struct blitz_table *table, struct blitz_txn *txn,
 }
 
 /* Seeks with the beginnings of a key, and what is next to the place. */
-static void assert_seeks(struct blitz_table *table, struct blitz_txn *txn, const struct model *model,
-                         unsigned index_no, const struct row *with, size_t key_len)
+static void assert_seeks(struct blitz_table *table, struct blitz_txn *txn,
+                         const struct model *model, unsigned index_no, const struct row *with,
+                         size_t key_len)
 {
   const struct row *sorted[ROWS_MAX];
   struct blitz_cursor *cursor;
@@ -400,7 +401,7 @@ static void any_changes_keep_the_indexes_right(void **state)
       blitz_txn_rollback(txn);
     else
     {
-      blitz_txn_commit(txn);
+      require_ok(blitz_txn_commit(txn, ERR));
       *model = *own;
     }
     assert_same(table, NULL, model, &rnd);
@@ -416,7 +417,7 @@ static void any_changes_keep_the_indexes_right(void **state)
     {
       while (model->count > 0)
         random_remove(&rnd, txn, table, model);
-      blitz_txn_commit(txn);
+      require_ok(blitz_txn_commit(txn, ERR));
     }
   }
   blitz_txn_free(txn);
@@ -443,13 +444,13 @@ static void a_view_stays_while_others_change_all_rows(void **state)
     model->rows[n] = make_row(n, key, "");
     assert_ok(insert_row(txn, table, &model->rows[n]));
   }
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   /* Now no entry knows where its row is. */
   blitz_txn_set_indexer(txn, &indexer, 0);
   for (uint64_t n = 0; n < 200; n++)
-    assert_ok(blitz_update(txn, table, number_key(n), number_key(n), value_of(&model->rows[n]),
-                           ERR));
-  blitz_txn_commit(txn);
+    assert_ok(
+        blitz_update(txn, table, number_key(n), number_key(n), value_of(&model->rows[n]), ERR));
+  require_ok(blitz_txn_commit(txn, ERR));
   model->count = 200;
   sort_model(model, 0, sorted);
 
@@ -465,7 +466,7 @@ static void a_view_stays_while_others_change_all_rows(void **state)
     else
       assert_ok(blitz_update(txn, table, number_key(n), number_key(n + n % 3 * 1000),
                              value_of(&row), ERR));
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
   }
   for (unsigned n = 0; n < 200; n++)
   {
@@ -487,14 +488,14 @@ static void cursors_that_follow_share_a_moment(void **state)
   struct blitz_cursor *leader, *follower;
   struct row first = make_row(1, "a", "x"), second = make_row(2, "b", "y");
   assert_ok(insert_row(txn, table, &first));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_ok(blitz_cursor_open(table, NULL, &leader));
   assert_ok(blitz_cursor_open(table, NULL, &follower));
   blitz_cursor_follow(follower, leader);
   assert_ok(blitz_index_begin(leader, 0, ERR));
   assert_ok(blitz_index_seek(leader, text(""), BLITZ_SEEK_FIRST, ERR));
   assert_ok(insert_row(txn, table, &second));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_ok(blitz_index_begin(follower, 1, ERR));
   assert_ok(blitz_index_seek(follower, text(""), BLITZ_SEEK_LAST, ERR));
   assert_at(follower, &first, 1);
@@ -534,7 +535,7 @@ static void fill(struct blitz_table *table, unsigned rows, bool load)
   }
   if (load)
     assert_ok(blitz_txn_finish_load(txn, table, NULL, NULL, ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_txn_free(txn);
 }
 
@@ -612,7 +613,7 @@ static void a_late_duplicate_is_named(void **state)
   assert_ok(insert_row(txn, table, &rows[1]));
   assert_rc(BLITZ_DUPLICATE, insert_row(txn, table, &rows[2]));
   assert_int_equal(last_error.index_no, 1);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_int_equal(count_entries(table, 0), 2);
   assert_ok(blitz_table_check_indexes(table, &indexer, ERR));
   blitz_txn_free(txn);
@@ -655,7 +656,7 @@ static void a_table_without_indexes_gets_some(void **state)
   assert_ok(blitz_table_create(path_of(__func__), &options, false, ERR));
   assert_ok(blitz_table_open(path_of(__func__), 0, &table, ERR));
   assert_ok(insert_row(txn, table, &row));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_ok(blitz_table_drop_indexes(table, &both, ERR));
   assert_ok(blitz_table_add_indexes(table, &both, &indexer, NULL, ERR));
   blitz_table_close(table);
@@ -711,7 +712,7 @@ static void all_rows_go_with_their_entries(void **state)
   assert_ok(blitz_remove_all(txn, table, go_on, NULL, ERR));
   assert_ok(insert_row(txn, table, &own));
   assert_int_equal(count_entries(table, 0), 3000);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_int_equal(count_entries(table, 0), 1);
   assert_ok(blitz_table_check_indexes(table, &indexer, ERR));
   blitz_txn_free(txn);

@@ -90,7 +90,7 @@ static void *write_rows(void *arg)
       memcpy(versions, before, sizeof before);
     }
     else
-      blitz_txn_commit(txn);
+      require_ok(blitz_txn_commit(txn, ERR));
   }
   blitz_txn_free(txn);
   atomic_store(&writing, false);

@@ -87,7 +87,7 @@ static void a_change_without_the_indexes_voids_them(void **state)
   assert_ok(blitz_table_open(path_of(__func__), 0, &table, ERR));
   assert_ok(blitz_txn_create(&txn));
   assert_ok(blitz_remove(txn, table, number_key(7), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_txn_free(txn);
   blitz_table_close(table);
   assert_made_anew(__func__, ROWS - 1);

@@ -124,7 +124,7 @@ static bool one_txn(struct blitz_txn *txn, struct blitz_table *table, struct rnd
   }
   ledger->first_change[number + 1] = at + count;
   atomic_store(&ledger->begun, number + 1);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   atomic_store(&ledger->committed, number + 1);
   for (unsigned i = 0; i < count; i++)
     now[changes[i].key] = changes[i].version;
@@ -144,7 +144,7 @@ static void some_row_ids(struct blitz_txn *txn, struct blitz_table *table, struc
   if (rnd_below(rnd, 3) == 0)
     blitz_txn_rollback(txn);
   else
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
 }
 
 static void load_or_empty(struct blitz_txn *txn, struct blitz_table *table, struct rnd *rnd)
@@ -161,7 +161,7 @@ static void load_or_empty(struct blitz_txn *txn, struct blitz_table *table, stru
     require_ok(number % 2 ? blitz_insert(txn, table, number_key(n), bytes(value, len), ERR)
                           : blitz_remove(txn, table, number_key(n), ERR));
   }
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   atomic_store(&ledger->load_committed, number);
 }
 

@@ -125,7 +125,7 @@ static void the_library_reads_a_loaded_table_and_a_copy(void **state)
     row_fill(value, sizeof value, n, 1);
     assert_ok(blitz_insert(txn, table, number_key(n), bytes(value, sizeof value), ERR));
   }
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_ok(blitz_table_copy(table, path_of("copied"), ERR));
   blitz_txn_free(txn);
   blitz_table_close(table);

@@ -48,9 +48,9 @@ static void change_rows(struct blitz_table *table, struct rnd *rnd, uint64_t ver
     }
     assert_true(rc == BLITZ_OK || rc == BLITZ_NOT_FOUND);
     if (i % 5 == 0)
-      blitz_txn_commit(txn);
+      require_ok(blitz_txn_commit(txn, ERR));
   }
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_txn_free(txn);
 }
 

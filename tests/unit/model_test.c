@@ -185,7 +185,7 @@ static void step_end(void)
   }
   else
   {
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
     committed = current;
   }
   assert_false(blitz_txn_changed(txn));
@@ -312,7 +312,7 @@ static void step_load(void)
     if (committed.version[n])
       assert_ok(blitz_remove(txn, table, key_of(n), ERR));
   memset(&current, 0, sizeof current);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   committed = current;
   assert_ok(blitz_txn_expect_rows(txn, table, rnd_below(&rnd, 2) ? count : 0, false, ERR));
   for (uint32_t n = 0; n < count; n++)

@@ -160,7 +160,7 @@ static void committing(void **state)
       assert_ok(rc);
     }
     arm(n);
-    blitz_txn_commit(txn);
+    require_ok(blitz_txn_commit(txn, ERR));
     armed = false;
     bool more = failed;
     assert_rows(table, 0, 400, 2);
@@ -240,7 +240,7 @@ static void loading_and_copying(void **state)
     if (any || !ok)
       blitz_txn_rollback(txn);
     else
-      blitz_txn_commit(txn);
+      require_ok(blitz_txn_commit(txn, ERR));
     blitz_txn_free(txn);
     if (any || !ok)
       assert_int_equal(row_count(table), 0);

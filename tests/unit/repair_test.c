@@ -206,13 +206,13 @@ static void row_ids_go_on_ascending(void **state)
   uint64_t id, last = 0;
   for (int i = 0; i < 100; i++)
     assert_ok(blitz_insert_row_id(txn, table, text("row"), &last, ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_table_close(table);
   table = repair("ids");
   assert_int_equal(row_count(table), 100);
   assert_ok(blitz_insert_row_id(txn, table, text("row"), &id, ERR));
   assert_true(id > last);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_int_equal(row_count(table), 101);
   blitz_txn_free(txn);
   blitz_table_close(table);

@@ -123,15 +123,15 @@ static void a_scan_does_not_see_later_commits(void **state)
 
   for (uint64_t n = 0; n < 1000; n++)
     change_row(txn, table, n, 50 + n % 300, 2);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   for (uint64_t n = 1000; n < 1500; n++)
     change_row(txn, table, n, 100, 2);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_ok(blitz_scan_begin(late));
   assert_true(step(late, &seen_late));
   for (uint64_t n = 0; n < 1500; n++)
     assert_ok(blitz_remove(txn, table, number_key(n), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   /* Space that is freed now may be written over at once. */
   for (int round = 0; round < 5; round++)
     put_rows(table, 5000, 6000, 100, 3), remove_rows(table, 5000, 6000);
@@ -190,7 +190,7 @@ static void a_scan_does_not_meet_its_own_rows(void **state)
   }
   assert_seen(seen, 200, 1);
   blitz_scan_end(cursor);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   seen = scan(table, txn);
   assert_int_equal(seen.count, 400);
   assert_int_equal(seen.versions, 800);
@@ -280,7 +280,7 @@ static void a_scan_can_remove_what_it_meets(void **state)
     if (number_at(cursor) >= 500)
       assert_ok(blitz_scan_remove(cursor, ERR));
   blitz_scan_end(cursor);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_rows(table, 0, 500, 1);
 
   /* All of it. */
@@ -288,7 +288,7 @@ static void a_scan_can_remove_what_it_meets(void **state)
   while (step(cursor, &seen))
     assert_ok(blitz_scan_remove(cursor, ERR));
   blitz_scan_end(cursor);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_int_equal(row_count(table), 0);
   assert_seen(scan(table, NULL), 0, 0);
   blitz_cursor_close(cursor);
@@ -309,7 +309,7 @@ static void scan_remove_of_a_row_that_is_gone(void **state)
   remove_rows(table, 0, 1);
   assert_rc(BLITZ_NOT_FOUND, blitz_scan_remove(cursor, ERR));
   blitz_scan_end(cursor);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_int_equal(row_count(table), 0);
   blitz_cursor_close(cursor);
   blitz_txn_free(txn);
@@ -502,7 +502,7 @@ static void a_scan_meets_rows_of_every_size(void **state)
     row_fill(buf, lens[i], i, 1);
     assert_ok(blitz_insert(txn, table, number_key(i), bytes(buf, lens[i]), ERR));
   }
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_seen(scan(table, NULL), count, 1);
   /* One that was begun before the big ones go. */
   struct blitz_cursor *cursor = new_cursor(table, NULL);

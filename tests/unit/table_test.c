@@ -215,14 +215,14 @@ static void keys_have_a_longest_length(void **state)
 
   assert_rc(BLITZ_TOO_BIG, blitz_insert(txn, table, bytes(key, BLITZ_KEY_MAX + 1), text("v"), ERR));
   assert_ok(blitz_insert(txn, table, bytes(key, BLITZ_KEY_MAX), text("v"), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_ok(blitz_get(cursor, bytes(key, BLITZ_KEY_MAX), &value, ERR));
   assert_true(slice_is(value, "v", 1));
   /* A longer key is no key of any row; looking for it is no crash. */
   assert_int_not_equal(blitz_get(cursor, bytes(key, BLITZ_KEY_MAX + 1), &value, ERR), BLITZ_OK);
   assert_rc(BLITZ_TOO_BIG, blitz_update(txn, table, bytes(key, BLITZ_KEY_MAX),
                                         bytes(key, BLITZ_KEY_MAX + 1), text("w"), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_ok(blitz_get(cursor, bytes(key, BLITZ_KEY_MAX), &value, ERR));
   assert_true(slice_is(value, "v", 1));
   blitz_cursor_close(cursor);
@@ -243,7 +243,7 @@ static void values_have_a_longest_length(void **state)
   assert_rc(BLITZ_TOO_BIG, blitz_insert(txn, table, text("k"), bytes(value, len), ERR));
   put(table, "k", "v");
   assert_rc(BLITZ_TOO_BIG, blitz_update(txn, table, text("k"), text("k"), bytes(value, len), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_row(table, NULL, "k", "v");
   munmap(value, len);
   blitz_txn_free(txn);
@@ -291,7 +291,7 @@ static void row_ids_ascend_and_are_kept(void **state)
     assert_true(id > last);
     last = id;
   }
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_ok(blitz_insert_row_id(txn, table, text("v"), &id, ERR));
   assert_true(id > last);
   last = id;
@@ -299,7 +299,7 @@ static void row_ids_ascend_and_are_kept(void **state)
   assert_ok(blitz_insert_row_id(txn, table, text("v"), &id, ERR));
   assert_true(id > last); /* not even one that was rolled back */
   last = id;
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_table_close(table);
 
   table = open_table("ids");
@@ -364,11 +364,11 @@ static void counters_count(void **state)
   blitz_counters_get(&before);
   assert_ok(blitz_insert(txn, table, text("a"), text("1"), ERR));
   assert_ok(blitz_insert(txn, table, text("b"), text("1"), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   assert_ok(blitz_update(txn, table, text("a"), text("a"), text("2"), ERR));
   assert_ok(blitz_remove(txn, table, text("b"), ERR));
-  blitz_txn_commit(txn);
-  blitz_txn_commit(txn); /* nothing to commit */
+  require_ok(blitz_txn_commit(txn, ERR));
+  require_ok(blitz_txn_commit(txn, ERR)); /* nothing to commit */
   assert_ok(blitz_remove(txn, table, text("a"), ERR));
   blitz_txn_rollback(txn);
   blitz_counters_get(&after);

@@ -133,7 +133,7 @@ static void transfer(struct worker *worker)
     if (rnd_below(&worker->rnd, 10) == 0)
       blitz_txn_rollback(worker->txn);
     else
-      blitz_txn_commit(worker->txn);
+      require_ok(blitz_txn_commit(worker->txn, ERR));
   }
 }
 
@@ -221,7 +221,7 @@ static void increment(struct worker *worker)
       row_fill(value, sizeof value, expected.n, expected.version + 1);
       enum blitz_rc rc = blitz_update_if(worker->txn, table, number_key(expected.n),
                                          bytes(value, sizeof value), has_version, &expected, ERR);
-      blitz_txn_commit(worker->txn);
+      require_ok(blitz_txn_commit(worker->txn, ERR));
       if (rc == BLITZ_OK)
         break;
       require(rc == BLITZ_CHANGED);
@@ -261,7 +261,7 @@ static void grow(struct worker *worker)
   {
     row_fill(value, sizeof value, n, 1);
     require_ok(blitz_insert(worker->txn, table, number_key(n), bytes(value, sizeof value), ERR));
-    blitz_txn_commit(worker->txn);
+    require_ok(blitz_txn_commit(worker->txn, ERR));
     atomic_store(&grown, n + 1);
   }
 }
@@ -361,7 +361,7 @@ static void come_and_go(struct worker *worker)
       require(rc == BLITZ_OK || rc == BLITZ_NOT_FOUND);
     }
     if (rnd_below(&worker->rnd, 3))
-      blitz_txn_commit(worker->txn);
+      require_ok(blitz_txn_commit(worker->txn, ERR));
     else if (rnd_below(&worker->rnd, 4) == 0)
       blitz_txn_rollback(worker->txn);
   }
@@ -436,7 +436,7 @@ static void take_row_ids(struct worker *worker)
     require_ok(blitz_table_counter_raise(table, id, ERR));
     require(blitz_table_counter(table) >= counter);
     counter = blitz_table_counter(table);
-    blitz_txn_commit(worker->txn);
+    require_ok(blitz_txn_commit(worker->txn, ERR));
   }
 }
 
@@ -474,7 +474,7 @@ static void open_and_close(struct worker *worker)
     row_fill(buf, sizeof buf, 7, version + 1);
     require_ok(
         blitz_update(worker->txn, mine, number_key(7), number_key(7), bytes(buf, sizeof buf), ERR));
-    blitz_txn_commit(worker->txn);
+    require_ok(blitz_txn_commit(worker->txn, ERR));
     blitz_table_close(mine);
   }
 }

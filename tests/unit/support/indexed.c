@@ -124,7 +124,7 @@ void put_indexed_rows(struct blitz_table *table, uint64_t from, uint64_t to, uin
       rc = indexed_update(txn, table, n, version, len, UINT64_MAX);
     assert_ok(rc);
   }
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_txn_free(txn);
 }
 

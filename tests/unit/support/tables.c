@@ -52,7 +52,7 @@ void put(struct blitz_table *table, const char *key, const char *value)
   if (rc == BLITZ_DUPLICATE)
     rc = blitz_update(txn, table, text(key), text(key), text(value), ERR);
   assert_ok(rc);
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_txn_free(txn);
 }
 
@@ -60,7 +60,7 @@ void remove_key(struct blitz_table *table, const char *key)
 {
   struct blitz_txn *txn = new_txn();
   assert_ok(blitz_remove(txn, table, text(key), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_txn_free(txn);
 }
 
@@ -77,9 +77,9 @@ void put_rows(struct blitz_table *table, uint64_t from, uint64_t to, size_t len,
       rc = blitz_update(txn, table, number_key(n), number_key(n), bytes(value, len), ERR);
     assert_ok(rc);
     if (n % 1000 == 999)
-      blitz_txn_commit(txn);
+      require_ok(blitz_txn_commit(txn, ERR));
   }
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_txn_free(txn);
   free(value);
 }
@@ -89,7 +89,7 @@ void remove_rows(struct blitz_table *table, uint64_t from, uint64_t to)
   struct blitz_txn *txn = new_txn();
   for (uint64_t n = from; n < to; n++)
     assert_ok(blitz_remove(txn, table, number_key(n), ERR));
-  blitz_txn_commit(txn);
+  require_ok(blitz_txn_commit(txn, ERR));
   blitz_txn_free(txn);
 }
 
