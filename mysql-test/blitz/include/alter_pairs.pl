@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # For alter_pairs.inc. `make` prints statements that change a column from each definition
-# to each other one, in three forms of a table: the column has no key; it has one, and so
-# have columns that are computed from it; it is the primary key. Each is done three ways:
+# to each other one, in forms of a table: the column has no key (only if all pairs are
+# asked for); it has one, and so have columns that are computed from it; it is the primary
+# key. Each is done in some ways:
 #
 #   b   BLITZDB, as far from a copy as the server lets it: INSTANT, else NOCOPY, else
 #       INPLACE, else as it likes
@@ -117,12 +118,14 @@ sub print_one
   my ($way, $form, $from, $to) = @_;
   my $engine = $way eq 'm' ? 'MyISAM' : 'BLITZDB';
   my $values = $from->{values};
-  my $rows   = join ', ', map { "($_, 'b', $values->[$_], $_)" } 0 .. $#$values;
+  my @rows   = map { "($_, 'b', $values->[$_], $_)" } 0 .. $#$values;
+  # That a shape is of another type is an error, of all rows of a statement.
+  @rows = join ', ', @rows if $from->{family} ne 'shape';
   my @algorithms = $way eq 'b' ? qw(INSTANT NOCOPY INPLACE DEFAULT) : ('COPY');
   print qq{SELECT '==', '$way', '$form', "$from->{type} -> $to->{type}";\n},
     "CREATE OR REPLACE TABLE t (id INT NOT NULL, before_ VARCHAR(3), x $from->{type}, after_ INT, ",
     keys_of($form, $from, $to), ") ENGINE=$engine DEFAULT CHARSET=latin1;\n",
-    "INSERT IGNORE INTO t (id, before_, x, after_) VALUES $rows;\n",
+    (map { "INSERT IGNORE INTO t (id, before_, x, after_) VALUES $_;\n" } @rows),
     "SELECT '++alter';\n",
     (map { "ALTER TABLE t MODIFY x $to->{type}, ALGORITHM=$_;\n" } @algorithms),
     "SELECT '++read';\n",
@@ -132,13 +135,14 @@ sub print_one
 
 sub make
 {
-  print "SET NAMES utf8mb4, sql_mode = '';\n";
+  print "SET NAMES utf8mb4, sql_mode = '', timestamp = 1600000000.123456;\n";
+  my $all = $ENV{ALTER_PAIRS} eq 'all';
   for my $from (@definitions)
   {
     for my $to (@definitions)
     {
-      next if $ENV{ALTER_PAIRS} ne 'all' && $from->{family} ne $to->{family};
-      for my $form ('none', 'key', 'primary')
+      next if !$all && $from->{family} ne $to->{family};
+      for my $form ($all ? ('none', 'key', 'primary') : ('key', 'primary'))
       {
         next if $form eq 'primary' && $from->{type} =~ /VIRTUAL|COMPRESSED|NOT NULL/;
         print_one($_, $form, $from, $to) for 'b', 'c', 'm';
@@ -205,7 +209,7 @@ sub compare
       push @{ $said{$way} }, "$part: error $1";
       $done = $part eq 'alter';
     }
-    elsif ($part eq 'read')
+    elsif ($part eq 'read' && !/^test\.t\tcheck\tWarning/) # CHECK of MyISAM computes columns
     {
       push @{ $said{$way} }, $_;
     }
