@@ -95,6 +95,7 @@ static enum blitz_rc put_block(struct blitz_txn *txn, struct bz_writes *writes,
 
   if (rc != BLITZ_OK)
     return rc;
+  bz_moves_forget(&writes->moves, *offp);
   bz_row_fill(bz_base(writes->table) + *offp, writes->table->salt, key->data, key->len,
               new_row->value);
   if (new_row->entries && writes->table->index != NULL)

@@ -55,6 +55,26 @@ static void put_slot(struct bz_moves *moves, uint64_t off, uint32_t position)
   moves->used++;
 }
 
+/* Rows that were forgotten leave the list. */
+static void fill_slots(struct bz_moves *moves)
+{
+  uint32_t count = moves->count;
+
+  moves->count = 0;
+  moves->used = 0;
+  for (uint32_t i = 0; i < count; i++)
+  {
+    struct bz_move move = moves->list[i];
+    if (move.origin == 0)
+      continue;
+    moves->list[moves->count] = move;
+    put_slot(moves, move.origin, moves->count);
+    if (move.current != 0)
+      put_slot(moves, move.current, moves->count);
+    moves->count++;
+  }
+}
+
 /* Makes room for one more row, or one more place of one. */
 static bool reserve(struct bz_moves *moves)
 {
@@ -79,13 +99,7 @@ static bool reserve(struct bz_moves *moves)
   free(moves->slots);
   moves->slots = slots;
   moves->slot_count = slot_count;
-  moves->used = 0;
-  for (uint32_t i = 0; i < moves->count; i++)
-  {
-    put_slot(moves, list[i].origin, i);
-    if (list[i].current != 0)
-      put_slot(moves, list[i].current, i);
-  }
+  fill_slots(moves);
   return true;
 }
 
@@ -108,6 +122,14 @@ void bz_moves_set(struct bz_moves *moves, uint64_t origin, uint64_t current)
   move->current = current;
   if (current != 0)
     put_slot(moves, current, (uint32_t)(move - moves->list));
+}
+
+void bz_moves_forget(struct bz_moves *moves, uint64_t off)
+{
+  struct bz_move *move = find(moves, off, true);
+
+  if (move != NULL)
+    *move = (struct bz_move){0, 0};
 }
 
 void bz_moves_clear(struct bz_moves *moves)

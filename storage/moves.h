@@ -38,6 +38,11 @@ const struct bz_move *bz_moves_of_current(const struct bz_moves *moves, uint64_t
 /* The row of which the origin is ORIGIN is now at CURRENT. */
 void bz_moves_set(struct bz_moves *moves, uint64_t origin, uint64_t current);
 
+/* The block at OFF becomes a new row. The one that had it was given up while nobody knew its
+ * position, and gets another origin.
+ */
+void bz_moves_forget(struct bz_moves *moves, uint64_t off);
+
 void bz_moves_clear(struct bz_moves *moves);
 
 #endif /* BZ_MOVES_H */
