@@ -545,7 +545,9 @@ bool bz_txn_forgot(const struct blitz_txn *txn, const struct blitz_table *table)
 enum bz_own bz_txn_own_at(const struct blitz_txn *txn, const struct blitz_table *table,
                           uint64_t position, uint64_t *offp);
 
-/* The first place of the row KEY, read at OFF: the same whenever this transaction asks. */
+/* The first place of the row KEY, read at OFF: the same whenever this transaction asks, but
+ * for rows that it has inserted.
+ */
 uint64_t bz_txn_origin(const struct blitz_txn *txn, const struct blitz_table *table,
                        const struct bz_key *key, uint64_t off);
 

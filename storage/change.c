@@ -120,8 +120,8 @@ static enum blitz_rc append(struct blitz_txn *txn, struct bz_writes *writes,
 /* Another row gets the key of CHANGE, whose row is gone. */
 static void put_again(struct bz_writes *writes, struct bz_change *change, uint64_t off)
 {
-  if (change->old_off != 0 && bz_moves_of_origin(&writes->moves, change->old_off) == NULL)
-    bz_moves_set(&writes->moves, change->old_off, 0);
+  if (change->old_off != 0 && bz_moves_from(&writes->moves, change->old_off) == NULL)
+    bz_moves_set(&writes->moves, change->old_off, 0, true);
   change->new_off = off;
 }
 
@@ -130,8 +130,8 @@ static void take_from_block(struct bz_writes *writes, struct bz_change *change, 
 {
   uint64_t origin = bz_writes_origin(writes, change);
 
-  if (origin != change->old_off || bz_moves_of_origin(&writes->moves, origin) != NULL)
-    bz_moves_set(&writes->moves, origin, off);
+  if (origin != change->old_off || bz_moves_from(&writes->moves, origin) != NULL)
+    bz_moves_set(&writes->moves, origin, off, origin != change->new_off);
   bz_space_free_later(writes->table, change->new_off);
   change->new_off = off;
 }
@@ -355,6 +355,7 @@ static enum blitz_rc change_key(struct blitz_txn *txn, struct bz_writes *writes,
 {
   struct current current;
   uint64_t origin = 0;
+  bool is_committed = false;
   enum blitz_rc rc = insert(txn, writes, &(struct new_row){new_key, value, false}, err);
 
   if (rc != BLITZ_OK)
@@ -365,12 +366,13 @@ static enum blitz_rc change_key(struct blitz_txn *txn, struct bz_writes *writes,
   if (rc == BLITZ_OK)
   {
     origin = current.change ? bz_writes_origin(writes, current.change) : current.row.off;
+    is_committed = current.change == NULL || origin != current.row.off;
     rc = remove_row_alone(writes, key, &current, err);
   }
   if (rc == BLITZ_OK)
   {
     if (writes->load == NULL)
-      bz_moves_set(&writes->moves, origin, bz_writes_find(writes, new_key)->new_off);
+      bz_moves_set(&writes->moves, origin, bz_writes_find(writes, new_key)->new_off, is_committed);
     writes->inserted--;
     writes->removed--;
     writes->updated++;

@@ -21,7 +21,7 @@ static uint32_t slot_of(const struct bz_moves *moves, uint64_t off)
   return (uint32_t)((off * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & (moves->slot_count - 1);
 }
 
-static struct bz_move *find(const struct bz_moves *moves, uint64_t off, bool by_origin)
+static struct bz_move *find(const struct bz_moves *moves, uint64_t off, bool is_from)
 {
   if (moves->count == 0)
     return NULL;
@@ -29,18 +29,18 @@ static struct bz_move *find(const struct bz_moves *moves, uint64_t off, bool by_
        slot = (slot + 1) & (moves->slot_count - 1))
   {
     struct bz_move *move = &moves->list[moves->slots[slot] - 1];
-    if ((by_origin ? move->origin : move->current) == off)
+    if (is_from ? move->from == off : move->is_all && move->to == off)
       return move;
   }
   return NULL;
 }
 
-const struct bz_move *bz_moves_of_origin(const struct bz_moves *moves, uint64_t off)
+const struct bz_move *bz_moves_from(const struct bz_moves *moves, uint64_t off)
 {
   return find(moves, off, true);
 }
 
-const struct bz_move *bz_moves_of_current(const struct bz_moves *moves, uint64_t off)
+const struct bz_move *bz_moves_to(const struct bz_moves *moves, uint64_t off)
 {
   return find(moves, off, false);
 }
@@ -55,7 +55,15 @@ static void put_slot(struct bz_moves *moves, uint64_t off, uint32_t position)
   moves->used++;
 }
 
-/* Rows that were forgotten leave the list. */
+static void put_move(struct bz_moves *moves, struct bz_move move, uint32_t position)
+{
+  moves->list[position] = move;
+  put_slot(moves, move.from, position);
+  if (move.is_all && move.to != 0)
+    put_slot(moves, move.to, position);
+}
+
+/* Moves that were forgotten leave the list. */
 static void fill_slots(struct bz_moves *moves)
 {
   uint32_t count = moves->count;
@@ -63,16 +71,8 @@ static void fill_slots(struct bz_moves *moves)
   moves->count = 0;
   moves->used = 0;
   for (uint32_t i = 0; i < count; i++)
-  {
-    struct bz_move move = moves->list[i];
-    if (move.origin == 0)
-      continue;
-    moves->list[moves->count] = move;
-    put_slot(moves, move.origin, moves->count);
-    if (move.current != 0)
-      put_slot(moves, move.current, moves->count);
-    moves->count++;
-  }
+    if (moves->list[i].from != 0)
+      put_move(moves, moves->list[i], moves->count++);
 }
 
 /* Makes room for one more row, or one more place of one. */
@@ -103,7 +103,7 @@ static bool reserve(struct bz_moves *moves)
   return true;
 }
 
-void bz_moves_set(struct bz_moves *moves, uint64_t origin, uint64_t current)
+void bz_moves_set(struct bz_moves *moves, uint64_t from, uint64_t to, bool is_all)
 {
   struct bz_move *move;
 
@@ -112,16 +112,15 @@ void bz_moves_set(struct bz_moves *moves, uint64_t origin, uint64_t current)
     moves->lost = true;
     return;
   }
-  move = find(moves, origin, true);
+  move = find(moves, from, true);
   if (move == NULL)
   {
-    move = &moves->list[moves->count];
-    move->origin = origin;
-    put_slot(moves, origin, moves->count++);
+    put_move(moves, (struct bz_move){from, to, is_all}, moves->count++);
+    return;
   }
-  move->current = current;
-  if (current != 0)
-    put_slot(moves, current, (uint32_t)(move - moves->list));
+  move->to = to;
+  if (is_all && to != 0)
+    put_slot(moves, to, (uint32_t)(move - moves->list));
 }
 
 void bz_moves_forget(struct bz_moves *moves, uint64_t off)
@@ -129,7 +128,7 @@ void bz_moves_forget(struct bz_moves *moves, uint64_t off)
   struct bz_move *move = find(moves, off, true);
 
   if (move != NULL)
-    *move = (struct bz_move){0, 0};
+    *move = (struct bz_move){0};
 }
 
 void bz_moves_clear(struct bz_moves *moves)
@@ -165,17 +164,25 @@ enum bz_own bz_txn_own_at(const struct blitz_txn *txn, const struct blitz_table 
 {
   struct bz_writes *writes = bz_txn_writes(txn, table);
   const struct bz_move *move;
+  uint64_t off = position;
   struct bz_row row;
   struct bz_key key;
 
   *offp = 0;
   if (writes == NULL)
     return BZ_OWN_NONE;
-  move = bz_moves_of_origin(&writes->moves, position);
-  if (move != NULL)
+  while ((move = bz_moves_from(&writes->moves, off)) != NULL)
   {
-    *offp = move->current;
-    return move->current != 0 ? BZ_OWN_ROW : BZ_OWN_REMOVED;
+    off = move->to;
+    if (off == 0)
+      return BZ_OWN_REMOVED;
+    if (move->is_all)
+      break;
+  }
+  if (off != position)
+  {
+    *offp = off;
+    return BZ_OWN_ROW;
   }
   if (!bz_block_row(table, position, &row))
     return BZ_OWN_NONE;

@@ -3,10 +3,11 @@
  * moves.h: where a transaction's rows are that got other keys. For txn.h, change.c and
  * moves.c; cursor.c asks by the functions in blitz_int.h.
  *
- * A row is known to a statement by its first block (its origin): the committed one, or the
- * one that the transaction inserted. While a committed row keeps its key, the change of
- * that key says where it is by now. Here stand the others: rows whose keys were changed,
- * removed ones whose keys other rows have got since, and new ones that have changed.
+ * A committed row is known to a statement by its block, the row's origin. While it keeps
+ * its key, the change of that key says where it is by now. Here stand the others: rows
+ * whose keys were changed, and removed ones whose keys other rows have got since. Rows that
+ * the transaction has inserted may stand here several times, a block leading to the next,
+ * as far as the blocks have not been used again.
  */
 #ifndef BZ_MOVES_H
 #define BZ_MOVES_H
@@ -16,8 +17,9 @@
 
 struct bz_move
 {
-  uint64_t origin;
-  uint64_t current; /* the row's block; 0: it was removed */
+  uint64_t from;
+  uint64_t to; /* the row's next block; 0: it was removed */
+  bool is_all; /* FROM is the origin of a committed row, and TO where it is now */
 };
 
 struct bz_moves
@@ -29,18 +31,15 @@ struct bz_moves
   bool lost; /* memory ran out: what is here is not all */
 };
 
-/* The row of which the origin is OFF; NULL: it is not here. */
-const struct bz_move *bz_moves_of_origin(const struct bz_moves *moves, uint64_t off);
+/* Where the row that was at OFF went; NULL: that is not here. */
+const struct bz_move *bz_moves_from(const struct bz_moves *moves, uint64_t off);
 
-/* The row that is in the block at OFF; NULL: it is not here. */
-const struct bz_move *bz_moves_of_current(const struct bz_moves *moves, uint64_t off);
+/* The committed row that is now in the block at OFF; NULL: it is not here. */
+const struct bz_move *bz_moves_to(const struct bz_moves *moves, uint64_t off);
 
-/* The row of which the origin is ORIGIN is now at CURRENT. */
-void bz_moves_set(struct bz_moves *moves, uint64_t origin, uint64_t current);
+void bz_moves_set(struct bz_moves *moves, uint64_t from, uint64_t to, bool is_all);
 
-/* The block at OFF becomes a new row. The one that had it was given up while nobody knew its
- * position, and gets another origin.
- */
+/* The block at OFF becomes another row: it was given up while nobody knew its position. */
 void bz_moves_forget(struct bz_moves *moves, uint64_t off);
 
 void bz_moves_clear(struct bz_moves *moves);

@@ -75,7 +75,9 @@ void bz_writes_free(struct bz_writes *writes); /* NULL is allowed */
 /* The change of KEY; NULL: there is none. */
 struct bz_change *bz_writes_find(struct bz_writes *writes, const struct bz_key *key);
 
-/* The first block of the row that CHANGE has put under its key; see moves.h. */
+/* The origin of the row that CHANGE has put under its key; the row's block, if the
+ * transaction has inserted it. See moves.h.
+ */
 uint64_t bz_writes_origin(const struct bz_writes *writes, const struct bz_change *change);
 
 /* Adds a change of KEY, of which there is none, in room from bz_writes_begin(). */

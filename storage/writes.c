@@ -100,11 +100,11 @@ struct bz_change *bz_writes_find(struct bz_writes *writes, const struct bz_key *
 /* A committed row that is not at its key any more is among the moves. */
 uint64_t bz_writes_origin(const struct bz_writes *writes, const struct bz_change *change)
 {
-  const struct bz_move *move = bz_moves_of_current(&writes->moves, change->new_off);
+  const struct bz_move *move = bz_moves_to(&writes->moves, change->new_off);
 
   if (move != NULL)
-    return move->origin;
-  if (change->old_off != 0 && bz_moves_of_origin(&writes->moves, change->old_off) == NULL)
+    return move->from;
+  if (change->old_off != 0 && bz_moves_from(&writes->moves, change->old_off) == NULL)
     return change->old_off;
   return change->new_off;
 }
