@@ -126,11 +126,13 @@ bool ha_blitz::check_if_incompatible_data(HA_CREATE_INFO *create_info, uint tabl
   return COMPATIBLE_DATA_YES;
 }
 
-/* A longer VARCHAR: its rows stay as they are while lengths take as many bytes. */
+/* A longer VARCHAR: its rows stay as they are while lengths take as many bytes. One that
+   is to be compressed, or no more, has other bytes. */
 bool ha_blitz::can_convert_nocopy(const Field &field, const Column_definition &new_type) const
 {
   return field.type_handler() == &type_handler_varchar &&
-         new_type.type_handler() == &type_handler_varchar &&
+         new_type.type_handler() == &type_handler_varchar && !field.compression_method() &&
+         !new_type.compression_method() &&
          new_type.charset == field.charset() && new_type.length >= field.field_length &&
          HA_VARCHAR_PACKLENGTH(new_type.length) ==
              static_cast<const Field_varstring &>(field).length_bytes;

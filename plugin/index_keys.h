@@ -56,9 +56,6 @@ public:
   Key_codec &codec(uint index_no) { return m_indexes[index_no].codec; }
   const struct blitz_indexes *ids() const { return &m_ids; }
 
-  /* What stands for the row key as an index's id does for the index; 0: there is none. */
-  uint64_t row_key_id() const { return m_row_key_id; }
-
   /* What the core asks for entries. Its progress is shown in the process list. */
   const struct blitz_indexer *indexer() const { return &m_indexer; }
 
@@ -100,7 +97,6 @@ private:
 
   TABLE *m_table = NULL;
   bool m_has_row_key = false;
-  uint64_t m_row_key_id = 0;
   Key_codec m_row_key;
   std::vector<Index> m_indexes;
   std::vector<uint> m_index_of_key;

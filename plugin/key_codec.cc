@@ -6,6 +6,8 @@
 
 #include <new>
 
+#include "row_codec.h"
+
 /* Some bytes more than the longest key has, for writing without looking at each. */
 static const size_t SLACK = 16;
 
@@ -66,8 +68,7 @@ void Key_codec::add_part(const TABLE *table, const KEY_PART_INFO *key_part)
     plan_string(&part, key_part);
     break;
   case MYSQL_TYPE_STRING:
-    /* Types of plugins, such as INET6, say they are STRING too. */
-    if (part.field->type_handler() == &type_handler_string)
+    if (Row_codec::is_char(part.field))
     {
       plan_string(&part, key_part);
       break;

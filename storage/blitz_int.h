@@ -540,6 +540,19 @@ enum bz_own
 enum bz_own bz_txn_own(const struct blitz_txn *txn, const struct blitz_table *table,
                        const struct bz_key *key, uint32_t limit, uint64_t *offp);
 
+/* What became of the row that was once at POSITION, whatever its key is by now.
+ * bz_txn_forgot(): memory ran out, and that cannot be told.
+ */
+bool bz_txn_forgot(const struct blitz_txn *txn, const struct blitz_table *table);
+enum bz_own bz_txn_own_at(const struct blitz_txn *txn, const struct blitz_table *table,
+                          uint64_t position, uint64_t *offp);
+
+/* The first place of the row KEY, read at OFF: the same whenever this transaction asks, but
+ * for rows that it has inserted.
+ */
+uint64_t bz_txn_origin(const struct blitz_txn *txn, const struct blitz_table *table,
+                       const struct bz_key *key, uint64_t off);
+
 /* How many keys of TABLE it has changed; and the block with the row of change I, 0
  * if that change did not add a row.
  */
