@@ -151,7 +151,7 @@ static void round_of_changes(struct model *m)
   m->count = 0;
   for (unsigned key = 0; key < ROWS; key++)
     add(m, key);
-  blitz_txn_commit(m->txn);
+  assert_ok(blitz_txn_commit(m->txn, ERR));
   for (unsigned i = 0; i < STEPS && m->count < ROWS + STEPS; i++)
   {
     step(m);
@@ -160,12 +160,12 @@ static void round_of_changes(struct model *m)
   }
   compare(m);
   if (rnd_below(&m->rnd, 2) == 0)
-    blitz_txn_commit(m->txn);
+    assert_ok(blitz_txn_commit(m->txn, ERR));
   else
     blitz_txn_rollback(m->txn);
   blitz_cursor_reset(m->taker);
   assert_ok(blitz_remove_all(m->txn, m->table, go_on, NULL, ERR));
-  blitz_txn_commit(m->txn);
+  assert_ok(blitz_txn_commit(m->txn, ERR));
 }
 
 static void positions_lead_to_their_rows(void **state)
