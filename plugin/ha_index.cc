@@ -22,39 +22,36 @@ static bool begins_with(struct blitz_slice key, const uchar *prefix, size_t len)
 
 /* ---- begin and end --------------------------------------------------------------- */
 
-/* What the server does for a key of which index_flags() say that it is ordered. */
-static void note_order(TABLE *table, uint key_no)
+/* Undoes what the server has noted of a key that it took for an ordered one. */
+static void forget_order(TABLE *table, uint key_no)
 {
   TABLE_SHARE *share = table->s;
   const KEY *key = table->key_info + key_no;
   bool is_shared = share->tmp_table == NO_TMP_TABLE;
   if (is_shared)
     mysql_mutex_lock(&share->LOCK_share);
-  for (uint part_no = 0; part_no < key->user_defined_key_parts; part_no++)
-  {
-    const KEY_PART_INFO *part = key->key_part + part_no;
-    Field *field = table->field[part->fieldnr - 1];
-    if (part->length != field->key_length() || (field->flags & BLOB_FLAG))
-      continue;
-    share->keys_for_keyread.set_bit(key_no);
-    field->part_of_key.set_bit(key_no);
-    field->part_of_key_not_clustered.set_bit(key_no);
-    field->part_of_sortkey.set_bit(key_no);
-  }
+  share->keys_for_keyread.clear_bit(key_no);
   if (is_shared)
     mysql_mutex_unlock(&share->LOCK_share);
+  for (uint part_no = 0; part_no < key->user_defined_key_parts; part_no++)
+  {
+    Field *field = table->field[key->key_part[part_no].fieldnr - 1];
+    field->part_of_key.clear_bit(key_no);
+    field->part_of_key_not_clustered.clear_bit(key_no);
+    field->part_of_sortkey.clear_bit(key_no);
+  }
 }
 
 /*
   Tells the server which columns an entry gives back, where it cannot know it from
   index_flags(): strings by a prefix of the column, for example, are none of them,
-  and those of the primary key, which every entry leads to, are. Whether the primary
-  key is ordered may depend on an option, which the server reads after it has asked.
+  and those of the primary key, which every entry leads to, are. That the primary key
+  is a hash may be said by an option, which the server reads after it has asked.
 */
 void ha_blitz::plan_index_reads()
 {
-  if (has_key() && m_keys.index_of(0) != Index_keys::NONE)
-    note_order(table, 0);
+  if (has_key() && m_keys.index_of(0) == Index_keys::NONE)
+    forget_order(table, 0);
   for (uint key_no = 0; key_no < table_share->keys; key_no++)
   {
     const KEY *key = table->key_info + key_no;
@@ -403,6 +400,9 @@ int ha_blitz::read_range_first(const key_range *start_key, const key_range *end_
                                bool eq_range_arg, bool sorted)
 {
   m_has_end = false;
+  if (m_index_no == Index_keys::NONE &&
+      !(eq_range_arg && finds_by_row_key(start_key->keypart_map, start_key->flag)))
+    return HA_ERR_WRONG_COMMAND; /* a hash knows whole keys only */
   if (end_key && m_index_no != Index_keys::NONE)
   {
     uint part_count = parts_given(table->key_info + active_index, end_key->keypart_map);

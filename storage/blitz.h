@@ -548,6 +548,13 @@ enum blitz_rc blitz_index_sample(struct blitz_cursor *cursor, unsigned index_no,
                                  blitz_visit_fn *visit, void *arg,
                                  struct blitz_error *err) BLITZ_MUST_CHECK;
 
+/* Calls VISIT with about MAX committed rows, or fewer, chosen whatever their keys are. What
+ * the cursor has read before is forgotten; it must not be in a scan.
+ */
+typedef void blitz_sample_fn(void *arg, struct blitz_slice value);
+enum blitz_rc blitz_sample(struct blitz_cursor *cursor, uint64_t max, blitz_sample_fn *visit,
+                           void *arg, struct blitz_error *err) BLITZ_MUST_CHECK;
+
 /* Lets CURSOR see the rows of the same moment as LEADER, a cursor on the same table that
  * is closed after it. Both must belong to one thread.
  */
