@@ -194,11 +194,13 @@ private:
   /* Of an index. What they find is in BUF, or, if only the entry is read, in it as far
      as the entry tells; then the cursor has not read the row: see fetch_row(). */
   bool finds_by_row_key(key_part_map keypart_map, enum ha_rkey_function find_flag) const;
+  int read_off_index(uchar *buf, const uchar *key);
   int seek(uchar *buf, struct blitz_slice key, enum blitz_seek where, bool same);
   int step(uchar *buf, bool forward, bool same);
   int move(bool forward);
   int take_entry(uchar *buf, bool forward, bool same);
   bool is_beyond_end() const;
+  bool has_condition(const uchar *buf) const;
   check_result_t check_condition();
   int search_is_too_long();
   bool plan_order();

@@ -150,7 +150,7 @@ public:
       : m_order(order), m_buffer(buffer), m_record(new uchar[table->s->reclength])
   {
     memcpy(m_record.get(), table->s->default_values, table->s->reclength);
-    m_keys.reserve(Key_sample::SIZE); /* the core, plain C, must see no bad_alloc */
+    m_keys.reserve(Key_sample::SIZE);
   }
 
   /* True: out of memory. */

@@ -132,6 +132,12 @@ bool ha_blitz::is_beyond_end() const
   return order > 0;
 }
 
+/* Is a condition to be checked on what is read to BUF? */
+bool ha_blitz::has_condition(const uchar *buf) const
+{
+  return pushed_idx_cond && pushed_idx_cond_keyno == active_index && buf == table->record[0];
+}
+
 /* Checks the condition on the columns of an entry. Where the range ends was looked at
    already; the server would compare columns for that which the entry may not tell. */
 check_result_t ha_blitz::check_condition()
@@ -149,8 +155,7 @@ check_result_t ha_blitz::check_condition()
 */
 int ha_blitz::take_entry(uchar *buf, bool forward, bool same)
 {
-  bool is_condition = pushed_idx_cond && pushed_idx_cond_keyno == active_index &&
-                      buf == table->record[0];
+  bool is_condition = has_condition(buf);
   m_off_index = false;
   m_beyond = 0;
   for (;;)
@@ -245,13 +250,30 @@ static uint parts_given(const KEY *key, key_part_map keypart_map)
   return given;
 }
 
-/* Is the row to be looked up directly? Not if a condition is to be checked on the way. */
 bool ha_blitz::finds_by_row_key(key_part_map keypart_map, enum ha_rkey_function find_flag) const
 {
   return active_index == 0 && m_keys.has_row_key() && find_flag == HA_READ_KEY_EXACT &&
          parts_given(table->key_info, keypart_map) ==
-             table->key_info[0].user_defined_key_parts &&
-         !(pushed_idx_cond && pushed_idx_cond_keyno == active_index);
+             table->key_info[0].user_defined_key_parts;
+}
+
+/* Reads the row directly, though there is an index. */
+int ha_blitz::read_off_index(uchar *buf, const uchar *key)
+{
+  m_off_index = true;
+  if (int error = read_by_row_key(buf, key))
+    return error;
+  if (!has_condition(buf))
+    return 0;
+  switch (check_condition())
+  {
+  case CHECK_POS:
+    return 0;
+  case CHECK_ABORTED_BY_USER:
+    return HA_ERR_ABORTED_BY_USER;
+  default:
+    return HA_ERR_KEY_NOT_FOUND;
+  }
 }
 
 int ha_blitz::search_is_too_long()
@@ -313,10 +335,7 @@ int ha_blitz::index_read_map(uchar *buf, const uchar *key, key_part_map keypart_
     return search->same ? HA_ERR_KEY_NOT_FOUND : search_is_too_long();
   }
   if (is_direct)
-  {
-    m_off_index = true;
-    return read_by_row_key(buf, key);
-  }
+    return read_off_index(buf, key);
   int error = seek(buf, {m_search.get(), m_search_len}, search->where, search->same);
   if (error != HA_ERR_END_OF_FILE)
     return error;
@@ -439,7 +458,7 @@ int ha_blitz::multi_range_read_init(RANGE_SEQ_IF *seq, void *seq_init_param, uin
 {
   if (int error = handler::multi_range_read_init(seq, seq_init_param, n_ranges, mode, buf))
     return error;
-  if (active_index != 0 || !has_key() || pushed_idx_cond)
+  if (active_index != 0 || !has_key())
     return 0;
   try
   {

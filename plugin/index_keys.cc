@@ -197,6 +197,7 @@ void Index_keys::add_index(uint key_no)
   Index &index = m_indexes.back();
   index.key_no = key_no;
   index.unique = (key->flags & HA_NOSAME) != 0;
+  index.by_row_key = blitz_is_row_key(m_table->s, key_no);
   for (uint part_no = 0; part_no < key->user_defined_key_parts; part_no++)
   {
     Field *field = m_table->field[key->key_part[part_no].fieldnr - 1];
@@ -325,6 +326,7 @@ enum blitz_rc Index_keys::entry_of(Index &index, const uchar *record,
   entry->key = {m_key_buffer.get(), len};
   entry->payload = {NULL, 0};
   entry->unique = index.unique && !index.codec.has_null(record);
+  entry->by_row_key = index.by_row_key;
   size_t payload_max = index.codec.payload_max(record);
   if (payload_max == 0)
     return BLITZ_OK;

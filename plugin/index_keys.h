@@ -85,6 +85,7 @@ private:
   {
     uint key_no;
     bool unique;
+    bool by_row_key; /* it is the primary key, of which the core knows that it is unique */
     Key_codec codec;
     Row_codec rows;               /* unpacks what the key needs */
     std::vector<Field *> columns; /* of the key */

@@ -148,6 +148,7 @@ struct blitz_index_entry
   struct blitz_slice key;     /* memcmp() orders; no key is the beginning of another one */
   struct blitz_slice payload; /* what a read of the index alone gets beside the keys */
   bool unique;                /* no other row may have this key */
+  bool by_row_key;            /* nor has one, as the row's own key is that key in other bytes */
 };
 
 /* Makes the entry of index INDEX_NO for a row with the value VALUE: the same for the
