@@ -81,21 +81,13 @@ handler::Table_flags ha_blitz::table_flags() const
 }
 
 /*
-  A hash has no order, no ranges and no parts of a key: the optimizer asks for whole
-  keys only. Rows with equal keys in an index do not come in the order of positions.
-  Which columns an entry gives back is known when the table is open: see
-  plan_index_reads().
+  Rows with equal keys in an index do not come in the order of positions. Which columns
+  an entry gives back is known when the table is open: see plan_index_reads().
 */
-/* A hash has no order, but for MIN() and MAX(): those ask so; see ha_edge.cc. */
 ulong ha_blitz::index_flags(uint key_no, uint, bool all_parts) const
 {
   if (!blitz_is_ordered(table_share, key_no))
-  {
-    int command = current_thd ? thd_sql_command(current_thd) : SQLCOM_END;
-    bool is_shown = command == SQLCOM_SHOW_KEYS || command == SQLCOM_SHOW_CREATE;
-    return HA_ONLY_WHOLE_INDEX | HA_KEY_SCAN_NOT_ROR |
-           (all_parts || is_shown ? 0 : HA_READ_ORDER);
-  }
+    return hash_flags(all_parts);
   return HA_READ_NEXT | HA_READ_PREV | HA_READ_ORDER | HA_READ_RANGE | HA_KEYREAD_ONLY |
          HA_DO_INDEX_COND_PUSHDOWN | HA_KEY_SCAN_NOT_ROR;
 }
@@ -210,6 +202,7 @@ bool ha_blitz::make_plans(const char *name)
 {
   m_is_sequence = table_share->table_type == TABLE_TYPE_SEQUENCE;
   m_columns_changed = true;
+  blitz_spell_out_row_key(table);
   if (m_rows.init(table) || m_keys.init(table))
     return true;
   try

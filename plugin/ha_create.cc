@@ -17,7 +17,7 @@ static const char *key_objection(const TABLE_SHARE *share, uint key_no)
     return "there is no WITHOUT OVERLAPS: leave it out or use another engine";
   if (share->found_next_number_field && key_no == share->next_number_index &&
       share->next_number_keypart > 0 && !blitz_is_ordered(share, key_no))
-    return "numbering each group from one needs an ordered key: say USING BTREE";
+    return "numbering each group from one needs an ordered key: leave out USING HASH";
   return NULL;
 }
 

@@ -8,6 +8,7 @@
 #include <new>
 #include <string>
 #include <sql_class.h>
+#include <create_options.h>
 
 #include "fingerprint.h"
 #include "options.h"
@@ -35,10 +36,39 @@ bool blitz_is_ordered(const TABLE_SHARE *share, uint key_no)
   case HA_KEY_ALG_BTREE:
     return true;
   case HA_KEY_ALG_UNDEF:
-    return share->option_struct && share->option_struct->default_primary_key == PRIMARY_KEY_BTREE;
+    return !share->option_struct || share->option_struct->default_primary_key == PRIMARY_KEY_BTREE;
   default:
     return false;
   }
+}
+
+static bool is_default_primary_key(const engine_option_value *option)
+{
+  return my_strcasecmp(system_charset_info, option->name.str, BLITZ_DEFAULT_PRIMARY_KEY) == 0;
+}
+
+/*
+  Whoever reads the list has opened the table, and so nobody does while an option goes.
+  The struct of the options' values stays as it is.
+*/
+void blitz_spell_out_row_key(TABLE *table)
+{
+  TABLE_SHARE *share = table->s;
+  if (!blitz_is_row_key(share, 0))
+    return;
+  KEY *key = table->key_info;
+  if (key->algorithm == HA_KEY_ALG_UNDEF && !blitz_is_ordered(share, 0))
+    key->algorithm = HA_KEY_ALG_HASH;
+  bool is_shared = share->tmp_table == NO_TMP_TABLE;
+  if (is_shared)
+    mysql_mutex_lock(&share->LOCK_share);
+  for (engine_option_value **option = &share->option_list; *option;)
+    if (is_default_primary_key(*option))
+      *option = (*option)->next;
+    else
+      option = &(*option)->next;
+  if (is_shared)
+    mysql_mutex_unlock(&share->LOCK_share);
 }
 
 /* ---- ids ------------------------------------------------------------------------ */
@@ -167,6 +197,7 @@ void Index_keys::add_index(uint key_no)
   Index &index = m_indexes.back();
   index.key_no = key_no;
   index.unique = (key->flags & HA_NOSAME) != 0;
+  index.by_row_key = blitz_is_row_key(m_table->s, key_no);
   for (uint part_no = 0; part_no < key->user_defined_key_parts; part_no++)
   {
     Field *field = m_table->field[key->key_part[part_no].fieldnr - 1];
@@ -295,6 +326,7 @@ enum blitz_rc Index_keys::entry_of(Index &index, const uchar *record,
   entry->key = {m_key_buffer.get(), len};
   entry->payload = {NULL, 0};
   entry->unique = index.unique && !index.codec.has_null(record);
+  entry->by_row_key = index.by_row_key;
   size_t payload_max = index.codec.payload_max(record);
   if (payload_max == 0)
     return BLITZ_OK;
