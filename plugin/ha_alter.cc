@@ -114,13 +114,13 @@ ha_blitz::check_if_supported_inplace_alter(TABLE *altered_table, Alter_inplace_i
   const alter_table_operations asked = alter_info->handler_flags;
   m_added.count = 0;
   Added_keys added;
-  uint64_t layout = blitz_row_layout(table), altered_layout = blitz_row_layout(altered_table);
-  if (layout == 0 || altered_layout == 0 || added.init(altered_table, m_keys.ids()))
+  uint64_t altered_layout = blitz_row_layout(altered_table);
+  if (altered_layout == 0 || added.init(altered_table, m_keys.ids()))
   {
     my_error(ER_OUT_OF_RESOURCES, MYF(0));
     return HA_ALTER_ERROR;
   }
-  if (layout != altered_layout || ((asked & changes_of_keys) && alter_info->ignore))
+  if (m_layout != altered_layout || ((asked & changes_of_keys) && alter_info->ignore))
     return HA_ALTER_INPLACE_NOT_SUPPORTED;
   alter_info->handler_flags = asked & ~changes_of_keys;
   enum_alter_inplace_result result =

@@ -4,6 +4,7 @@
  * wrong; see ha_blitz.h.
  */
 #include "ha_blitz.h"
+#include "fingerprint.h"
 
 #include <cstdarg>
 #include <fcntl.h>
@@ -161,13 +162,28 @@ static bool is_short_lived(const TABLE_SHARE *share, const char *name)
   return share->tmp_table != NO_TMP_TABLE && strstr(name, "#sql-temptable") != NULL;
 }
 
+/* Of recovery and repair. */
+bool ha_blitz::show_progress(void *arg, uint64_t done, uint64_t total)
+{
+  THD *thd = static_cast<THD *>(arg);
+  if (thd == NULL)
+    return true;
+  thd_progress_report(thd, done, total);
+  return thd_killed(thd) == 0;
+}
+
 /* Opens the file and a cursor on it. */
 int ha_blitz::open_file(unsigned flags)
 {
-  enum blitz_rc rc = m_keys.count() > 0
-                         ? blitz_table_open_indexed(m_path.c_str(), flags, m_keys.ids(),
-                                                    m_keys.indexer(), &m_table, &m_error)
-                         : blitz_table_open(m_path.c_str(), flags, &m_table, &m_error);
+  struct blitz_open_options options;
+  memset(&options, 0, sizeof(options));
+  options.flags = flags;
+  options.layout = m_layout;
+  options.indexes = m_keys.count() > 0 ? m_keys.ids() : NULL;
+  options.indexer = m_keys.indexer();
+  options.progress = show_progress;
+  options.progress_arg = current_thd;
+  enum blitz_rc rc = blitz_table_open_with(m_path.c_str(), &options, &m_table, &m_error);
   if (rc == BLITZ_NOT_FOUND)
   {
     fail_with(rc, "its file %s%s is missing: restore it from a backup, or drop the table",
@@ -203,7 +219,8 @@ bool ha_blitz::make_plans(const char *name)
   m_is_sequence = table_share->table_type == TABLE_TYPE_SEQUENCE;
   m_columns_changed = true;
   blitz_spell_out_row_key(table);
-  if (m_rows.init(table) || m_keys.init(table))
+  m_layout = blitz_row_layout(table);
+  if (m_layout == 0 || m_rows.init(table) || m_keys.init(table))
     return true;
   try
   {

@@ -180,6 +180,7 @@ private:
   static constexpr uint64_t ANALYZE_SAMPLE_SIZE = 2000000; /* of most tables, all */
 
   static bool refuses_keys(const TABLE_SHARE *share);
+  static bool show_progress(void *thd, uint64_t done, uint64_t total);
   int open_file(unsigned flags);
   void close_file();
   bool make_plans(const char *name);
@@ -231,6 +232,7 @@ private:
   Blitz_share *get_share();
 
   std::string m_path; /* of the file, without its extension */
+  uint64_t m_layout = 0; /* of the rows; see fingerprint.h */
   unsigned m_open_flags = 0;
   struct blitz_table *m_table = NULL;
   struct blitz_cursor *m_cursor = NULL;

@@ -4,6 +4,7 @@
  * one without touching its rows.
  */
 #include "ha_blitz.h"
+#include "fingerprint.h"
 
 /* MAX_ROWS says what may come, not what will: beyond this it sizes nothing. */
 static const ulonglong MAX_ROWS_TRUSTED = 1000000;
@@ -60,6 +61,9 @@ int ha_blitz::create(const char *name, TABLE *form, HA_CREATE_INFO *create_info)
   struct blitz_create_options options;
   memset(&options, 0, sizeof(options));
   options.expected_rows = expected_rows(create_info);
+  options.layout = blitz_row_layout(form);
+  if (options.layout == 0)
+    return HA_ERR_OUT_OF_MEM;
   options.row_ids = !blitz_is_row_key(form->s, 0);
   enum blitz_rc rc = blitz_table_create(name, &options, true, &m_error);
   if (rc == BLITZ_OK && create_info->auto_increment_value > 1)

@@ -14,7 +14,7 @@
 #include "options.h"
 
 /* Goes up whenever entries are encoded in another way. */
-static const unsigned ENTRY_VERSION = 1;
+static const unsigned ENTRY_VERSION = 2;
 
 /* The least room for a payload, so that it is not made again for each longer one. */
 static const size_t PAYLOAD_MIN = 1024;

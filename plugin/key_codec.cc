@@ -167,9 +167,10 @@ void Key_codec::plan_string(Part *part, const KEY_PART_INFO *key_part)
     my_ci_fill(cs, (char *) part->pad, part->pad_len, cs->pad_char);
   }
   part->string.init(cs, type == MYSQL_TYPE_STRING);
-  if (part->place == BLOB_PLACE || is_prefix)
+  is_prefix |= part->place == BLOB_PLACE;
+  if (is_prefix || part->string.counts_chars())
     part->max_chars = key_part->length / cs->mbmaxlen;
-  else
+  if (!is_prefix)
     part->restored = part->string.is_restorable() ? FROM_KEY : FROM_PAYLOAD;
 }
 
