@@ -15,8 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = Path(os.environ.get("BLITZ_BUILD", ROOT / "build")) / "bench"
 SERVER = [str(ROOT / "tests/crash/server"), str(OUT / "server")]
 PACKAGED_PLUGINS = Path("/usr/lib/mysql/plugin")
-ENGINES = ["BLITZDB", "MyISAM", "Aria", "InnoDB", "ROCKSDB", "MEMORY"]
-NO_PEERS = ("BLITZDB", "MEMORY")
+# BLITZDB as it is, with an ordered primary key, and with one that is a hash alone.
+HASH = "BLITZ/HASH"
+OURS = ("BLITZDB", HASH)
+ENGINES = [*OURS, "MyISAM", "Aria", "InnoDB", "ROCKSDB", "MEMORY"]
+NO_PEERS = (*OURS, "MEMORY")
 OPTIONS = [
     "--innodb-buffer-pool-size=2G", "--innodb-log-file-size=1G",
     "--innodb-flush-log-at-trx-commit=0", "--key-buffer-size=1G",

@@ -4,7 +4,7 @@ The phases that bench/run measures: tables, statements, the plans that the serve
 choose for them, and the answers that they must give.
 """
 
-from engines import bytes_on_disk, fail, settle, sql
+from engines import HASH, bytes_on_disk, fail, settle, sql
 
 SINGLES = 100_000
 RANGES = 20
@@ -29,7 +29,7 @@ PHASES = {
 # About 150 bytes a row. K is random, with hardly a value twice.
 COLUMNS = ("id INT NOT NULL, k INT NOT NULL, a INT NOT NULL, c INT NOT NULL,"
            " name VARCHAR(40) NOT NULL, pad CHAR(100) NOT NULL")
-KEYS = "PRIMARY KEY (id), KEY k (k)"
+KEYS = "PRIMARY KEY (id){}, KEY k (k)"
 MADE_UP = ("seq, CRC32(seq) >> 1, seq * 7 % 1000003, 0, CONCAT('name of row ', seq),"
            " CONCAT(MD5(seq), MD5(seq + 1), MD5(seq + 2))")
 K_MAX = 2 ** 31
@@ -43,7 +43,7 @@ OF_RANGE = "FROM t FORCE INDEX (k) WHERE k BETWEEN {} AND {}"
 def prepare(rows):
     """Tables to fill the others from, in key order and not; the answers to expect."""
     sql(f"""
-      CREATE TABLE in_order ({COLUMNS}, {KEYS}) ENGINE=Aria TRANSACTIONAL=0;
+      CREATE TABLE in_order ({COLUMNS}, {KEYS.format("")}) ENGINE=Aria TRANSACTIONAL=0;
       INSERT INTO in_order SELECT {MADE_UP} FROM seq_1_to_{rows};
       CREATE TABLE shuffled ({COLUMNS}) ENGINE=Aria TRANSACTIONAL=0;
       INSERT INTO shuffled SELECT * FROM in_order ORDER BY RAND(1);
@@ -103,7 +103,10 @@ def expect_plan(engine, query, access, key, extra=""):
 
 
 def create(engine):
-    sql(f"DROP TABLE IF EXISTS t; CREATE TABLE t ({COLUMNS}, {KEYS}) ENGINE={engine}")
+    is_hash = engine == HASH
+    keys = KEYS.format(" USING HASH" if is_hash else "")
+    sql(f"DROP TABLE IF EXISTS t;"
+        f" CREATE TABLE t ({COLUMNS}, {keys}) ENGINE={'BLITZDB' if is_hash else engine}")
 
 
 class Turn:

@@ -7,6 +7,7 @@
  * by the ids of the indexes, those of the old definition and of the new one.
  */
 #include "ha_blitz.h"
+#include "fingerprint.h"
 
 #include <new>
 #include <sql_class.h>
@@ -42,7 +43,6 @@ public:
 
   const struct blitz_indexes *more() const { return &m_more; }
   const struct blitz_indexer *indexer() const { return &m_indexer; }
-  uint64_t row_key_id() const { return m_keys.row_key_id(); }
   uint key_of(uint position) const { return m_keys.key_of(m_index_nos[position]); }
 
   /* Puts the row that show_duplicate() got into the table's record, for the message. */
@@ -98,28 +98,11 @@ private:
 
 } // namespace
 
-/* Have rows the same columns by both definitions? The server tells whether each of
-   them can stay as it is. */
-static bool has_same_columns(const TABLE *table, const TABLE *altered)
-{
-  const TABLE_SHARE *a = table->s, *b = altered->s;
-  if (a->fields != b->fields || a->stored_fields != b->stored_fields ||
-      a->null_bytes != b->null_bytes)
-    return false;
-  for (uint i = 0; i < a->fields; i++)
-  {
-    const Field *field = table->field[i], *other = altered->field[i];
-    if (field->real_maybe_null() != other->real_maybe_null() ||
-        (field->real_maybe_null() && (field->null_offset() != other->null_offset() ||
-                                      field->null_bit != other->null_bit)))
-      return false;
-  }
-  return true;
-}
-
 /*
-  Keys other than the rows' own can be changed together with whatever needs no copy.
-  While an index is made nobody may write; everything else is done in a moment.
+  What the server takes for a change of the definition alone is one only if rows are
+  read by the new definition as by the old one. Keys other than the rows' own can be
+  changed together with it. While an index is made nobody may write; everything else is
+  done in a moment.
 */
 enum_alter_inplace_result
 ha_blitz::check_if_supported_inplace_alter(TABLE *altered_table, Alter_inplace_info *alter_info)
@@ -129,15 +112,15 @@ ha_blitz::check_if_supported_inplace_alter(TABLE *altered_table, Alter_inplace_i
       ALTER_ADD_UNIQUE_INDEX | ALTER_DROP_UNIQUE_INDEX | ALTER_ADD_PK_INDEX | ALTER_DROP_PK_INDEX |
       ALTER_INDEX_ORDER | ALTER_COLUMN_INDEX_LENGTH;
   const alter_table_operations asked = alter_info->handler_flags;
+  m_added.count = 0;
   Added_keys added;
-  if (added.init(altered_table, m_keys.ids()))
+  uint64_t altered_layout = blitz_row_layout(altered_table);
+  if (altered_layout == 0 || added.init(altered_table, m_keys.ids()))
   {
     my_error(ER_OUT_OF_RESOURCES, MYF(0));
     return HA_ALTER_ERROR;
   }
-  if ((asked & changes_of_keys) &&
-      (added.row_key_id() != m_keys.row_key_id() || !has_same_columns(table, altered_table) ||
-       alter_info->ignore))
+  if (m_layout != altered_layout || ((asked & changes_of_keys) && alter_info->ignore))
     return HA_ALTER_INPLACE_NOT_SUPPORTED;
   alter_info->handler_flags = asked & ~changes_of_keys;
   enum_alter_inplace_result result =
@@ -180,9 +163,11 @@ bool ha_blitz::inplace_alter_table(TABLE *altered_table, Alter_inplace_info *)
   return true;
 }
 
-/* Whoever opens the table next names the indexes that it is to have. */
-bool ha_blitz::commit_inplace_alter_table(TABLE *, Alter_inplace_info *, bool commit)
+/* Whoever opens the table next names the indexes that it is to have; for that nothing is
+   left to do, in other partitions neither. */
+bool ha_blitz::commit_inplace_alter_table(TABLE *, Alter_inplace_info *alter_info, bool commit)
 {
+  alter_info->group_commit_ctx = NULL;
   if (!commit && m_added.count > 0 &&
       blitz_table_drop_indexes(m_table, &m_added, &m_error) != BLITZ_OK)
     sql_print_warning("BlitzDB: %s", m_error.text);

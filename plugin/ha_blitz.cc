@@ -4,6 +4,7 @@
  * wrong; see ha_blitz.h.
  */
 #include "ha_blitz.h"
+#include "fingerprint.h"
 
 #include <cstdarg>
 #include <fcntl.h>
@@ -81,21 +82,13 @@ handler::Table_flags ha_blitz::table_flags() const
 }
 
 /*
-  A hash has no order, no ranges and no parts of a key: the optimizer asks for whole
-  keys only. Rows with equal keys in an index do not come in the order of positions.
-  Which columns an entry gives back is known when the table is open: see
-  plan_index_reads().
+  Rows with equal keys in an index do not come in the order of positions. Which columns
+  an entry gives back is known when the table is open: see plan_index_reads().
 */
-/* A hash has no order, but for MIN() and MAX(): those ask so; see ha_edge.cc. */
 ulong ha_blitz::index_flags(uint key_no, uint, bool all_parts) const
 {
   if (!blitz_is_ordered(table_share, key_no))
-  {
-    int command = current_thd ? thd_sql_command(current_thd) : SQLCOM_END;
-    bool is_shown = command == SQLCOM_SHOW_KEYS || command == SQLCOM_SHOW_CREATE;
-    return HA_ONLY_WHOLE_INDEX | HA_KEY_SCAN_NOT_ROR |
-           (all_parts || is_shown ? 0 : HA_READ_ORDER);
-  }
+    return hash_flags(all_parts);
   return HA_READ_NEXT | HA_READ_PREV | HA_READ_ORDER | HA_READ_RANGE | HA_KEYREAD_ONLY |
          HA_DO_INDEX_COND_PUSHDOWN | HA_KEY_SCAN_NOT_ROR;
 }
@@ -169,13 +162,28 @@ static bool is_short_lived(const TABLE_SHARE *share, const char *name)
   return share->tmp_table != NO_TMP_TABLE && strstr(name, "#sql-temptable") != NULL;
 }
 
+/* Of recovery and repair. */
+bool ha_blitz::show_progress(void *arg, uint64_t done, uint64_t total)
+{
+  THD *thd = static_cast<THD *>(arg);
+  if (thd == NULL)
+    return true;
+  thd_progress_report(thd, done, total);
+  return thd_killed(thd) == 0;
+}
+
 /* Opens the file and a cursor on it. */
 int ha_blitz::open_file(unsigned flags)
 {
-  enum blitz_rc rc = m_keys.count() > 0
-                         ? blitz_table_open_indexed(m_path.c_str(), flags, m_keys.ids(),
-                                                    m_keys.indexer(), &m_table, &m_error)
-                         : blitz_table_open(m_path.c_str(), flags, &m_table, &m_error);
+  struct blitz_open_options options;
+  memset(&options, 0, sizeof(options));
+  options.flags = flags;
+  options.layout = m_layout;
+  options.indexes = m_keys.count() > 0 ? m_keys.ids() : NULL;
+  options.indexer = m_keys.indexer();
+  options.progress = show_progress;
+  options.progress_arg = current_thd;
+  enum blitz_rc rc = blitz_table_open_with(m_path.c_str(), &options, &m_table, &m_error);
   if (rc == BLITZ_NOT_FOUND)
   {
     fail_with(rc, "its file %s%s is missing: restore it from a backup, or drop the table",
@@ -210,7 +218,9 @@ bool ha_blitz::make_plans(const char *name)
 {
   m_is_sequence = table_share->table_type == TABLE_TYPE_SEQUENCE;
   m_columns_changed = true;
-  if (m_rows.init(table) || m_keys.init(table))
+  blitz_spell_out_row_key(table);
+  m_layout = blitz_row_layout(table);
+  if (m_layout == 0 || m_rows.init(table) || m_keys.init(table))
     return true;
   try
   {

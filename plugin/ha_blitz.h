@@ -8,7 +8,7 @@
  * ha_admin.cc    CHECK, REPAIR, ANALYZE, OPTIMIZE
  * ha_read.cc     scans, positions, look-ups by primary key
  * ha_index.cc    reading in the order of an index
- * ha_edge.cc     MIN() and MAX() of a primary key that is a hash
+ * ha_edge.cc     a primary key that is a hash, where an order is asked of it
  * ha_figures.cc  row counts, statistics of keys, costs
  * ha_write.cc    changes, AUTO_INCREMENT, bulk loads
  *
@@ -29,6 +29,7 @@
 
 #include "errors.h"
 #include "index_keys.h"
+#include "key_sample.h"
 #include "key_statistics.h"
 #include "options.h"
 #include "range_batch.h"
@@ -46,6 +47,7 @@ public:
   THR_LOCK lock;
   std::atomic<uint> handlers{0};
   Key_statistics statistics;
+  Key_sample key_sample; /* of a primary key that is a hash */
 };
 
 /* Shows in the process list, while it exists, how far a long work has come. */
@@ -133,6 +135,9 @@ public:
   int read_range_next() override;
   int multi_range_read_init(RANGE_SEQ_IF *seq, void *seq_init_param, uint n_ranges, uint mode,
                             HANDLER_BUFFER *buf) override;
+  ha_rows multi_range_read_info_const(uint key_no, RANGE_SEQ_IF *seq, void *seq_init_param,
+                                      uint n_ranges, uint *bufsz, uint *mrr_mode,
+                                      Cost_estimate *cost) override;
   ha_rows multi_range_read_info(uint key_no, uint n_ranges, uint keys, uint key_parts,
                                 uint *bufsz, uint *mrr_mode, Cost_estimate *cost) override;
   Item *idx_cond_push(uint key_no, Item *condition) override;
@@ -175,6 +180,7 @@ private:
   static constexpr uint64_t ANALYZE_SAMPLE_SIZE = 2000000; /* of most tables, all */
 
   static bool refuses_keys(const TABLE_SHARE *share);
+  static bool show_progress(void *thd, uint64_t done, uint64_t total);
   int open_file(unsigned flags);
   void close_file();
   bool make_plans(const char *name);
@@ -189,14 +195,20 @@ private:
   /* Of an index. What they find is in BUF, or, if only the entry is read, in it as far
      as the entry tells; then the cursor has not read the row: see fetch_row(). */
   bool finds_by_row_key(key_part_map keypart_map, enum ha_rkey_function find_flag) const;
+  int read_off_index(uchar *buf, const uchar *key);
   int seek(uchar *buf, struct blitz_slice key, enum blitz_seek where, bool same);
   int step(uchar *buf, bool forward, bool same);
   int move(bool forward);
   int take_entry(uchar *buf, bool forward, bool same);
   bool is_beyond_end() const;
+  bool has_condition(const uchar *buf) const;
   check_result_t check_condition();
   int search_is_too_long();
   bool plan_order();
+  ulong hash_flags(bool all_parts) const;
+  int renew_key_sample(ha_rows rows);
+  ha_rows estimate_by_sample(const key_range *min_key, const key_range *max_key);
+  void note_hash_range();
   int read_edge(uchar *buf, const uchar *key, uint part_count, enum blitz_seek where, bool same);
   int decode_entry(uchar *buf, const MY_BITMAP *wanted);
   int fetch_row();
@@ -219,6 +231,7 @@ private:
   Blitz_share *get_share();
 
   std::string m_path; /* of the file, without its extension */
+  uint64_t m_layout = 0; /* of the rows; see fingerprint.h */
   unsigned m_open_flags = 0;
   struct blitz_table *m_table = NULL;
   struct blitz_cursor *m_cursor = NULL;
@@ -257,8 +270,9 @@ private:
   bool m_end_is_in = false; /* the entries that begin with m_end belong to the range */
   bool m_is_bounded = false; /* the end is looked at; only inside read_range_*() */
   std::unique_ptr<Range_batch> m_batch;
-  std::unique_ptr<Key_codec> m_order; /* of a primary key that is a hash: for read_edge() */
+  std::unique_ptr<Key_codec> m_order; /* of a primary key that is a hash: see ha_edge.cc */
   std::unique_ptr<uchar[]> m_order_buffer, m_order_bound;
+  bool m_hash_range_met = false; /* one of the ranges asked for is none of a whole key */
   struct blitz_indexes m_added; /* by inplace_alter_table(), to be undone if it comes to that */
 
   std::unique_ptr<uchar[]> m_row_buffer;

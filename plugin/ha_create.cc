@@ -4,6 +4,7 @@
  * one without touching its rows.
  */
 #include "ha_blitz.h"
+#include "fingerprint.h"
 
 /* MAX_ROWS says what may come, not what will: beyond this it sizes nothing. */
 static const ulonglong MAX_ROWS_TRUSTED = 1000000;
@@ -17,7 +18,7 @@ static const char *key_objection(const TABLE_SHARE *share, uint key_no)
     return "there is no WITHOUT OVERLAPS: leave it out or use another engine";
   if (share->found_next_number_field && key_no == share->next_number_index &&
       share->next_number_keypart > 0 && !blitz_is_ordered(share, key_no))
-    return "numbering each group from one needs an ordered key: say USING BTREE";
+    return "numbering each group from one needs an ordered key: leave out USING HASH";
   return NULL;
 }
 
@@ -60,6 +61,9 @@ int ha_blitz::create(const char *name, TABLE *form, HA_CREATE_INFO *create_info)
   struct blitz_create_options options;
   memset(&options, 0, sizeof(options));
   options.expected_rows = expected_rows(create_info);
+  options.layout = blitz_row_layout(form);
+  if (options.layout == 0)
+    return HA_ERR_OUT_OF_MEM;
   options.row_ids = !blitz_is_row_key(form->s, 0);
   enum blitz_rc rc = blitz_table_create(name, &options, true, &m_error);
   if (rc == BLITZ_OK && create_info->auto_increment_value > 1)
@@ -126,11 +130,13 @@ bool ha_blitz::check_if_incompatible_data(HA_CREATE_INFO *create_info, uint tabl
   return COMPATIBLE_DATA_YES;
 }
 
-/* A longer VARCHAR: its rows stay as they are while lengths take as many bytes. */
+/* A longer VARCHAR: its rows stay as they are while lengths take as many bytes. One that
+   is to be compressed, or no more, has other bytes. */
 bool ha_blitz::can_convert_nocopy(const Field &field, const Column_definition &new_type) const
 {
   return field.type_handler() == &type_handler_varchar &&
-         new_type.type_handler() == &type_handler_varchar &&
+         new_type.type_handler() == &type_handler_varchar && !field.compression_method() &&
+         !new_type.compression_method() &&
          new_type.charset == field.charset() && new_type.length >= field.field_length &&
          HA_VARCHAR_PACKLENGTH(new_type.length) ==
              static_cast<const Field_varstring &>(field).length_bytes;

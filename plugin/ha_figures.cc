@@ -35,7 +35,7 @@ ha_rows ha_blitz::records_in_range(uint key_no, const key_range *min_key,
     return 1;
   uint index_no = m_keys.index_of(key_no);
   if (index_no == Index_keys::NONE)
-    return HA_POS_ERROR;
+    return estimate_by_sample(min_key, max_key);
   Key_codec &codec = m_keys.codec(index_no);
   struct blitz_slice from = {NULL, 0}, to = {NULL, 0};
   enum blitz_seek from_where = BLITZ_SEEK_FIRST, to_where = BLITZ_SEEK_AFTER;

@@ -22,39 +22,36 @@ static bool begins_with(struct blitz_slice key, const uchar *prefix, size_t len)
 
 /* ---- begin and end --------------------------------------------------------------- */
 
-/* What the server does for a key of which index_flags() say that it is ordered. */
-static void note_order(TABLE *table, uint key_no)
+/* Undoes what the server has noted of a key that it took for an ordered one. */
+static void forget_order(TABLE *table, uint key_no)
 {
   TABLE_SHARE *share = table->s;
   const KEY *key = table->key_info + key_no;
   bool is_shared = share->tmp_table == NO_TMP_TABLE;
   if (is_shared)
     mysql_mutex_lock(&share->LOCK_share);
-  for (uint part_no = 0; part_no < key->user_defined_key_parts; part_no++)
-  {
-    const KEY_PART_INFO *part = key->key_part + part_no;
-    Field *field = table->field[part->fieldnr - 1];
-    if (part->length != field->key_length() || (field->flags & BLOB_FLAG))
-      continue;
-    share->keys_for_keyread.set_bit(key_no);
-    field->part_of_key.set_bit(key_no);
-    field->part_of_key_not_clustered.set_bit(key_no);
-    field->part_of_sortkey.set_bit(key_no);
-  }
+  share->keys_for_keyread.clear_bit(key_no);
   if (is_shared)
     mysql_mutex_unlock(&share->LOCK_share);
+  for (uint part_no = 0; part_no < key->user_defined_key_parts; part_no++)
+  {
+    Field *field = table->field[key->key_part[part_no].fieldnr - 1];
+    field->part_of_key.clear_bit(key_no);
+    field->part_of_key_not_clustered.clear_bit(key_no);
+    field->part_of_sortkey.clear_bit(key_no);
+  }
 }
 
 /*
   Tells the server which columns an entry gives back, where it cannot know it from
   index_flags(): strings by a prefix of the column, for example, are none of them,
-  and those of the primary key, which every entry leads to, are. Whether the primary
-  key is ordered may depend on an option, which the server reads after it has asked.
+  and those of the primary key, which every entry leads to, are. That the primary key
+  is a hash may be said by an option, which the server reads after it has asked.
 */
 void ha_blitz::plan_index_reads()
 {
-  if (has_key() && m_keys.index_of(0) != Index_keys::NONE)
-    note_order(table, 0);
+  if (has_key() && m_keys.index_of(0) == Index_keys::NONE)
+    forget_order(table, 0);
   for (uint key_no = 0; key_no < table_share->keys; key_no++)
   {
     const KEY *key = table->key_info + key_no;
@@ -135,6 +132,12 @@ bool ha_blitz::is_beyond_end() const
   return order > 0;
 }
 
+/* Is a condition to be checked on what is read to BUF? */
+bool ha_blitz::has_condition(const uchar *buf) const
+{
+  return pushed_idx_cond && pushed_idx_cond_keyno == active_index && buf == table->record[0];
+}
+
 /* Checks the condition on the columns of an entry. Where the range ends was looked at
    already; the server would compare columns for that which the entry may not tell. */
 check_result_t ha_blitz::check_condition()
@@ -152,8 +155,7 @@ check_result_t ha_blitz::check_condition()
 */
 int ha_blitz::take_entry(uchar *buf, bool forward, bool same)
 {
-  bool is_condition = pushed_idx_cond && pushed_idx_cond_keyno == active_index &&
-                      buf == table->record[0];
+  bool is_condition = has_condition(buf);
   m_off_index = false;
   m_beyond = 0;
   for (;;)
@@ -248,13 +250,30 @@ static uint parts_given(const KEY *key, key_part_map keypart_map)
   return given;
 }
 
-/* Is the row to be looked up directly? Not if a condition is to be checked on the way. */
 bool ha_blitz::finds_by_row_key(key_part_map keypart_map, enum ha_rkey_function find_flag) const
 {
   return active_index == 0 && m_keys.has_row_key() && find_flag == HA_READ_KEY_EXACT &&
          parts_given(table->key_info, keypart_map) ==
-             table->key_info[0].user_defined_key_parts &&
-         !(pushed_idx_cond && pushed_idx_cond_keyno == active_index);
+             table->key_info[0].user_defined_key_parts;
+}
+
+/* Reads the row directly, though there is an index. */
+int ha_blitz::read_off_index(uchar *buf, const uchar *key)
+{
+  m_off_index = true;
+  if (int error = read_by_row_key(buf, key))
+    return error;
+  if (!has_condition(buf))
+    return 0;
+  switch (check_condition())
+  {
+  case CHECK_POS:
+    return 0;
+  case CHECK_ABORTED_BY_USER:
+    return HA_ERR_ABORTED_BY_USER;
+  default:
+    return HA_ERR_KEY_NOT_FOUND;
+  }
 }
 
 int ha_blitz::search_is_too_long()
@@ -316,10 +335,7 @@ int ha_blitz::index_read_map(uchar *buf, const uchar *key, key_part_map keypart_
     return search->same ? HA_ERR_KEY_NOT_FOUND : search_is_too_long();
   }
   if (is_direct)
-  {
-    m_off_index = true;
-    return read_by_row_key(buf, key);
-  }
+    return read_off_index(buf, key);
   int error = seek(buf, {m_search.get(), m_search_len}, search->where, search->same);
   if (error != HA_ERR_END_OF_FILE)
     return error;
@@ -403,6 +419,9 @@ int ha_blitz::read_range_first(const key_range *start_key, const key_range *end_
                                bool eq_range_arg, bool sorted)
 {
   m_has_end = false;
+  if (m_index_no == Index_keys::NONE &&
+      !(eq_range_arg && finds_by_row_key(start_key->keypart_map, start_key->flag)))
+    return HA_ERR_WRONG_COMMAND; /* a hash knows whole keys only */
   if (end_key && m_index_no != Index_keys::NONE)
   {
     uint part_count = parts_given(table->key_info + active_index, end_key->keypart_map);
@@ -439,7 +458,7 @@ int ha_blitz::multi_range_read_init(RANGE_SEQ_IF *seq, void *seq_init_param, uin
 {
   if (int error = handler::multi_range_read_init(seq, seq_init_param, n_ranges, mode, buf))
     return error;
-  if (active_index != 0 || !has_key() || pushed_idx_cond)
+  if (active_index != 0 || !has_key())
     return 0;
   try
   {

@@ -8,11 +8,13 @@
 #include <new>
 #include <string>
 #include <sql_class.h>
+#include <create_options.h>
 
+#include "fingerprint.h"
 #include "options.h"
 
 /* Goes up whenever entries are encoded in another way. */
-static const unsigned ENTRY_VERSION = 1;
+static const unsigned ENTRY_VERSION = 2;
 
 /* The least room for a payload, so that it is not made again for each longer one. */
 static const size_t PAYLOAD_MIN = 1024;
@@ -34,26 +36,42 @@ bool blitz_is_ordered(const TABLE_SHARE *share, uint key_no)
   case HA_KEY_ALG_BTREE:
     return true;
   case HA_KEY_ALG_UNDEF:
-    return share->option_struct && share->option_struct->default_primary_key == PRIMARY_KEY_BTREE;
+    return !share->option_struct || share->option_struct->default_primary_key == PRIMARY_KEY_BTREE;
   default:
     return false;
   }
 }
 
-/* ---- ids ------------------------------------------------------------------------ */
-
-static void describe(std::string *to, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void describe(std::string *to, const char *format, ...)
+static bool is_default_primary_key(const engine_option_value *option)
 {
-  char text[256];
-  va_list args;
-  va_start(args, format);
-  vsnprintf(text, sizeof(text), format, args);
-  va_end(args);
-  to->append(text);
+  return my_strcasecmp(system_charset_info, option->name.str, BLITZ_DEFAULT_PRIMARY_KEY) == 0;
 }
+
+/*
+  Whoever reads the list has opened the table, and so nobody does while an option goes.
+  The struct of the options' values stays as it is.
+*/
+void blitz_spell_out_row_key(TABLE *table)
+{
+  TABLE_SHARE *share = table->s;
+  if (!blitz_is_row_key(share, 0))
+    return;
+  KEY *key = table->key_info;
+  if (key->algorithm == HA_KEY_ALG_UNDEF && !blitz_is_ordered(share, 0))
+    key->algorithm = HA_KEY_ALG_HASH;
+  bool is_shared = share->tmp_table == NO_TMP_TABLE;
+  if (is_shared)
+    mysql_mutex_lock(&share->LOCK_share);
+  for (engine_option_value **option = &share->option_list; *option;)
+    if (is_default_primary_key(*option))
+      *option = (*option)->next;
+    else
+      option = &(*option)->next;
+  if (is_shared)
+    mysql_mutex_unlock(&share->LOCK_share);
+}
+
+/* ---- ids ------------------------------------------------------------------------ */
 
 /* Which column it is: by its place among those of a row, or by how it is computed. */
 static void describe_source(std::string *to, const TABLE *table, Field *field)
@@ -63,7 +81,7 @@ static void describe_source(std::string *to, const TABLE *table, Field *field)
     uint place = 0;
     for (Field **other = table->field; *other != field; other++)
       place += (*other)->stored_in_db();
-    describe(to, "column %u", place);
+    blitz_describe(to, "column %u", place);
     return;
   }
   /* The text must not depend on how the session likes names quoted. */
@@ -96,7 +114,7 @@ static void describe_part(std::string *to, const TABLE *table, const KEY_PART_IN
 {
   Field *field = table->field[part->fieldnr - 1];
   bool is_prefix = part->length != field->key_length() || (field->flags & BLOB_FLAG);
-  describe(to, "|%s %d %u.%u cs %u%s%s%s prefix %u ", field->type_handler()->name().ptr(),
+  blitz_describe(to, "|%s %d %u.%u cs %u%s%s%s prefix %u ", field->type_handler()->name().ptr(),
            (int) field->real_type(), width(field), field->decimals(), field->charset()->number,
            field->flags & UNSIGNED_FLAG ? " unsigned" : "",
            field->real_maybe_null() ? " null" : "",
@@ -104,26 +122,16 @@ static void describe_part(std::string *to, const TABLE *table, const KEY_PART_IN
   describe_source(to, table, field);
 }
 
-/* FNV-1a, and a last stir for its weak upper bits. */
-static uint64_t hash_text(const std::string &text)
-{
-  uint64_t hash = 0xCBF29CE484222325ULL;
-  for (char c : text)
-    hash = (hash ^ (uchar) c) * 0x100000001B3ULL;
-  hash = (hash ^ (hash >> 32)) * 0xD6E8FEB86659FD93ULL;
-  return hash ^ (hash >> 32);
-}
-
 /* Keys of one definition are told apart by their number among themselves. */
 static uint64_t make_id(const TABLE *table, const KEY *key, const struct blitz_indexes *others)
 {
   std::string text;
-  describe(&text, "version %u%s", ENTRY_VERSION, key->flags & HA_NOSAME ? " unique" : "");
+  blitz_describe(&text, "version %u%s", ENTRY_VERSION, key->flags & HA_NOSAME ? " unique" : "");
   for (uint part_no = 0; part_no < key->user_defined_key_parts; part_no++)
     describe_part(&text, table, key->key_part + part_no);
   for (unsigned ordinal = 0;; ordinal++)
   {
-    uint64_t id = hash_text(text + " #" + std::to_string(ordinal));
+    uint64_t id = blitz_fingerprint(text + " #" + std::to_string(ordinal));
     bool is_taken = false;
     for (unsigned i = 0; i < others->count; i++)
       is_taken |= others->ids[i] == id;
@@ -153,13 +161,8 @@ bool Index_keys::init(TABLE *table)
   m_virtual_blobs.clear();
   try
   {
-    m_row_key_id = 0;
-    if (m_has_row_key)
-    {
-      m_row_key_id = make_id(table, table->key_info, &m_ids);
-      if (m_row_key.init(table, table->key_info, Key_codec::ROW_KEY))
-        return true;
-    }
+    if (m_has_row_key && m_row_key.init(table, table->key_info, Key_codec::ROW_KEY))
+      return true;
     m_index_of_key.assign(share->keys, NONE);
     m_indexes.reserve(share->keys);
     size_t key_max = 1;
@@ -195,6 +198,7 @@ void Index_keys::add_index(uint key_no)
   Index &index = m_indexes.back();
   index.key_no = key_no;
   index.unique = (key->flags & HA_NOSAME) != 0;
+  index.by_row_key = blitz_is_row_key(m_table->s, key_no);
   for (uint part_no = 0; part_no < key->user_defined_key_parts; part_no++)
   {
     Field *field = m_table->field[key->key_part[part_no].fieldnr - 1];
@@ -328,6 +332,7 @@ enum blitz_rc Index_keys::entry_of(Index &index, const uchar *record,
   entry->key = {m_key_buffer.get(), len};
   entry->payload = {NULL, 0};
   entry->unique = index.unique && !index.codec.has_null(record);
+  entry->by_row_key = index.by_row_key;
   size_t payload_max = index.codec.payload_max(record);
   if (payload_max == 0)
     return BLITZ_OK;

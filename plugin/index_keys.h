@@ -3,9 +3,8 @@
  * index_keys.h: the keys of an open table, and the entries of its ordered indexes.
  *
  * The PRIMARY KEY is the rows' own key: they are found by it in one look-up. All
- * other keys are ordered indexes, and so is the primary key as well if it is
- * declared USING BTREE. The engine's core numbers the indexes in the order of the
- * table's keys.
+ * keys are ordered indexes, too, but for a primary key that is declared USING HASH.
+ * The engine's core numbers the indexes in the order of the table's keys.
  *
  * The core keeps an index by asking make_entry() for what belongs to a row. That
  * sees the packed row alone, whether the row is stored, removed, or read when an
@@ -33,9 +32,17 @@
 /* Is key KEY_NO of SHARE the PRIMARY KEY? A unique key never takes its place. */
 bool blitz_is_row_key(const TABLE_SHARE *share, uint key_no);
 
-/* Has it got an ordered index? What no USING clause means is an option of the table,
+/* Has it got an ordered index? What no USING clause means may be an option of the table,
    which the server knows only some time after it asks for the first time. */
 bool blitz_is_ordered(const TABLE_SHARE *share, uint key_no);
+
+/*
+  Says USING HASH in the definition of TABLE, which is being opened, if an option means
+  it, and takes the option from those that the server shows and hands on to copies. An
+  option is how the server keeps what a variable said when the table was created; what
+  SHOW CREATE TABLE prints must be loaded by any engine.
+*/
+void blitz_spell_out_row_key(TABLE *table);
 
 class Index_keys
 {
@@ -55,9 +62,6 @@ public:
   uint key_of(uint index_no) const;
   Key_codec &codec(uint index_no) { return m_indexes[index_no].codec; }
   const struct blitz_indexes *ids() const { return &m_ids; }
-
-  /* What stands for the row key as an index's id does for the index; 0: there is none. */
-  uint64_t row_key_id() const { return m_row_key_id; }
 
   /* What the core asks for entries. Its progress is shown in the process list. */
   const struct blitz_indexer *indexer() const { return &m_indexer; }
@@ -80,6 +84,7 @@ private:
   {
     uint key_no;
     bool unique;
+    bool by_row_key; /* it is the primary key, of which the core knows that it is unique */
     Key_codec codec;
     Row_codec rows;               /* unpacks what the key needs */
     std::vector<Field *> columns; /* of the key */
@@ -101,7 +106,6 @@ private:
 
   TABLE *m_table = NULL;
   bool m_has_row_key = false;
-  uint64_t m_row_key_id = 0;
   Key_codec m_row_key;
   std::vector<Index> m_indexes;
   std::vector<uint> m_index_of_key;

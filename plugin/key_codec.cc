@@ -6,6 +6,8 @@
 
 #include <new>
 
+#include "row_codec.h"
+
 /* Some bytes more than the longest key has, for writing without looking at each. */
 static const size_t SLACK = 16;
 
@@ -66,8 +68,7 @@ void Key_codec::add_part(const TABLE *table, const KEY_PART_INFO *key_part)
     plan_string(&part, key_part);
     break;
   case MYSQL_TYPE_STRING:
-    /* Types of plugins, such as INET6, say they are STRING too. */
-    if (part.field->type_handler() == &type_handler_string)
+    if (Row_codec::is_char(part.field))
     {
       plan_string(&part, key_part);
       break;
@@ -166,9 +167,10 @@ void Key_codec::plan_string(Part *part, const KEY_PART_INFO *key_part)
     my_ci_fill(cs, (char *) part->pad, part->pad_len, cs->pad_char);
   }
   part->string.init(cs, type == MYSQL_TYPE_STRING);
-  if (part->place == BLOB_PLACE || is_prefix)
+  is_prefix |= part->place == BLOB_PLACE;
+  if (is_prefix || part->string.counts_chars())
     part->max_chars = key_part->length / cs->mbmaxlen;
-  else
+  if (!is_prefix)
     part->restored = part->string.is_restorable() ? FROM_KEY : FROM_PAYLOAD;
 }
 

@@ -18,6 +18,7 @@ void Key_string::init(CHARSET_INFO *cs, bool is_char)
   m_cs = cs;
   m_is_char = is_char;
   m_level_count = 0;
+  m_counts_chars = false;
   bool is_unicode = (cs->state & MY_CS_UNICODE) != 0;
   bool padded = !(cs->state & MY_CS_NOPAD);
   /* UTF-16 has the characters beyond U+FFFF in the middle of the others, and those
@@ -27,7 +28,7 @@ void Key_string::init(CHARSET_INFO *cs, bool is_char)
   {
     m_strip_spaces = is_char && cs != &my_charset_bin;
     m_units = BYTES;
-    m_levels[m_level_count++] = {0, padded, ' '};
+    m_levels[m_level_count++] = {0, padded || m_strip_spaces, ' '};
     return;
   }
   m_by_char = strcmp(cs->cs_name.str, "big5") == 0;
@@ -35,7 +36,10 @@ void Key_string::init(CHARSET_INFO *cs, bool is_char)
   /* The Czech collations drop trailing spaces of the string, and then compare as many
      levels as they have one by one, the end of each being less than all else. */
   bool is_stream = !is_unicode && (cs->state & MY_CS_STRNXFRM_BAD_NWEIGHTS);
-  m_strip_spaces = is_char || is_stream;
+  /* Of two CHARs of a NOPAD collation spaces count: 'ss' with eight of them is less than
+     a sharp s with nine, though without them both weigh the same. */
+  m_counts_chars = is_char && !padded;
+  m_strip_spaces = (is_char && padded) || is_stream;
   m_units = cs->uca ? PAIRS : !is_unicode ? BYTES : UTF8_OF_2;
   uint level_bits = cs->uca ? cs->levels_for_order : 0;
   bool many_levels = (level_bits & (level_bits - 1)) != 0;

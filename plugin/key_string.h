@@ -12,7 +12,7 @@
  *
  * How a sequence is written depends on what the collation takes to follow its end:
  *
- * PADDED: spaces without end. Trailing spaces are dropped. All units stand as they
+ * PADDED: spaces without end, as for CHAR with a binary NOPAD collation too. Trailing spaces are dropped. All units stand as they
  * are, but after each run of spaces stands what comes next, since that is what it
  * has to be compared with when the other string ends or goes on here:
  *
@@ -41,6 +41,9 @@ public:
 
   /* Does encode() need SCRATCH? */
   bool weighs() const { return !m_use_bytes; }
+
+  /* Must encode() get as many characters as the column has, spaces at the end included? */
+  bool counts_chars() const { return m_counts_chars; }
 
   /* Appends the encoding of a string at TO, and gives its end; NULL: there is no room
      before END, or the weights need more than SCRATCH_LEN bytes. */
@@ -91,6 +94,7 @@ private:
   bool m_is_char = false;
   bool m_use_bytes = false;
   bool m_strip_spaces = false;
+  bool m_counts_chars = false;
   bool m_by_char = false;    /* weigh single bytes, take other characters as they are */
   bool m_cut_at_nul = false; /* the collation looks no further than a 00 byte */
   uint m_level_count = 0;

@@ -15,6 +15,9 @@ enum blitz_primary_key
   PRIMARY_KEY_BTREE, /* found by an ordered index, too */
 };
 
+/* The option that says so for one table; users see USING HASH instead. */
+#define BLITZ_DEFAULT_PRIMARY_KEY "DEFAULT_PRIMARY_KEY"
+
 /* The server asks for this name. */
 struct ha_table_option_struct
 {

@@ -30,9 +30,9 @@ static TYPELIB primary_key_typelib = {array_elements(primary_key_names) - 1, "",
 
 static MYSQL_THDVAR_ENUM(default_primary_key, PLUGIN_VAR_RQCMDARG,
                          "What PRIMARY KEY without a USING clause means in a table that is "
-                         "created: HASH, rows are found by the whole key in one look-up; BTREE, "
-                         "there is an ordered index as well",
-                         NULL, NULL, PRIMARY_KEY_HASH, &primary_key_typelib);
+                         "created: BTREE, rows are found by the whole key in one look-up, and by "
+                         "an ordered index as well; HASH, there is no such index",
+                         NULL, NULL, PRIMARY_KEY_BTREE, &primary_key_typelib);
 
 static unsigned long long sort_buffer_size;
 static void update_sort_buffer_size(MYSQL_THD, struct st_mysql_sys_var *, void *, const void *);
@@ -132,8 +132,8 @@ static ha_create_table_option table_options[] = {
     /* About how many rows the table is going to have: it then need not grow. */
     HA_TOPTION_NUMBER("EXPECTED_ROWS", expected_rows, 0, 0, 1ULL << 40, 1),
     /* See enum blitz_primary_key. The server stores the variable's value with a table
-       that is created, unless it is HASH, which no value means. */
-    HA_TOPTION_SYSVAR("DEFAULT_PRIMARY_KEY", default_primary_key, default_primary_key),
+       that is created, unless it is BTREE, which no value means. */
+    HA_TOPTION_SYSVAR(BLITZ_DEFAULT_PRIMARY_KEY, default_primary_key, default_primary_key),
     HA_TOPTION_END,
 };
 

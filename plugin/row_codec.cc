@@ -56,6 +56,13 @@ static bool is_varchar(enum_field_types type)
   return type == MYSQL_TYPE_VARCHAR || type == MYSQL_TYPE_VARCHAR_COMPRESSED;
 }
 
+/* A CHAR that must be valid JSON has a type of its own above that. */
+bool Row_codec::is_char(const Field *field)
+{
+  return field->real_type() == MYSQL_TYPE_STRING &&
+         field->type_handler()->type_handler_base_or_self() == &type_handler_string;
+}
+
 bool Row_codec::init(const TABLE *table)
 {
   try
@@ -107,7 +114,7 @@ void Row_codec::add_column(const TABLE *table, const Field *field)
   {
     CHARSET_INFO *cs = field->charset();
     step.kind = CHAR;
-    step.is_text = field->type_handler() == &type_handler_string; /* not UUID, INET6 */
+    step.is_text = is_char(field);
     step.len_bytes = step.len > 255 ? 2 : 1;
     step.pad_len = (uint8) cs->mbminlen;
     my_ci_fill(cs, (char *) step.pad, step.pad_len, cs->pad_char);

@@ -30,6 +30,9 @@ public:
   /* Makes the plan for TABLE; true: out of memory. */
   bool init(const TABLE *table);
 
+  /* Is it a CHAR or a BINARY? Types of plugins, such as UUID, say they are STRING too. */
+  static bool is_char(const Field *field);
+
   /* An upper bound for the packed row of RECORD. */
   size_t packed_max(const uchar *record) const;
 

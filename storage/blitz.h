@@ -148,6 +148,7 @@ struct blitz_index_entry
   struct blitz_slice key;     /* memcmp() orders; no key is the beginning of another one */
   struct blitz_slice payload; /* what a read of the index alone gets beside the keys */
   bool unique;                /* no other row may have this key */
+  bool by_row_key;            /* nor has one, as the row's own key is that key in other bytes */
 };
 
 /* Makes the entry of index INDEX_NO for a row with the value VALUE: the same for the
@@ -550,6 +551,13 @@ typedef void blitz_visit_fn(void *arg, struct blitz_slice key, bool first);
 enum blitz_rc blitz_index_sample(struct blitz_cursor *cursor, unsigned index_no, uint64_t max,
                                  blitz_visit_fn *visit, void *arg,
                                  struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Calls VISIT with about MAX committed rows, or fewer, chosen whatever their keys are. What
+ * the cursor has read before is forgotten; it must not be in a scan.
+ */
+typedef void blitz_sample_fn(void *arg, struct blitz_slice value);
+enum blitz_rc blitz_sample(struct blitz_cursor *cursor, uint64_t max, blitz_sample_fn *visit,
+                           void *arg, struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Lets CURSOR see the rows of the same moment as LEADER, a cursor on the same table that
  * is closed after it. Both must belong to one thread.

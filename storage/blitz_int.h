@@ -59,6 +59,7 @@ struct bz_removed_slab;
 /* Those of a part of all hashes, by hash. */
 struct bz_removed_part
 {
+  pthread_mutex_t lock;
   struct bz_removed **heads;
   struct bz_removed *only; /* while there are no heads */
   size_t head_count;       /* a power of two, or 0 */
@@ -74,7 +75,7 @@ struct bz_removed_rows
   size_t free_count;
   struct bz_removed_slab *swept; /* where the last commit has stopped looking */
   size_t swept_count;
-  uint64_t *wanted; /* only the writer: commits that snapshots look at, ascending */
+  uint64_t *wanted; /* commits that snapshots look at, ascending */
   size_t wanted_count, wanted_room;
 };
 
@@ -153,8 +154,7 @@ struct blitz_table
   struct bz_snapshot *snapshots;
   struct bz_scan *scans;
 
-  /* Under removed_lock. */
-  pthread_mutex_t removed_lock;
+  /* The writer's, but for what its parts have locks for. */
   struct bz_removed_rows removed;
 
   /* Under counter_lock. */
@@ -303,7 +303,8 @@ void bz_removed_forget(struct blitz_table *table, uint64_t off, uint64_t hash);
 void bz_removed_sweep(struct blitz_table *table, size_t removals);
 void bz_removed_sweep_all(struct blitz_table *table);
 
-/* Forgets all of them. */
+/* To be called once; forgets all of them. */
+void bz_removed_init(struct blitz_table *table);
 void bz_removed_clear(struct blitz_table *table);
 
 struct bz_key;
@@ -538,6 +539,19 @@ enum bz_own
  */
 enum bz_own bz_txn_own(const struct blitz_txn *txn, const struct blitz_table *table,
                        const struct bz_key *key, uint32_t limit, uint64_t *offp);
+
+/* What became of the row that was once at POSITION, whatever its key is by now.
+ * bz_txn_forgot(): memory ran out, and that cannot be told.
+ */
+bool bz_txn_forgot(const struct blitz_txn *txn, const struct blitz_table *table);
+enum bz_own bz_txn_own_at(const struct blitz_txn *txn, const struct blitz_table *table,
+                          uint64_t position, uint64_t *offp);
+
+/* The first place of the row KEY, read at OFF: the same whenever this transaction asks, but
+ * for rows that it has inserted.
+ */
+uint64_t bz_txn_origin(const struct blitz_txn *txn, const struct blitz_table *table,
+                       const struct bz_key *key, uint64_t off);
 
 /* How many keys of TABLE it has changed; and the block with the row of change I, 0
  * if that change did not add a row.

@@ -95,6 +95,7 @@ static enum blitz_rc put_block(struct blitz_txn *txn, struct bz_writes *writes,
 
   if (rc != BLITZ_OK)
     return rc;
+  bz_moves_forget(&writes->moves, *offp);
   bz_row_fill(bz_base(writes->table) + *offp, writes->table->salt, key->data, key->len,
               new_row->value);
   if (new_row->entries && writes->table->index != NULL)
@@ -116,6 +117,25 @@ static enum blitz_rc append(struct blitz_txn *txn, struct bz_writes *writes,
   return rc;
 }
 
+/* Another row gets the key of CHANGE, whose row is gone. */
+static void put_again(struct bz_writes *writes, struct bz_change *change, uint64_t off)
+{
+  if (change->old_off != 0 && bz_moves_from(&writes->moves, change->old_off) == NULL)
+    bz_moves_set(&writes->moves, change->old_off, 0, true);
+  change->new_off = off;
+}
+
+/* The row of CHANGE goes from its block to the one at OFF; 0: it is removed. */
+static void take_from_block(struct bz_writes *writes, struct bz_change *change, uint64_t off)
+{
+  uint64_t origin = bz_writes_origin(writes, change);
+
+  if (origin != change->old_off || bz_moves_from(&writes->moves, origin) != NULL)
+    bz_moves_set(&writes->moves, origin, off, origin != change->new_off);
+  bz_space_free_later(writes->table, change->new_off);
+  change->new_off = off;
+}
+
 /* A row of which the key may be there. */
 static enum blitz_rc add(struct blitz_txn *txn, struct bz_writes *writes,
                          const struct new_row *new_row, struct blitz_error *err)
@@ -135,7 +155,7 @@ static enum blitz_rc add(struct blitz_txn *txn, struct bz_writes *writes,
   if (writes->load != NULL)
     bz_load_put(writes->table, new_row->key, &current.place, off);
   else if (current.change != NULL)
-    current.change->new_off = off;
+    put_again(writes, current.change, off);
   else
     bz_writes_add(writes, new_row->key, off, 0);
   return BLITZ_OK;
@@ -197,10 +217,7 @@ static enum blitz_rc replace(struct blitz_txn *txn, struct bz_writes *writes,
   else if (current->change == NULL)
     bz_writes_add(writes, key, off, current->row.off);
   else
-  {
-    bz_space_free_later(writes->table, current->change->new_off);
-    current->change->new_off = off;
-  }
+    take_from_block(writes, current->change, off);
   writes->updated++;
   return BLITZ_OK;
 }
@@ -217,10 +234,7 @@ static enum blitz_rc remove_row_alone(struct bz_writes *writes, const struct bz_
   else if (current->change == NULL)
     bz_writes_add(writes, key, 0, current->row.off);
   else
-  {
-    bz_space_free_later(writes->table, current->change->new_off);
-    current->change->new_off = 0;
-  }
+    take_from_block(writes, current->change, 0);
   writes->row_delta--;
   writes->removed++;
   return BLITZ_OK;
@@ -340,6 +354,8 @@ static enum blitz_rc change_key(struct blitz_txn *txn, struct bz_writes *writes,
                                 struct blitz_slice value, struct blitz_error *err)
 {
   struct current current;
+  uint64_t origin = 0;
+  bool is_committed = false;
   enum blitz_rc rc = insert(txn, writes, &(struct new_row){new_key, value, false}, err);
 
   if (rc != BLITZ_OK)
@@ -348,9 +364,15 @@ static enum blitz_rc change_key(struct blitz_txn *txn, struct bz_writes *writes,
   if (rc == BLITZ_OK)
     rc = move_entries(txn, writes, key, &current, new_key, value, err);
   if (rc == BLITZ_OK)
+  {
+    origin = current.change ? bz_writes_origin(writes, current.change) : current.row.off;
+    is_committed = current.change == NULL || origin != current.row.off;
     rc = remove_row_alone(writes, key, &current, err);
+  }
   if (rc == BLITZ_OK)
   {
+    if (writes->load == NULL)
+      bz_moves_set(&writes->moves, origin, bz_writes_find(writes, new_key)->new_off, is_committed);
     writes->inserted--;
     writes->removed--;
     writes->updated++;

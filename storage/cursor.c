@@ -391,24 +391,9 @@ enum blitz_rc blitz_cursor_position(struct blitz_cursor *cursor, uint64_t *posit
     }
   }
   cursor->keeps_view = true;
-  *positionp = cursor->row.off;
+  key = bz_key_of_row(&cursor->row);
+  *positionp = bz_txn_origin(cursor->txn, cursor->table, &key, cursor->row.off);
   return BLITZ_OK;
-}
-
-/* The row at a position, as the cursor's transaction has it; BZ_OWN_NONE if that
- * has not changed it.
- */
-static enum bz_own own_at(struct blitz_cursor *cursor, uint64_t position, uint64_t *offp)
-{
-  struct bz_row row;
-  struct bz_key key;
-
-  *offp = 0;
-  if (!bz_txn_changes(cursor->txn, cursor->table) ||
-      !bz_row_parse(bz_base(cursor->table), position, atomic_load(&cursor->table->end), &row))
-    return BZ_OWN_NONE;
-  key = bz_key_of_row(&row);
-  return bz_txn_own(cursor->txn, cursor->table, &key, UINT32_MAX, offp);
 }
 
 enum blitz_rc blitz_get_at(struct blitz_cursor *cursor, uint64_t position,
@@ -418,7 +403,10 @@ enum blitz_rc blitz_get_at(struct blitz_cursor *cursor, uint64_t position,
   enum blitz_rc rc = BLITZ_NOT_FOUND;
 
   *value = (struct blitz_slice){NULL, 0};
-  switch (own_at(cursor, position, &own_off))
+  cursor->row.off = 0;
+  if (bz_txn_forgot(cursor->txn, cursor->table))
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory reading %s", cursor->table->file);
+  switch (bz_txn_own_at(cursor->txn, cursor->table, position, &own_off))
   {
   case BZ_OWN_ROW: rc = read_own(cursor, own_off, err); break;
   case BZ_OWN_REMOVED: break;
@@ -430,5 +418,7 @@ enum blitz_rc blitz_get_at(struct blitz_cursor *cursor, uint64_t position,
     cursor->row.off = 0;
   if (rc == BLITZ_CORRUPT)
     return bz_damaged(cursor->table, position, err);
+  if (rc == BLITZ_NOMEM)
+    return bz_fail(err, rc, 0, "out of memory reading %s", cursor->table->file);
   return rc;
 }

@@ -51,6 +51,12 @@ enum blitz_rc bz_entries_txn(struct bz_writes *writes, struct MDB_txn **txnp,
   return rc;
 }
 
+/* Must another row with the same entry be looked for? */
+static bool is_to_check(const struct blitz_index_entry *entry)
+{
+  return entry->unique && !entry->by_row_key;
+}
+
 /* Makes the entry of a row, in the caller's words. */
 static enum blitz_rc make_entry(const struct blitz_txn *txn, const struct bz_writes *writes,
                                 unsigned index_no, struct blitz_slice value,
@@ -59,6 +65,7 @@ static enum blitz_rc make_entry(const struct blitz_txn *txn, const struct bz_wri
   if (txn->indexer == NULL)
     return bz_fail(err, BLITZ_INVALID, 0, "%s has indexes, and nobody makes their entries",
                    writes->table->file);
+  entry->by_row_key = false;
   return txn->indexer->make_entry(txn->indexer->arg, index_no, value, entry, err);
 }
 
@@ -85,7 +92,7 @@ static enum blitz_rc sort_for(struct bz_writes *writes, unsigned index_no,
   enum blitz_rc rc = BLITZ_OK;
 
   *sortp = writes->sorts != NULL ? writes->sorts[index_no] : NULL;
-  if (*sortp != NULL && entry->unique && !writes->late_duplicates)
+  if (*sortp != NULL && is_to_check(entry) && !writes->late_duplicates)
   {
     rc = begin_txn(writes, err);
     if (rc == BLITZ_OK)
@@ -144,7 +151,7 @@ static enum blitz_rc check_unique(struct bz_writes *writes, unsigned index_no,
   struct bz_entry found;
   enum blitz_rc rc;
 
-  if (!entry->unique)
+  if (!is_to_check(entry))
     return BLITZ_OK;
   rc = sort_for(writes, index_no, entry, &sort, err);
   if (rc != BLITZ_OK || sort != NULL)

@@ -42,11 +42,12 @@ struct recovery
   uint64_t row_id_max;
   uint64_t rows;
   uint64_t undone;   /* changes of the unfinished commit */
-  uint64_t damaged;  /* blocks of which nobody knows what they were */
+  uint64_t damaged;  /* places where that is a row less, or more than one */
   uint64_t gap_off;  /* where the free space before the next row begins */
   uint64_t tile_end; /* where the next block must begin, if nothing is damaged */
   uint64_t end;      /* of the blocks, says the header */
   bool in_damage;    /* what is before the next row is to stay as it is */
+  bool met_damage;   /* since the last row: with a length, where blocks begin is lost too */
 };
 
 enum verdict
@@ -158,6 +159,7 @@ static bool keep_row(struct recovery *r, const struct bz_row *row)
     return false;
   }
   free_before(r, row->off);
+  r->met_damage = false;
   r->gap_off = row->off + row->len;
   r->rows++;
   note_row_id(r, row);
@@ -186,7 +188,8 @@ static void set_damaged(const struct recovery *r)
 /* A row, ROW not being NULL, or something else at OFF, where a block must begin, is damaged. */
 static void meet_damage(struct recovery *r, uint64_t off, const struct bz_row *row)
 {
-  r->damaged++;
+  r->damaged += !r->met_damage;
+  r->met_damage = true;
   if (!r->changes)
     return;
   if (r->drops_damage)
@@ -258,7 +261,7 @@ static bool walk(struct recovery *r, uint64_t end, bool changes)
   r->changes = changes;
   r->rows = r->undone = r->damaged = 0;
   r->gap_off = r->tile_end = off;
-  r->in_damage = false;
+  r->in_damage = r->met_damage = false;
   while (off < end)
   {
     off = visit(r, off, end);
@@ -273,17 +276,21 @@ static bool walk(struct recovery *r, uint64_t end, bool changes)
 
 /* ---- before and after the walk ---------------------------------------------------------- */
 
-/* Where the first row of a closed file is, whatever its header says. Before it there is
- * nothing that could be taken for one: the file was closed so.
+/* Where the blocks of a closed file begin. Before the first row there is nothing that could be
+ * taken for one: the file was closed so. The header is believed if it names what may be a block
+ * before that.
  */
 static uint64_t find_first(struct recovery *r, uint64_t end)
 {
+  uint64_t said = atomic_load(&r->table->first), off = BZ_FIRST_MIN;
+  uint8_t magic = said < end ? bz_word_magic(bz_word_load(bz_base(r->table), said)) : 0;
   struct bz_row row;
 
-  for (uint64_t off = BZ_FIRST_MIN; off < end; off += BZ_ALIGN)
-    if (judge(r, off, end, &row) == VERDICT_LIVE)
-      return off;
-  return BZ_FIRST_MIN;
+  while (off < end && judge(r, off, end, &row) != VERDICT_LIVE)
+    off += BZ_ALIGN;
+  if (said < off && (magic == BZ_ROW_MAGIC || magic == BZ_FREE_MAGIC))
+    return said;
+  return off < end ? off : BZ_FIRST_MIN;
 }
 
 /* As many buckets as fit before the first block, a power of two, all empty; and as many as

@@ -10,8 +10,7 @@
  * nobody wants any more. So what a long reader has left behind goes in slices.
  *
  *  V1. Nothing is allocated when a row is added: bz_removed_prepare() has done it.
- *  V2. All here is under removed_lock but what says so. The writer alone adds and takes away, so
- *      it may read without it.
+ *  V2. Readers look at the chains of a part, under its lock. All else is the writer's.
  *  V3. A row is here before it leaves its tree, and its block is freed after it has left here.
  */
 #include "blitz_int.h"
@@ -39,16 +38,6 @@ struct bz_removed_slab
   struct bz_removed rows[SLAB_LEN];
 };
 
-static void lock(struct blitz_table *table)
-{
-  pthread_mutex_lock(&table->removed_lock);
-}
-
-static void unlock(struct blitz_table *table)
-{
-  pthread_mutex_unlock(&table->removed_lock);
-}
-
 /* ---- memory ------------------------------------------------------------------------ */
 
 static bool add_slab(struct bz_removed_rows *removed)
@@ -75,11 +64,10 @@ enum blitz_rc bz_removed_prepare(struct blitz_table *table, size_t count, struct
 
   if (table->removed.free_count >= count)
     return BLITZ_OK;
-  lock(table);
   while (ok && table->removed.free_count < count)
     ok = add_slab(&table->removed);
-  unlock(table);
-  return ok ? BLITZ_OK : bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
+  return ok ? BLITZ_OK
+            : bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
 }
 
 static void free_slabs(struct bz_removed_rows *removed)
@@ -95,15 +83,25 @@ static void free_slabs(struct bz_removed_rows *removed)
   removed->swept = NULL;
 }
 
+void bz_removed_init(struct blitz_table *table)
+{
+  for (unsigned i = 0; i < BZ_REMOVED_PARTS; i++)
+    pthread_mutex_init(&table->removed.parts[i].lock, NULL);
+}
+
 void bz_removed_clear(struct blitz_table *table)
 {
   struct bz_removed_rows *removed = &table->removed;
 
   free_slabs(removed);
   for (unsigned i = 0; i < BZ_REMOVED_PARTS; i++)
+  {
     free(removed->parts[i].heads);
+    pthread_mutex_destroy(&removed->parts[i].lock);
+  }
   free(removed->wanted);
   memset(removed, 0, sizeof *removed);
+  bz_removed_init(table);
 }
 
 /* ---- by key -------------------------------------------------------------------------- */
@@ -119,9 +117,9 @@ static struct bz_removed_part *part_of(struct bz_removed_rows *removed, uint64_t
 }
 
 /* Where the rows of a hash are linked from. A part without memory has one such place. */
-static struct bz_removed **head_of(struct bz_removed_part *part, uint64_t hash)
+static struct bz_removed **head_of(const struct bz_removed_part *part, uint64_t hash)
 {
-  return part->heads == NULL ? &part->only
+  return part->heads == NULL ? (struct bz_removed **)(uintptr_t)&part->only
                              : &part->heads[mixed(hash) >> 24 & (part->head_count - 1)];
 }
 
@@ -130,9 +128,8 @@ static struct bz_removed **head_of(struct bz_removed_part *part, uint64_t hash)
  */
 static void grow_part(struct bz_removed_part *part)
 {
-  struct bz_removed_part grown = {.count = part->count};
+  struct bz_removed_part grown = {.head_count = part->head_count == 0 ? 8 : part->head_count * 2};
 
-  grown.head_count = part->head_count == 0 ? 8 : part->head_count * 2;
   grown.heads = calloc(grown.head_count, sizeof(struct bz_removed *));
   if (grown.heads == NULL)
     return;
@@ -148,7 +145,8 @@ static void grow_part(struct bz_removed_part *part)
     }
   }
   free(part->heads);
-  *part = grown;
+  part->heads = grown.heads;
+  part->head_count = grown.head_count;
 }
 
 void bz_removed_add(struct blitz_table *table, uint64_t off, uint64_t born, uint64_t died,
@@ -156,33 +154,33 @@ void bz_removed_add(struct blitz_table *table, uint64_t off, uint64_t born, uint
 {
   struct bz_removed_rows *removed = &table->removed;
   struct bz_removed_part *part = part_of(removed, hash);
-  struct bz_removed *row, **head;
+  struct bz_removed *row = removed->free, **head;
 
-  lock(table);
-  row = removed->free;
   assert(row != NULL && row->off == 0);
   removed->free = row->next;
   removed->free_count--;
+  removed->count++;
+  pthread_mutex_lock(&part->lock);
   if (part->count >= 2 * part->head_count)
     grow_part(part);
   head = head_of(part, hash);
   *row = (struct bz_removed){off, born, died, hash, *head};
   *head = row;
   part->count++;
-  removed->count++;
-  unlock(table);
+  pthread_mutex_unlock(&part->lock);
 }
 
-/* Takes ROW out. Needs the lock. */
 static void take_out(struct bz_removed_rows *removed, struct bz_removed *row)
 {
   struct bz_removed_part *part = part_of(removed, row->hash);
-  struct bz_removed **link = head_of(part, row->hash);
+  struct bz_removed **link;
 
-  while (*link != row)
-    link = &(*link)->next;
+  pthread_mutex_lock(&part->lock);
+  for (link = head_of(part, row->hash); *link != row; link = &(*link)->next)
+    ;
   *link = row->next;
   part->count--;
+  pthread_mutex_unlock(&part->lock);
   row->off = 0;
   row->next = removed->free;
   removed->free = row;
@@ -192,23 +190,19 @@ static void take_out(struct bz_removed_rows *removed, struct bz_removed *row)
 
 void bz_removed_forget(struct blitz_table *table, uint64_t off, uint64_t hash)
 {
-  struct bz_removed *row;
+  struct bz_removed *row = *head_of(part_of(&table->removed, hash), hash);
 
-  lock(table);
-  row = *head_of(part_of(&table->removed, hash), hash);
   while (row != NULL && row->off != off)
     row = row->next;
   if (row != NULL)
     take_out(&table->removed, row);
-  unlock(table);
 }
 
-/* The version of KEY that a snapshot of commit SEQ sees. Needs the lock. */
-static bool find(struct blitz_table *table, const struct bz_snapshot *snapshot,
-                 const struct bz_key *key, struct bz_row *found)
+/* The version of KEY that a snapshot sees. Needs the part's lock. */
+static bool find(struct blitz_table *table, const struct bz_removed_part *part,
+                 const struct bz_snapshot *snapshot, const struct bz_key *key,
+                 struct bz_row *found)
 {
-  struct bz_removed_part *part = part_of(&table->removed, key->hash.bucket);
-
   for (struct bz_removed *row = *head_of(part, key->hash.bucket); row != NULL; row = row->next)
     if (row->hash == key->hash.bucket && row->born <= snapshot->seq && row->died > snapshot->seq &&
         bz_snapshot_has_row(table, snapshot, row->off, key, found))
@@ -219,17 +213,19 @@ static bool find(struct blitz_table *table, const struct bz_snapshot *snapshot,
 enum blitz_rc bz_removed_find(struct blitz_table *table, const struct bz_snapshot *snapshot,
                               const struct bz_key *key, struct bz_row *row)
 {
+  struct bz_removed_part *part = part_of(&table->removed, key->hash.bucket);
   bool found;
 
-  lock(table);
-  found = find(table, snapshot, key, row);
-  unlock(table);
+  pthread_mutex_lock(&part->lock);
+  found = find(table, part, snapshot, key, row);
+  pthread_mutex_unlock(&part->lock);
   return found ? BLITZ_OK : BLITZ_NOT_FOUND;
 }
 
 enum blitz_rc bz_removed_read(struct blitz_table *table, uint64_t seq, const struct bz_key *key,
                               struct bz_buffer *buf, struct bz_row *row)
 {
+  struct bz_removed_part *part = part_of(&table->removed, key->hash.bucket);
   struct bz_snapshot snapshot = {.seq = seq};
   enum blitz_rc rc = BLITZ_NOT_FOUND;
 
@@ -237,10 +233,10 @@ enum blitz_rc bz_removed_read(struct blitz_table *table, uint64_t seq, const str
   snapshot.end = atomic_load_explicit(&table->end, memory_order_acquire);
   snapshot.map = atomic_load_explicit(&table->map, memory_order_acquire);
   /* No snapshot keeps the row, but it does not go while it is here (V3). */
-  lock(table);
-  if (find(table, &snapshot, key, row))
+  pthread_mutex_lock(&part->lock);
+  if (find(table, part, &snapshot, key, row))
     rc = bz_row_copy(row, buf);
-  unlock(table);
+  pthread_mutex_unlock(&part->lock);
   return rc;
 }
 
@@ -307,7 +303,6 @@ static void sweep_rows(struct blitz_table *table, size_t looks)
   uint64_t offs[FREED_AT_ONCE];
   size_t count = 0;
 
-  lock(table);
   for (; looks > 0 && removed->count > 0; looks--)
   {
     struct bz_removed *row;
@@ -330,7 +325,6 @@ static void sweep_rows(struct blitz_table *table, size_t looks)
   }
   if (removed->count == 0 && removed->slabs != NULL && removed->slabs->next != NULL)
     free_slabs(removed);
-  unlock(table);
   bz_space_free_all(table, offs, count);
 }
 

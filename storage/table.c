@@ -62,7 +62,6 @@ void bz_table_free(struct blitz_table *table)
   pthread_mutex_destroy(&table->slot_lock);
   pthread_cond_destroy(&table->slot_free);
   pthread_mutex_destroy(&table->snapshot_lock);
-  pthread_mutex_destroy(&table->removed_lock);
   pthread_mutex_destroy(&table->counter_lock);
   free(table->path);
   free(table->file);
@@ -87,7 +86,7 @@ struct blitz_table *bz_table_new(const char *path, unsigned flags)
   pthread_cond_init(&table->slot_free, &attr);
   pthread_condattr_destroy(&attr);
   pthread_mutex_init(&table->snapshot_lock, NULL);
-  pthread_mutex_init(&table->removed_lock, NULL);
+  bz_removed_init(table);
   pthread_mutex_init(&table->counter_lock, NULL);
   if (table->path != NULL && table->file != NULL)
     return table;

@@ -220,10 +220,6 @@ static enum blitz_rc give_up(struct bz_writes *writes, enum blitz_rc rc)
   return rc;
 }
 
-/* Entries first: they may not fit, and then nothing has happened. Killed before the rows have
- * followed, the index file is ahead of them and is made anew. Who wants to read entries waits
- * until then, see bz_index_read_begin().
- */
 static enum blitz_rc apply(struct bz_writes *writes, struct blitz_error *err)
 {
   struct blitz_table *table = writes->table;

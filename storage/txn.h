@@ -7,6 +7,7 @@
 #define BZ_TXN_H
 
 #include "blitz_int.h"
+#include "moves.h"
 
 /* What was done to a key. new_off 0: the row goes; old_off 0: it was not there; both
  * 0: no change.
@@ -33,6 +34,7 @@ struct bz_writes
   uint64_t index_changes;    /* counts changes in it */
   struct bz_sort **sorts;    /* by index; not NULL: entries are sorted first (entries.c) */
   bool late_duplicates;      /* of sorted unique ones */
+  struct bz_moves moves;     /* of rows from key to key */
   bool doomed;               /* a change was made in part: there is nothing but rollback */
   struct bz_buffer entry_buf;
   int64_t row_delta;
@@ -71,6 +73,11 @@ void bz_writes_free(struct bz_writes *writes); /* NULL is allowed */
 
 /* The change of KEY; NULL: there is none. */
 struct bz_change *bz_writes_find(struct bz_writes *writes, const struct bz_key *key);
+
+/* The origin of the row that CHANGE has put under its key; the row's block, if the
+ * transaction has inserted it. See moves.h.
+ */
+uint64_t bz_writes_origin(const struct bz_writes *writes, const struct bz_change *change);
 
 /* Adds a change of KEY, of which there is none, in room from bz_writes_begin(). */
 void bz_writes_add(struct bz_writes *writes, const struct bz_key *key, uint64_t new_off,

@@ -23,6 +23,7 @@ void bz_writes_free(struct bz_writes *writes)
   free(writes->changes);
   free(writes->index);
   free(writes->entry_buf.data);
+  bz_moves_clear(&writes->moves);
   free(writes);
 }
 
@@ -35,6 +36,7 @@ void bz_writes_end(struct blitz_txn *txn, struct bz_writes *writes)
     bz_writes_free(writes);
     return;
   }
+  bz_moves_clear(&writes->moves);
   if (writes->indexed > 0)
     memset(writes->index, 0, writes->index_room * sizeof *writes->index);
   *writes = (struct bz_writes){.changes = writes->changes,
@@ -93,6 +95,18 @@ struct bz_change *bz_writes_find(struct bz_writes *writes, const struct bz_key *
       return change;
   }
   return NULL;
+}
+
+/* A committed row that is not at its key any more is among the moves. */
+uint64_t bz_writes_origin(const struct bz_writes *writes, const struct bz_change *change)
+{
+  const struct bz_move *move = bz_moves_to(&writes->moves, change->new_off);
+
+  if (move != NULL)
+    return move->from;
+  if (change->old_off != 0 && bz_moves_from(&writes->moves, change->old_off) == NULL)
+    return change->old_off;
+  return change->new_off;
 }
 
 static bool grow_index(struct bz_writes *writes)
