@@ -80,7 +80,7 @@ struct bz_index_file
   atomic_ullong map_wanted; /* length that the map is to get; 0: it is long enough */
   uint64_t map_refused;     /* the system did not give that much */
   bool holding;             /* new read transactions wait, so that the map can grow */
-  int64_t hold_after_ms;    /* not again before */
+  int64_t hold_after_ms[2]; /* not again before; and if there is no room without it */
   pthread_cond_t changed;   /* any of these has */
 };
 

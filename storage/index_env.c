@@ -240,18 +240,21 @@ static uint64_t want_half_free(struct bz_index_file *file, uint64_t len)
   return info.me_mapsize;
 }
 
-/* Holds new readers back until the map has grown, or for MS. */
-static void hold_readers(struct blitz_table *table, int64_t ms)
+/* Holds new readers back until the map has grown, or for a moment; a longer one if there is
+ * hardly any room left (LAST).
+ */
+static void hold_readers(struct blitz_table *table, bool last)
 {
   struct bz_index_file *file = table->index;
-  int64_t end = clock_ms() + ms;
+  int64_t ms = last ? HOLD_LAST_MS : HOLD_MS, end = clock_ms() + ms;
   struct timespec until = {end / 1000, end % 1000 * 1000000};
 
   file->holding = true;
   while (bz_index_wants_map(file) && clock_ms() < end)
     (void)pthread_cond_timedwait(&file->changed, &table->snapshot_lock, &until);
   file->holding = false;
-  file->hold_after_ms = end + HOLD_PAUSE * ms;
+  if (bz_index_wants_map(file))
+    file->hold_after_ms[last] = end + HOLD_PAUSE * ms;
   pthread_cond_broadcast(&file->changed);
 }
 
@@ -259,10 +262,12 @@ void bz_env_make_room(struct blitz_table *table, uint64_t len)
 {
   struct bz_index_file *file = table->index;
   uint64_t map_len = want_half_free(file, len), used = bz_env_used(file);
+  bool last;
 
   bz_env_grow_map(file);
-  if (bz_index_wants_map(file) && clock_ms() >= file->hold_after_ms)
-    hold_readers(table, used + used / 8 + len * 2 > map_len ? HOLD_LAST_MS : HOLD_MS);
+  last = used + used / 8 + len * 2 > map_len;
+  if (bz_index_wants_map(file) && clock_ms() >= file->hold_after_ms[last])
+    hold_readers(table, last);
 }
 
 /* ---- read transactions --------------------------------------------------------------- */
