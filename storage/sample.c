@@ -107,6 +107,6 @@ enum blitz_rc blitz_sample(struct blitz_cursor *cursor, uint64_t max, blitz_samp
 
   cursor->row.off = 0;
   for (uint64_t i = 0; i < tries && sample.found < max && rc == BLITZ_OK; i++)
-    rc = sample_bucket(&sample, bz_bucket_off(i * (count / tries), count), err);
+    rc = sample_bucket(&sample, bz_bucket_off(cursor->table, i * (count / tries)), err);
   return rc;
 }
