@@ -23,7 +23,7 @@ namespace
 class Added_keys
 {
 public:
-  Added_keys() { m_indexer = {asked_for_entry, show_progress, this}; }
+  Added_keys() { m_indexer = {asked_for_entry, NULL, show_progress, this}; }
 
   /* True: out of memory. */
   bool init(TABLE *altered, const struct blitz_indexes *old)

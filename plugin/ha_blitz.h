@@ -218,7 +218,6 @@ private:
   int pack_key(const uchar *record, uchar *buffer, struct blitz_slice *key);
   int note_auto_increment(const uchar *record);
   int after_change();
-  uint64_t touched_indexes() const;
   bool may_finish_late(uint flags) const;
   static void show_duplicate(void *arg, struct blitz_slice value);
   void info_times();

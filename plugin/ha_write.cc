@@ -33,26 +33,13 @@ int ha_blitz::begin_change()
   m_change_serial = m_change->serial;
   m_change->indexer = m_keys.indexer();
   if (m_keys.count() > 0)
-    blitz_txn_set_indexer(m_change->txn, m_keys.indexer(), touched_indexes());
+    blitz_txn_set_indexer(m_change->txn, m_keys.indexer());
   if (m_cursor_txn != m_change->txn)
   {
     blitz_cursor_set_txn(m_cursor, m_change->txn);
     m_cursor_txn = m_change->txn;
   }
   return m_bulk_error;
-}
-
-/*
-  The indexes of which this statement's updates may change entries. Only UPDATE says
-  beforehand which columns it writes; of a table with periods or versions it may
-  write more.
-*/
-uint64_t ha_blitz::touched_indexes() const
-{
-  int command = thd_sql_command(table->in_use);
-  bool is_known = (command == SQLCOM_UPDATE || command == SQLCOM_UPDATE_MULTI) &&
-                  !table->versioned() && table->s->period.name.str == NULL;
-  return is_known ? m_keys.touched(table->write_set) : ~(uint64_t) 0;
 }
 
 /* A sequence hands out numbers for good, whatever becomes of the statement. */

@@ -146,6 +146,7 @@ Index_keys::Index_keys()
 {
   m_ids.count = 0;
   m_indexer.make_entry = asked_for_entry;
+  m_indexer.differ = asked_for_difference;
   m_indexer.progress = show_progress;
   m_indexer.arg = this;
 }
@@ -234,18 +235,23 @@ uint Index_keys::key_of(uint index_no) const
   return index_no < count() ? m_indexes[index_no].key_no : 0;
 }
 
-uint64_t Index_keys::touched(const MY_BITMAP *written) const
+/* What is computed may come from any column. */
+uint64_t Index_keys::differ(struct blitz_slice value, struct blitz_slice new_value) const
 {
   uint64_t indexes = 0;
   for (uint index_no = 0; index_no < count(); index_no++)
   {
     const Index &index = m_indexes[index_no];
-    bool is_touched = !index.virtuals.empty();
-    for (const Field *field : index.columns)
-      is_touched |= bitmap_is_set(written, field->field_index) != 0;
-    indexes |= (uint64_t) is_touched << index_no;
+    if (!index.virtuals.empty() || index.rows.may_differ(value, new_value))
+      indexes |= (uint64_t) 1 << index_no;
   }
   return indexes;
+}
+
+uint64_t Index_keys::asked_for_difference(void *arg, struct blitz_slice value,
+                                          struct blitz_slice new_value)
+{
+  return static_cast<Index_keys *>(arg)->differ(value, new_value);
 }
 
 void Index_keys::set_packed(const void *data, const uchar *record)

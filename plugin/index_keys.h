@@ -71,8 +71,7 @@ public:
                            struct blitz_index_entry *entry, struct blitz_error *err);
   bool progress(uint64_t done, uint64_t total) const;
 
-  /* The indexes of which an update of the columns in WRITTEN may change entries. */
-  uint64_t touched(const MY_BITMAP *written) const;
+  uint64_t differ(struct blitz_slice value, struct blitz_slice new_value) const;
 
   /* RECORD was packed to DATA and stays as it is until this is called with NULLs. */
   void set_packed(const void *data, const uchar *record);
@@ -96,6 +95,8 @@ private:
   void plan_columns(Index *index);
   static enum blitz_rc asked_for_entry(void *arg, unsigned index_no, struct blitz_slice value,
                                        struct blitz_index_entry *entry, struct blitz_error *err);
+  static uint64_t asked_for_difference(void *arg, struct blitz_slice value,
+                                       struct blitz_slice new_value);
   static bool show_progress(void *arg, uint64_t done, uint64_t total);
   enum blitz_rc entry_of(Index &index, const uchar *record, struct blitz_index_entry *entry,
                          struct blitz_error *err);

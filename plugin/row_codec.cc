@@ -313,3 +313,46 @@ enum blitz_rc Row_codec::decode(uchar *record, struct blitz_slice row) const
   }
   return m_all_wanted && pos != end ? BLITZ_CORRUPT : BLITZ_OK;
 }
+
+/* The bytes of STEP at *POSP, and with the length before them; false: the row is damaged. */
+static bool take_bytes(uint len_bytes, size_t len, const uchar **posp, const uchar *end,
+                       struct blitz_slice *bytes)
+{
+  const uchar *pos = *posp;
+  if (len_bytes > 0 && (size_t) (end - pos) < len_bytes)
+    return false;
+  if (len_bytes > 0)
+    len = len_bytes + (size_t) load_len(pos, len_bytes);
+  if ((size_t) (end - pos) < len)
+    return false;
+  *bytes = {pos, len};
+  *posp = pos + len;
+  return true;
+}
+
+bool Row_codec::may_differ(struct blitz_slice a, struct blitz_slice b) const
+{
+  const uchar *a_pos = static_cast<const uchar *>(a.data), *a_end = a_pos + a.len;
+  const uchar *b_pos = static_cast<const uchar *>(b.data), *b_end = b_pos + b.len;
+  const uchar *nulls = a_pos + 1;
+  size_t head = (size_t) 1 + m_null_bytes;
+  if (a.len < head || b.len < head || memcmp(a_pos, b_pos, head) != 0)
+    return true;
+  a_pos += head;
+  b_pos += head;
+  for (size_t step_no = 0; step_no < m_needed_steps; step_no++)
+  {
+    const Step &step = m_steps[step_no];
+    struct blitz_slice in_a, in_b;
+    bool is_fixed = step.kind == FIXED;
+    if (!is_fixed && step.null_bit && (nulls[step.null_off] & step.null_bit))
+      continue;
+    uint len_bytes = is_fixed ? 0 : step.len_bytes;
+    if (!take_bytes(len_bytes, step.len, &a_pos, a_end, &in_a) ||
+        !take_bytes(len_bytes, step.len, &b_pos, b_end, &in_b))
+      return true;
+    if (step.wanted && (in_a.len != in_b.len || memcmp(in_a.data, in_b.data, in_a.len) != 0))
+      return true;
+  }
+  return false;
+}

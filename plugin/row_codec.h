@@ -42,6 +42,9 @@ public:
   /* Says which columns decode() fills in; NULL: all of them. */
   void want(const MY_BITMAP *columns);
 
+  /* May two packed rows differ in a wanted column? False: certainly not. */
+  bool may_differ(struct blitz_slice a, struct blitz_slice b) const;
+
   /* Fills in the wanted columns of RECORD. */
   enum blitz_rc decode(uchar *record, struct blitz_slice row) const;
 

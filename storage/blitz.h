@@ -162,9 +162,15 @@ typedef enum blitz_rc blitz_make_entry_fn(void *arg, unsigned index_no, struct b
  */
 typedef bool blitz_progress_fn(void *arg, uint64_t done, uint64_t total);
 
+/* The indexes (bit n: index n) in which the entries of two rows with one key may differ; in
+ * others they do not. It saves making them.
+ */
+typedef uint64_t blitz_differ_fn(void *arg, struct blitz_slice value, struct blitz_slice new_value);
+
 struct blitz_indexer
 {
   blitz_make_entry_fn *make_entry;
+  blitz_differ_fn *differ;     /* NULL is allowed */
   blitz_progress_fn *progress; /* NULL is allowed */
   void *arg;
 };
@@ -352,13 +358,10 @@ enum blitz_rc blitz_txn_finish_load(struct blitz_txn *txn, struct blitz_table *t
                                     blitz_duplicate_fn *duplicate, void *arg,
                                     struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* What the following changes of a table with indexes ask for the entries, and which
- * indexes an update may touch (bit n: index n): entries of others are not looked at
- * unless the row gets another key. To be called before the first change, and whenever
- * INDEXER, which must live until the last one, is another.
+/* What the following changes of a table with indexes ask for the entries. To be called before
+ * the first change, and whenever INDEXER, which must live until the last one, is another.
  */
-void blitz_txn_set_indexer(struct blitz_txn *txn, const struct blitz_indexer *indexer,
-                           uint64_t touched);
+void blitz_txn_set_indexer(struct blitz_txn *txn, const struct blitz_indexer *indexer);
 
 /* ---- changes ----------------------------------------------------------- */
 

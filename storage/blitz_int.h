@@ -116,24 +116,24 @@ struct blitz_table
   unsigned flags; /* enum blitz_open_flags */
   uint32_t salt;
   struct bz_secret secret;
-  unsigned version;   /* of the file's format; only while it is opened not BZ_VERSION */
+  unsigned version;    /* of the file's format; only while it is opened not BZ_VERSION */
   unsigned spread_len; /* bytes that the file's keys have more than the caller's */
   bool row_ids;
   struct bz_index_file *index; /* NULL: the table has no ordered indexes */
 
   /* Written by the writer, read by anyone. */
   _Atomic(struct bz_map *) map;
-  atomic_ullong end;          /* of the blocks */
-  atomic_ullong first;        /* of the blocks */
-  atomic_ullong bucket_count; /* in use: see hash.c */
+  atomic_ullong end;           /* of the blocks */
+  atomic_ullong first;         /* of the blocks */
+  atomic_ullong bucket_count;  /* in use: see hash.c */
   atomic_ullong front_buckets; /* those before the first block, a power of two; others: grow.c */
-  atomic_ullong segments[64]; /* where the buckets from 1 << n to (2 << n) - 1 are */
-  atomic_ullong row_count;    /* committed rows */
-  atomic_ullong committed;    /* number of the last commit */
-  atomic_ullong unpublished;  /* number of the last commit that was begun and removes rows */
-  atomic_bool broken;         /* a change could not be finished: no more of them */
-  atomic_bool damaged;        /* a row that is not found may be a damaged one (R10) */
-  atomic_uint reuses;         /* odd while blocks of rows that were there are given back */
+  atomic_ullong segments[64];  /* where the buckets from 1 << n to (2 << n) - 1 are */
+  atomic_ullong row_count;     /* committed rows */
+  atomic_ullong committed;     /* number of the last commit */
+  atomic_ullong unpublished;   /* number of the last commit that was begun and removes rows */
+  atomic_bool broken;          /* a change could not be finished: no more of them */
+  atomic_bool damaged;         /* a row that is not found may be a damaged one (R10) */
+  atomic_uint reuses;          /* odd while blocks of rows that were there are given back */
   struct bz_stripe stripes[BZ_STRIPES];
 
   /* Only the writer. */
@@ -170,7 +170,7 @@ extern struct bz_counters
 {
   atomic_ullong commits, rollbacks, rows_inserted, rows_updated, rows_removed, read_retries,
       write_waits, bucket_splits, rows_moved, bytes_allocated, recoveries, index_rebuilds,
-      index_lookups, index_misses, view_renewals;
+      index_lookups, index_misses, view_renewals, labels_moved;
 } bz_counters;
 
 static inline void bz_count(atomic_ullong *counter, uint64_t n)

@@ -191,12 +191,71 @@ static void free_sorts(struct build *build)
     bz_sort_free(build->sorts[i]);
 }
 
-/* Makes the indexes WHICH, of which those in CLEAR are not empty. */
+/* Fills the empty indexes of BUILD, after emptying those in CLEAR. */
+static enum blitz_rc write_indexes(struct build *build, uint64_t clear, struct MDB_txn *index_txn,
+                                   struct blitz_error *err)
+{
+  struct blitz_table *table = build->table;
+  enum blitz_rc rc = BLITZ_OK;
+
+  for (unsigned i = 0; i < table->index->count && rc == BLITZ_OK; i++)
+    if (clear >> i & 1)
+      rc = bz_index_db_clear(table, index_txn, table->index->dbis[i], err);
+  if (rc == BLITZ_OK && build->rows > 0)
+    rc = store_entries(build, index_txn, err);
+  return rc;
+}
+
+/* Does all the work, and then takes the writer slot: nobody else has the table. A file that was
+ * closed is marked as open only when there is something to commit.
+ */
+static enum blitz_rc build_alone(struct build *build, struct blitz_txn **txnp,
+                                 struct bz_writes **writesp, struct blitz_error *err)
+{
+  struct bz_writes work = {.table = build->table};
+  enum blitz_rc rc = BLITZ_OK;
+
+  *txnp = NULL;
+  *writesp = NULL;
+  if (atomic_load(&build->table->row_count) > 0)
+    rc = collect(build, err);
+  if (rc == BLITZ_OK)
+    rc = begin_writing(build, &work, err);
+  if (rc == BLITZ_OK)
+    rc = write_indexes(build, 0, work.index_txn, err);
+  if (rc == BLITZ_OK)
+    rc = begin(build->table, txnp, writesp, err);
+  if (rc == BLITZ_OK)
+    (*writesp)->index_txn = work.index_txn;
+  else if (work.index_txn != NULL)
+    bz_index_write_abort(build->table, work.index_txn);
+  return rc;
+}
+
+/* The same beside readers, who may go on. */
+static enum blitz_rc build_in_slot(struct build *build, uint64_t clear, struct blitz_txn **txnp,
+                                   struct bz_writes **writesp, struct blitz_error *err)
+{
+  enum blitz_rc rc = begin(build->table, txnp, writesp, err);
+
+  if (rc == BLITZ_OK && atomic_load(&build->table->row_count) > 0)
+    rc = collect(build, err);
+  if (rc == BLITZ_OK)
+    rc = begin_writing(build, *writesp, err);
+  if (rc == BLITZ_OK)
+    rc = write_indexes(build, clear, (*writesp)->index_txn, err);
+  return rc;
+}
+
+/* Makes the indexes WHICH, of which those in CLEAR are not empty. ALONE: while the table is
+ * being opened.
+ */
 static enum blitz_rc build_indexes(struct blitz_table *table, uint64_t which, uint64_t clear,
-                                   const struct blitz_indexer *indexer, struct blitz_error *err)
+                                   bool alone, const struct blitz_indexer *indexer,
+                                   struct blitz_error *err)
 {
   struct build build = {.table = table, .indexer = indexer};
-  uint64_t disabled = atomic_load(&table->index->disabled), rows;
+  uint64_t disabled = atomic_load(&table->index->disabled);
   struct blitz_txn *txn;
   struct bz_writes *writes;
   enum blitz_rc rc;
@@ -207,17 +266,8 @@ static enum blitz_rc build_indexes(struct blitz_table *table, uint64_t which, ui
       build.numbers[build.count] = i;
       build.dbis[build.count++] = table->index->dbis[i];
     }
-  rc = begin(table, &txn, &writes, err);
-  rows = atomic_load(&table->row_count);
-  if (rc == BLITZ_OK && rows > 0)
-    rc = collect(&build, err);
-  if (rc == BLITZ_OK)
-    rc = begin_writing(&build, writes, err);
-  for (unsigned i = 0; i < table->index->count && rc == BLITZ_OK; i++)
-    if (clear >> i & 1)
-      rc = bz_index_db_clear(table, writes->index_txn, table->index->dbis[i], err);
-  if (rc == BLITZ_OK && rows > 0)
-    rc = store_entries(&build, writes->index_txn, err);
+  rc = alone ? build_alone(&build, &txn, &writes, err)
+             : build_in_slot(&build, clear, &txn, &writes, err);
   free_sorts(&build);
   /* The commit of the entries says that they are kept. */
   atomic_store(&table->index->disabled, disabled & ~which);
@@ -227,13 +277,29 @@ static enum blitz_rc build_indexes(struct blitz_table *table, uint64_t which, ui
   return rc;
 }
 
+/* Puts before the error's text that this was a rebuild. */
+static void explain(const struct blitz_table *table, const char *reason, struct blitz_error *err)
+{
+  struct blitz_error cause;
+
+  if (err == NULL)
+    return;
+  cause = *err;
+  (void)bz_fail(err, cause.rc, 0, "%s is %s, and could not be made anew from the rows: %s",
+                table->index->name, reason, cause.text);
+  err->sys_errno = cause.sys_errno;
+  err->index_no = cause.index_no;
+}
+
 enum blitz_rc bz_build(struct blitz_table *table, uint64_t which,
                        const struct blitz_indexer *indexer, const char *reason,
                        enum blitz_log_level level, struct blitz_error *err)
 {
   uint64_t rows = atomic_load(&table->row_count);
-  enum blitz_rc rc = build_indexes(table, which, 0, indexer, err);
+  enum blitz_rc rc = build_indexes(table, which, 0, reason != NULL, indexer, err);
 
+  if (rc != BLITZ_OK && reason != NULL)
+    explain(table, reason, err);
   if (rc == BLITZ_OK && rows > 0 && reason != NULL)
   {
     unsigned count = (unsigned)__builtin_popcountll(which);
@@ -345,7 +411,8 @@ enum blitz_rc blitz_table_rebuild_indexes(struct blitz_table *table,
   if (table->index == NULL)
     return BLITZ_OK;
   all = table->index->count < 64 ? (UINT64_C(1) << table->index->count) - 1 : UINT64_MAX;
-  return build_indexes(table, all & ~atomic_load(&table->index->disabled), all, indexer, err);
+  return build_indexes(table, all & ~atomic_load(&table->index->disabled), all, false, indexer,
+                       err);
 }
 
 /* ---- figures --------------------------------------------------------------------------- */

@@ -75,8 +75,8 @@ struct blitz_cursor
 
   uint64_t scan_off;    /* 0: no scan */
   struct bz_scan watch; /* of its way, while there is one */
-  uint64_t scan_rows; /* of the snapshot, met so far */
-  bool scan_is_early; /* it began before the view had the indexes */
+  uint64_t scan_rows;   /* of the snapshot, met so far */
+  bool scan_is_early;   /* it began before the view had the indexes */
 
   /* The changes that the scan sees: the first ones of this transaction. */
   struct blitz_txn *scan_txn;

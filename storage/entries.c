@@ -218,76 +218,138 @@ enum blitz_rc bz_entries_remove(struct blitz_txn *txn, struct bz_writes *writes,
   return doom(writes, rc);
 }
 
+/* An entry that an update changes. While others are made, `data` of its slices is a place in the
+ * buffer.
+ */
+struct entry_change
+{
+  unsigned index_no;
+  bool moves; /* to another key, or it becomes another row's */
+  struct blitz_index_entry from, to;
+};
+
 /* An update of one row. */
 struct update
 {
   struct blitz_slice key, value, new_key, new_value;
   uint64_t new_off;
   bool same_key;
+  unsigned count;
+  struct entry_change changes[BLITZ_INDEXES_MAX];
 };
 
-/* Copies ENTRY's bytes to the buffer of WRITES, and lets it point there. */
-static enum blitz_rc keep_entry(struct bz_writes *writes, struct blitz_index_entry *entry,
-                                struct blitz_error *err)
+static enum blitz_rc no_memory(const struct bz_writes *writes, struct blitz_error *err)
 {
-  size_t len = entry->key.len + entry->payload.len;
+  return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", writes->table->file);
+}
 
-  if (bz_buffer_reserve(&writes->entry_buf, len > 0 ? len : 1) != BLITZ_OK)
-    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", writes->table->file);
-  memcpy(writes->entry_buf.data, entry->key.data, entry->key.len);
-  entry->key.data = writes->entry_buf.data;
-  if (entry->payload.len > 0)
-    memcpy(writes->entry_buf.data + entry->key.len, entry->payload.data, entry->payload.len);
-  entry->payload.data = writes->entry_buf.data + entry->key.len;
+/* Copies what SLICE points to behind the first *LENP bytes of the buffer. */
+static enum blitz_rc keep_slice(struct bz_writes *writes, struct blitz_slice *slice, size_t *lenp)
+{
+  size_t at = *lenp;
+
+  if (bz_buffer_reserve(&writes->entry_buf, at + slice->len + 1) != BLITZ_OK)
+    return BLITZ_NOMEM;
+  if (slice->len > 0)
+    memcpy(writes->entry_buf.data + at, slice->data, slice->len);
+  slice->data = (const void *)(uintptr_t)at;
+  *lenp += slice->len;
   return BLITZ_OK;
 }
 
-/* The row's entries in an index: as it is and as it is to be. */
-static enum blitz_rc make_entries(struct blitz_txn *txn, struct bz_writes *writes,
-                                  const struct update *update, unsigned index_no,
-                                  struct blitz_index_entry *from, struct blitz_index_entry *to,
-                                  struct blitz_error *err)
+static enum blitz_rc keep_entry(struct bz_writes *writes, struct blitz_index_entry *entry,
+                                size_t *lenp)
 {
-  enum blitz_rc rc = make_entry(txn, writes, index_no, update->value, from, err);
+  enum blitz_rc rc = keep_slice(writes, &entry->key, lenp);
 
-  if (rc == BLITZ_OK)
-    rc = keep_entry(writes, from, err);
-  if (rc == BLITZ_OK)
-    rc = make_entry(txn, writes, index_no, update->new_value, to, err);
-  return rc;
+  return rc == BLITZ_OK ? keep_slice(writes, &entry->payload, lenp) : rc;
 }
 
-static enum blitz_rc check_update(struct blitz_txn *txn, struct bz_writes *writes,
-                                  const struct update *update, unsigned index_no,
-                                  struct blitz_error *err)
+static struct blitz_slice kept(const struct bz_writes *writes, struct blitz_slice slice)
 {
-  struct blitz_index_entry from, to;
-  enum blitz_rc rc = make_entries(txn, writes, update, index_no, &from, &to, err);
-
-  if (rc == BLITZ_OK && to.key.len > BLITZ_INDEX_KEY_MAX)
-    return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a key is too long for an index",
-                   writes->table->file);
-  if (rc != BLITZ_OK || (same(from.key, to.key) && from.unique == to.unique))
-    return rc;
-  return check_unique(writes, index_no, &to, err);
+  return (struct blitz_slice){writes->entry_buf.data + (uintptr_t)slice.data, slice.len};
 }
 
-static enum blitz_rc apply_update(struct blitz_txn *txn, struct bz_writes *writes,
-                                  const struct update *update, unsigned index_no,
-                                  struct blitz_error *err)
+static void show_kept(const struct bz_writes *writes, struct blitz_index_entry *entry)
 {
-  struct blitz_index_entry from, to;
-  enum blitz_rc rc = make_entries(txn, writes, update, index_no, &from, &to, err);
+  entry->key = kept(writes, entry->key);
+  entry->payload = kept(writes, entry->payload);
+}
+
+/* Makes a row's entries in an index, as it is and as it is to be, and if they differ adds the
+ * change to UPDATE.
+ */
+static enum blitz_rc compare_entries(struct blitz_txn *txn, struct bz_writes *writes,
+                                     struct update *update, unsigned index_no, size_t *lenp,
+                                     struct blitz_error *err)
+{
+  struct entry_change *change = &update->changes[update->count];
+  size_t len = *lenp;
+  enum blitz_rc rc = make_entry(txn, writes, index_no, update->value, &change->from, err);
+  bool same_place;
 
   if (rc != BLITZ_OK)
     return rc;
-  if (update->same_key && same(from.key, to.key) && from.unique == to.unique)
-    return same(from.payload, to.payload)
-               ? BLITZ_OK
-               : put(writes, index_no, &to, update->new_key, update->new_off, true, err);
-  rc = take_out(writes, index_no, &from, update->key, err);
+  if (keep_entry(writes, &change->from, &len) != BLITZ_OK)
+    return no_memory(writes, err);
+  rc = make_entry(txn, writes, index_no, update->new_value, &change->to, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  same_place = same(kept(writes, change->from.key), change->to.key) &&
+               change->from.unique == change->to.unique;
+  if (update->same_key && same_place &&
+      same(kept(writes, change->from.payload), change->to.payload))
+    return BLITZ_OK;
+  if (keep_entry(writes, &change->to, &len) != BLITZ_OK)
+    return no_memory(writes, err);
+  change->index_no = index_no;
+  change->moves = !same_place;
+  update->count++;
+  *lenp = len;
+  return BLITZ_OK;
+}
+
+/* Finds out which entries change, by comparing them. */
+static enum blitz_rc find_changes(struct blitz_txn *txn, struct bz_writes *writes,
+                                  struct update *update, struct blitz_error *err)
+{
+  const struct blitz_indexer *indexer = txn->indexer;
+  uint64_t differ = UINT64_MAX;
+  size_t len = 0;
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (update->same_key && indexer != NULL && indexer->differ != NULL)
+    differ = indexer->differ(indexer->arg, update->value, update->new_value);
+  for (unsigned i = 0; i < writes->table->index->count && rc == BLITZ_OK; i++)
+    if ((differ >> i & 1) && is_kept(writes, i))
+      rc = compare_entries(txn, writes, update, i, &len, err);
+  for (unsigned i = 0; i < update->count; i++)
+  {
+    show_kept(writes, &update->changes[i].from);
+    show_kept(writes, &update->changes[i].to);
+  }
+  return rc;
+}
+
+static enum blitz_rc check_change(struct bz_writes *writes, const struct entry_change *change,
+                                  struct blitz_error *err)
+{
+  if (change->to.key.len > BLITZ_INDEX_KEY_MAX)
+    return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a key is too long for an index",
+                   writes->table->file);
+  return change->moves ? check_unique(writes, change->index_no, &change->to, err) : BLITZ_OK;
+}
+
+static enum blitz_rc apply_change(struct bz_writes *writes, const struct update *update,
+                                  const struct entry_change *change, struct blitz_error *err)
+{
+  enum blitz_rc rc;
+
+  if (update->same_key && !change->moves)
+    return put(writes, change->index_no, &change->to, update->new_key, update->new_off, true, err);
+  rc = take_out(writes, change->index_no, &change->from, update->key, err);
   if (rc == BLITZ_OK)
-    rc = put(writes, index_no, &to, update->new_key, update->new_off, false, err);
+    rc = put(writes, change->index_no, &change->to, update->new_key, update->new_off, false, err);
   return rc;
 }
 
@@ -296,21 +358,27 @@ enum blitz_rc bz_entries_update(struct blitz_txn *txn, struct bz_writes *writes,
                                 struct blitz_slice new_key, struct blitz_slice new_value,
                                 uint64_t new_off, struct blitz_error *err)
 {
-  struct update update = {key, old_value, new_key, new_value, new_off, same(key, new_key)};
+  struct update update;
   struct MDB_txn *index_txn;
-  uint64_t touched = update.same_key ? txn->touched : UINT64_MAX;
   enum blitz_rc rc = BLITZ_OK;
 
+  update.key = key;
+  update.value = old_value;
+  update.new_key = new_key;
+  update.new_value = new_value;
+  update.new_off = new_off;
+  update.same_key = same(key, new_key);
+  update.count = 0;
   if (writes->sorts != NULL)
     rc = bz_entries_txn(writes, &index_txn, err);
-  for (unsigned i = 0; i < writes->table->index->count && rc == BLITZ_OK; i++)
-    if ((touched >> i & 1) && is_kept(writes, i))
-      rc = check_update(txn, writes, &update, i, err);
+  if (rc == BLITZ_OK)
+    rc = find_changes(txn, writes, &update, err);
+  for (unsigned i = 0; i < update.count && rc == BLITZ_OK; i++)
+    rc = check_change(writes, &update.changes[i], err);
   if (rc != BLITZ_OK)
     return rc;
-  for (unsigned i = 0; i < writes->table->index->count && rc == BLITZ_OK; i++)
-    if ((touched >> i & 1) && is_kept(writes, i))
-      rc = apply_update(txn, writes, &update, i, err);
+  for (unsigned i = 0; i < update.count && rc == BLITZ_OK; i++)
+    rc = apply_change(writes, &update, &update.changes[i], err);
   return doom(writes, rc);
 }
 

@@ -12,8 +12,7 @@
 
 #include <string.h>
 
-_Static_assert(BZ_LAYOUT_OFF + 8 <= BZ_HEADER_LEN,
-               "our header fits into the opaque area");
+_Static_assert(BZ_LAYOUT_OFF + 8 <= BZ_HEADER_LEN, "our header fits into the opaque area");
 _Static_assert(BZ_ALIGN == 1 << BZ_ALIGN_POWER, "one alignment");
 
 /* ---- rows ---------------------------------------------------------------- */
@@ -194,9 +193,8 @@ static uint32_t identity_crc(const uint8_t *from, unsigned version)
 {
   uint32_t crc = bz_crc32c(0, from + BZ_MAGIC_OFF, BZ_HEADER_CRC_OFF - BZ_MAGIC_OFF);
 
-  return version == 2
-             ? crc
-             : bz_crc32c(crc, from + BZ_IDENTITY_2_OFF, BZ_HEADER_LEN - BZ_IDENTITY_2_OFF);
+  return version == 2 ? crc
+                      : bz_crc32c(crc, from + BZ_IDENTITY_2_OFF, BZ_HEADER_LEN - BZ_IDENTITY_2_OFF);
 }
 
 /* A secret of 64 bits, and the salt. */
@@ -237,8 +235,7 @@ uint32_t bz_header_closed_crc(const uint8_t *from, uint32_t salt)
 
   crc = bz_crc32c(crc, from + BZ_FREE_LIST_OFF, BZ_CLOSED_CRC_OFF - BZ_FREE_LIST_OFF);
   crc = bz_crc32c(crc, from + BZ_INDEX_SEQ_OFF, BZ_INDEX_CRC_OFF + 4 - BZ_INDEX_SEQ_OFF);
-  return bz_load_le16(from + BZ_VERSION_OFF) == 2 ? crc
-                                                  : bz_crc32c(crc, from + BZ_STATE_OFF, 8);
+  return bz_load_le16(from + BZ_VERSION_OFF) == 2 ? crc : bz_crc32c(crc, from + BZ_STATE_OFF, 8);
 }
 
 static bool geometry_sane(const struct bz_header *header, uint64_t file_len)

@@ -203,8 +203,8 @@ static void part(struct blitz_table *table, struct bz_vine vine, uint64_t bit, u
   {
     uint64_t off = take_first(base, &vine);
     struct bz_row row = {0};
-    unsigned high = bz_row_parse(base, off, end, &row) &&
-                    (bz_hash(row.key, row.key_len).bucket & bit) != 0;
+    unsigned high =
+        bz_row_parse(base, off, end, &row) && (bz_hash(row.key, row.key_len).bucket & bit) != 0;
 
     bz_set_link(base, off + BZ_ROW_RIGHT_OFF, 0);
     if (last[high] == 0)

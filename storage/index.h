@@ -40,6 +40,17 @@ struct MDB_txn;
 struct MDB_cursor;
 struct blitz_table;
 
+/* Databases of a file: those of the table's indexes, and as many that are added and dropped. */
+#define BZ_DBIS_MAX (2 * BLITZ_INDEXES_MAX + 3)
+
+/* A sum over all entries of a database, by which a change of any is known. */
+struct bz_index_sum
+{
+  bool used;
+  uint64_t id; /* of the index */
+  uint64_t sum;
+};
+
 /* An open index file. */
 struct bz_index_file
 {
@@ -52,6 +63,12 @@ struct bz_index_file
   atomic_ullong disabled; /* bit n: index n is not kept */
   atomic_ullong pages;    /* in use, or kept by readers */
   atomic_bool broken;     /* entries were lost: the file must be made anew */
+
+  /* Only the writer: what is committed, and with the changes of the write transaction. */
+  struct bz_index_sum sums[BZ_DBIS_MAX];
+  struct bz_index_sum write_sums[BZ_DBIS_MAX];
+  uint64_t last_label; /* that a long key got last, and where */
+  unsigned last_label_dbi;
 
   /* Counts ends of write transactions, whose cursors are no more. */
   atomic_ullong write_serial;
@@ -104,6 +121,13 @@ void bz_index_close(struct blitz_table *table, bool clean);
 void bz_index_unlink(const char *path);
 enum blitz_rc bz_index_rename(const char *from, const char *to,
                               struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* ---- index_verify.c ----------------------------------------------------------------------- */
+
+/* Has the file that FD is open for the structure of an index file, from one end to the other?
+ * Then LMDB may read it.
+ */
+bool bz_index_verify(int fd) BLITZ_MUST_CHECK;
 
 /* ---- index_env.c -------------------------------------------------------------------------- */
 

@@ -4,34 +4,13 @@
  *
  * LMDB counts a whole tree, not a part of it. So this file goes down the committed
  * tree by itself: a page's position among its siblings, level by level, says which
- * part of all entries lies before it. The layout of pages is LMDB's data version 1
- * (mdb.c: MDB_page, MDB_node, MDB_db), in the machine's byte order.
+ * part of all entries lies before it.
  *
  * It runs in a read transaction, whose pages do not change, and believes no number
  * that leads out of a page or deeper than a tree can be.
  */
 #include "index_lmdb.h"
-
-#include <string.h>
-
-#define PAGE_FLAGS_OFF 10 /* 2 */
-#define PAGE_LOWER_OFF 12 /* 2: end of the slots */
-#define PAGE_SLOTS_OFF 16 /* 2 each: where the nodes are */
-#define PAGE_BRANCH 1
-#define PAGE_LEAF 2
-
-#define NODE_LOW_OFF 0   /* 2: a child's number, or a value's length, lower bits */
-#define NODE_HIGH_OFF 2  /* 2: middle bits */
-#define NODE_FLAGS_OFF 4 /* 2: a child's number, upper bits */
-#define NODE_KEY_LEN_OFF 6
-#define NODE_KEY_OFF 8
-
-#define DB_DEPTH_OFF 6    /* 2 */
-#define DB_BRANCHES_OFF 8 /* 8: pages */
-#define DB_LEAVES_OFF 16  /* 8: pages */
-#define DB_ENTRIES_OFF 32 /* 8 */
-#define DB_ROOT_OFF 40    /* 8 */
-#define DB_LEN 48
+#include "index_page.h"
 
 #define GROUP_LEN 64 /* entries that are visited together */
 
@@ -53,31 +32,15 @@ struct tree
                                         root */
 };
 
-static uint16_t load16(const uint8_t *from)
-{
-  uint16_t n;
-
-  memcpy(&n, from, sizeof n);
-  return n;
-}
-
-static uint64_t load64(const uint8_t *from)
-{
-  uint64_t n;
-
-  memcpy(&n, from, sizeof n);
-  return n;
-}
-
 /* Says how many entries there are below a node, on average. LMDB knows the number of leaves
  * and that of all pages above them; of a tree of up to three levels, that is the number of
  * pages of each.
  */
 static void weigh(struct tree *tree, const uint8_t *record)
 {
-  double entries = (double)load64(record + DB_ENTRIES_OFF);
-  double pages = (double)load64(record + DB_LEAVES_OFF);      /* of the level below */
-  double branches = (double)load64(record + DB_BRANCHES_OFF); /* at this level and above */
+  double entries = (double)page_load64(record + DB_ENTRIES_OFF);
+  double pages = (double)page_load64(record + DB_LEAVES_OFF);      /* of the level below */
+  double branches = (double)page_load64(record + DB_BRANCHES_OFF); /* at this level and above */
 
   tree->weights[tree->depth - 1] = 1;
   for (unsigned level = tree->depth - 1; level-- > 0;)
@@ -104,12 +67,12 @@ static bool find_tree(MDB_txn *txn, uint64_t id, struct tree *tree)
       mdb_env_stat(mdb_txn_env(txn), &stat) != 0 || mdb_env_info(mdb_txn_env(txn), &info) != 0)
     return false;
   tree->page_len = stat.ms_psize;
-  tree->page_count = info.me_mapsize / stat.ms_psize;
+  tree->page_count = info.me_last_pgno + 1; /* beyond that the map has no file */
   /* The record is in a page, which begins with its own number. */
   page = (const uint8_t *)((uintptr_t)record.mv_data & ~(uintptr_t)(tree->page_len - 1));
-  tree->base = page - load64(page) * tree->page_len;
-  tree->root = load64((const uint8_t *)record.mv_data + DB_ROOT_OFF);
-  tree->depth = load16((const uint8_t *)record.mv_data + DB_DEPTH_OFF);
+  tree->base = page - page_load64(page) * tree->page_len;
+  tree->root = page_load64((const uint8_t *)record.mv_data + DB_ROOT_OFF);
+  tree->depth = page_load16((const uint8_t *)record.mv_data + DB_DEPTH_OFF);
   if (tree->root >= tree->page_count || tree->depth == 0 || tree->depth > BZ_TREE_DEPTH_MAX)
     return false;
   weigh(tree, record.mv_data);
@@ -123,33 +86,28 @@ static bool open_page(const struct tree *tree, uint64_t number, struct page *pag
   if (number >= tree->page_count)
     return false;
   page->at = tree->base + number * tree->page_len;
-  lower = load16(page->at + PAGE_LOWER_OFF);
-  page->leaf = (load16(page->at + PAGE_FLAGS_OFF) & PAGE_LEAF) != 0;
+  lower = page_load16(page->at + PAGE_LOWER_OFF);
+  page->leaf = (page_load16(page->at + PAGE_FLAGS_OFF) & PAGE_LEAF) != 0;
   page->slots = (lower - PAGE_SLOTS_OFF) / 2;
   return lower >= PAGE_SLOTS_OFF + 2 && lower <= tree->page_len &&
-         (page->leaf || (load16(page->at + PAGE_FLAGS_OFF) & PAGE_BRANCH) != 0);
+         (page->leaf || (page_load16(page->at + PAGE_FLAGS_OFF) & PAGE_BRANCH) != 0);
 }
 
 static const uint8_t *node(const struct tree *tree, const struct page *page, unsigned slot)
 {
-  unsigned off = load16(page->at + PAGE_SLOTS_OFF + 2 * slot);
+  unsigned off = page_load16(page->at + PAGE_SLOTS_OFF + 2 * slot);
 
   return off + NODE_KEY_OFF <= tree->page_len &&
-                 off + NODE_KEY_OFF + load16(page->at + off + NODE_KEY_LEN_OFF) <= tree->page_len
+                 off + NODE_KEY_OFF + page_load16(page->at + off + NODE_KEY_LEN_OFF) <=
+                     tree->page_len
              ? page->at + off
              : NULL;
-}
-
-static uint64_t child(const uint8_t *at)
-{
-  return load16(at + NODE_LOW_OFF) | (uint64_t)load16(at + NODE_HIGH_OFF) << 16 |
-         (uint64_t)load16(at + NODE_FLAGS_OFF) << 32;
 }
 
 /* Does the node at AT stand before the place of KEY? */
 static bool is_before(const uint8_t *at, struct blitz_slice key, bool beyond)
 {
-  size_t len = load16(at + NODE_KEY_LEN_OFF);
+  size_t len = page_load16(at + NODE_KEY_LEN_OFF);
   int order = key.len > 0 ? memcmp(at + NODE_KEY_OFF, key.data, len < key.len ? len : key.len) : 0;
 
   if (order != 0)
@@ -209,7 +167,7 @@ enum blitz_rc bz_tree_find_path(struct MDB_txn *txn, uint64_t id, struct blitz_s
     at = node(&tree, &page, before - 1);
     if (at == NULL)
       return BLITZ_CORRUPT;
-    number = child(at);
+    number = node_child(at);
   }
   return BLITZ_CORRUPT;
 }
@@ -269,10 +227,10 @@ static int seek_fraction(MDB_cursor *mc, const struct tree *tree, double fractio
       return MDB_CORRUPTED;
     if (page.leaf)
     {
-      *key = (MDB_val){load16(at + NODE_KEY_LEN_OFF), (void *)(uintptr_t)(at + NODE_KEY_OFF)};
+      *key = (MDB_val){page_load16(at + NODE_KEY_LEN_OFF), (void *)(uintptr_t)(at + NODE_KEY_OFF)};
       return mdb_cursor_get(mc, key, value, MDB_SET_RANGE);
     }
-    number = child(at);
+    number = node_child(at);
   }
   return MDB_CORRUPTED;
 }

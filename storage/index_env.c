@@ -30,7 +30,7 @@
 #ifdef NDEBUG
 #define MAP_MIN (UINT64_C(4) << 30)
 #else
-#define MAP_MIN (UINT64_C(16) << 20)
+#define MAP_MIN (UINT64_C(64) << 20)
 #endif
 #define MAP_AHEAD 8 /* times the file's length, at open */
 #define READERS_MAX 8192

@@ -18,7 +18,7 @@
 
 #define MAGIC "BzIndex\n"
 #define MAGIC_LEN 8
-#define VERSION 1
+#define VERSION 2 /* 1 had no sums */
 
 /* The file's own record, in the unnamed database; all little-endian. */
 #define RECORD_VERSION_OFF 8     /* 2: of the writer */
@@ -26,7 +26,8 @@
 #define RECORD_SALT_OFF 12       /* 4: the data file's */
 #define RECORD_SEQ_OFF 16        /* 8: 1 + number of the commit of the rows that these are of */
 #define RECORD_COUNT_OFF 24      /* 4: of indexes that are not kept */
-#define RECORD_IDS_OFF 28        /* 8 each: their ids; then CRC-32C of all before, 4 */
+#define RECORD_IDS_OFF 28        /* 8 each: their ids */
+/* Behind that: number of databases (4); id and sum of each (8, 8); CRC-32C of all before (4). */
 
 #define CHECKED_LEN_MAX (UINT64_C(4) << 30) /* longer files are not read whole at open */
 #define CHECKED_AT_ONCE 65536
@@ -41,6 +42,19 @@ static char *file_name(const char *path, const char *end)
 void bz_index_db_name(uint64_t id, char name[DB_NAME_LEN])
 {
   snprintf(name, DB_NAME_LEN, "i%016" PRIx64, id);
+}
+
+bool bz_index_db_id(const MDB_val *name, uint64_t *idp)
+{
+  char text[DB_NAME_LEN], again[DB_NAME_LEN];
+
+  if (name->mv_size != DB_NAME_LEN - 1)
+    return false;
+  memcpy(text, name->mv_data, DB_NAME_LEN - 1);
+  text[DB_NAME_LEN - 1] = 0;
+  *idp = strtoull(text + 1, NULL, 16);
+  bz_index_db_name(*idp, again);
+  return memcmp(text, again, DB_NAME_LEN) == 0;
 }
 
 /* The next transaction finds a longer map, if readers let it. */
@@ -97,6 +111,21 @@ MDB_val bz_index_record_key(void)
   return (MDB_val){sizeof name - 1, name};
 }
 
+/* Writes the sums of all databases to the record; how many bytes that were. */
+static size_t put_sums(const struct bz_index_file *file, uint8_t *to)
+{
+  uint32_t count = 0;
+
+  for (unsigned dbi = 0; dbi < BZ_DBIS_MAX; dbi++)
+    if (file->write_sums[dbi].used)
+    {
+      bz_store_le64(to + 4 + 16 * count, file->write_sums[dbi].id);
+      bz_store_le64(to + 12 + 16 * count++, file->write_sums[dbi].sum);
+    }
+  bz_store_le32(to, count);
+  return 4 + 16 * (size_t)count;
+}
+
 size_t bz_index_make_record(const struct blitz_table *table, uint64_t seq, uint8_t *to)
 {
   const struct bz_index_file *file = table->index;
@@ -114,8 +143,42 @@ size_t bz_index_make_record(const struct blitz_table *table, uint64_t seq, uint8
       bz_store_le64(to + RECORD_IDS_OFF + 8 * count++, file->ids[i]);
   bz_store_le32(to + RECORD_COUNT_OFF, count);
   len = RECORD_IDS_OFF + 8 * count;
+  len += put_sums(file, to + len);
   bz_store_le32(to + len, bz_crc32c(0, to, len));
   return len + 4;
+}
+
+/* Is the record whole? *SUMSP: where the number of databases is. */
+static bool record_is_whole(const MDB_val *record, const uint8_t **sumsp)
+{
+  const uint8_t *from = record->mv_data;
+  size_t len = record->mv_size;
+  uint32_t count;
+
+  if (len < RECORD_IDS_OFF + 8 || memcmp(from, MAGIC, MAGIC_LEN) != 0 ||
+      bz_load_le32(from + len - 4) != bz_crc32c(0, from, len - 4))
+    return false;
+  count = bz_load_le32(from + RECORD_COUNT_OFF);
+  if (count > BLITZ_INDEXES_MAX || len < RECORD_IDS_OFF + 8 * (size_t)count + 8)
+    return false;
+  *sumsp = from + RECORD_IDS_OFF + 8 * (size_t)count;
+  count = bz_load_le32(*sumsp);
+  return count <= BZ_DBIS_MAX && *sumsp + 4 + 16 * (size_t)count + 4 == from + len;
+}
+
+bool bz_index_record_sum(const MDB_val *record, uint64_t id, uint64_t *sump)
+{
+  const uint8_t *sums;
+
+  if (record->mv_size == 0 || !record_is_whole(record, &sums))
+    return false;
+  for (uint32_t i = 0; i < bz_load_le32(sums); i++)
+    if (bz_load_le64(sums + 4 + 16 * i) == id)
+    {
+      *sump = bz_load_le64(sums + 12 + 16 * i);
+      return true;
+    }
+  return false;
 }
 
 /* Why the record does not fit TABLE; NULL: it does. */
@@ -125,16 +188,18 @@ static const char *judge_record(struct blitz_table *table, MDB_val record,
   const uint8_t *from = record.mv_data;
   struct bz_index_file *file = table->index;
   uint64_t seq, disabled = 0;
+  const uint8_t *sums;
   uint32_t count;
 
   if (record.mv_size < RECORD_IDS_OFF + 4 || memcmp(from, MAGIC, MAGIC_LEN) != 0)
     return "damaged";
+  if (bz_load_le16(from + RECORD_VERSION_OFF) < VERSION)
+    return "of an earlier version";
   if (bz_load_le16(from + RECORD_MIN_READER_OFF) > VERSION)
     return "of a later version";
-  count = bz_load_le32(from + RECORD_COUNT_OFF);
-  if (count > BLITZ_INDEXES_MAX || record.mv_size != RECORD_IDS_OFF + 8 * (size_t)count + 4 ||
-      bz_load_le32(from + record.mv_size - 4) != bz_crc32c(0, from, record.mv_size - 4))
+  if (!record_is_whole(&record, &sums))
     return "damaged";
+  count = bz_load_le32(from + RECORD_COUNT_OFF);
   if (bz_load_le32(from + RECORD_SALT_OFF) != table->salt)
     return "another table's";
   seq = bz_load_le64(from + RECORD_SEQ_OFF);
@@ -183,7 +248,7 @@ static const char *judge_bytes(const struct blitz_table *table, const struct bz_
   uint32_t crc;
 
   if (!trust->check_bytes || len > CHECKED_LEN_MAX)
-    return NULL;
+    return bz_index_verify(fd) ? NULL : "damaged";
   if (!checksum(fd, len, &crc) || crc != bz_load_le32(bz_base(table) + BZ_INDEX_CRC_OFF))
     return "damaged or of another time";
   return NULL;
@@ -194,17 +259,25 @@ static const char *judge_bytes(const struct blitz_table *table, const struct bz_
 /* Opens the databases of the indexes, and makes those that are not there: *MISSINGP. */
 static int open_dbs(struct bz_index_file *file, MDB_txn *txn, bool readonly, uint64_t *missingp)
 {
+  MDB_val key = bz_index_record_key(), record = {0, NULL};
   char name[DB_NAME_LEN];
   int rc = 0;
 
+  (void)mdb_get(txn, MAIN_DBI, &key, &record);
   for (unsigned i = 0; i < file->count && rc == 0; i++)
   {
+    uint64_t sum = 0;
     bz_index_db_name(file->ids[i], name);
     rc = mdb_dbi_open(txn, name, 0, &file->dbis[i]);
-    if (rc != MDB_NOTFOUND || readonly)
-      continue;
-    rc = mdb_dbi_open(txn, name, MDB_CREATE, &file->dbis[i]);
-    *missingp |= UINT64_C(1) << i;
+    if (rc == 0 && !bz_index_record_sum(&record, file->ids[i], &sum))
+      rc = MDB_CORRUPTED;
+    if (rc == MDB_NOTFOUND && !readonly)
+    {
+      rc = mdb_dbi_open(txn, name, MDB_CREATE, &file->dbis[i]);
+      *missingp |= UINT64_C(1) << i;
+    }
+    if (rc == 0)
+      file->sums[file->dbis[i]] = (struct bz_index_sum){true, file->ids[i], sum};
   }
   return rc;
 }

@@ -24,9 +24,11 @@
 #include "index.h"
 
 #include <lmdb.h>
+#include <string.h>
 
 #define LONG_HEAD 503
 #define LABEL_LEN 8
+#define LMDB_KEY_MAX (LONG_HEAD + LABEL_LEN)
 #define WORD_LEN 8
 #define LONG_LEN_LEN 4
 #define WORD_UNIQUE 1u
@@ -38,13 +40,17 @@
 #define DB_NAME_LEN 18 /* `i`, an id in hexadecimal, and a zero */
 
 void bz_index_db_name(uint64_t id, char name[DB_NAME_LEN]);
+bool bz_index_db_id(const MDB_val *name, uint64_t *idp); /* false: it is no such name */
 
 /* ---- index_file.c --------------------------------------------------------------------------- */
 
 /* The file's own record: its key in the unnamed database, and its bytes for commit SEQ. */
-#define RECORD_LEN_MAX (32 + 8 * BLITZ_INDEXES_MAX)
+#define RECORD_LEN_MAX (36 + 8 * BLITZ_INDEXES_MAX + 16 * BZ_DBIS_MAX)
 MDB_val bz_index_record_key(void);
 size_t bz_index_make_record(const struct blitz_table *table, uint64_t seq, uint8_t *to);
+
+/* What the record says of the sum of index ID's entries. False: nothing, or it is damaged. */
+bool bz_index_record_sum(const MDB_val *record, uint64_t id, uint64_t *sump);
 
 /* An error for LMDB's or the system's number. */
 enum blitz_rc bz_index_fail(const struct blitz_table *table, int mdb_rc, struct blitz_error *err);
@@ -76,8 +82,50 @@ void bz_env_make_room(struct blitz_table *table, uint64_t len);
 
 /* ---- index_tree.c ---------------------------------------------------------------------- */
 
+/* What a pair adds to the sum of its database; its label does not count. */
+uint64_t bz_pair_sum(const MDB_val *key, const MDB_val *value);
+
 /* Takes a pair apart. False: it is damaged. */
 bool bz_entry_parse(const MDB_val *key, const MDB_val *value, struct bz_entry *entry);
+
+/* ---- index_label.c --------------------------------------------------------------------- */
+
+#define LABEL_FIRST (UINT64_C(1) << 63)
+#define LABEL_STEP (UINT64_C(1) << 32)
+
+/* What a bisection among long keys found. */
+struct bz_gap
+{
+  bool exact; /* the entry is there, with the label `after` */
+  bool has_before, has_after;
+  uint64_t before, after; /* labels of the neighbours */
+};
+
+/* A key of LMDB's for a long sort key. */
+static inline MDB_val bz_labelled(const uint8_t *head, uint64_t label, uint8_t to[LMDB_KEY_MAX])
+{
+  memcpy(to, head, LONG_HEAD);
+  bz_store_be64(to + LONG_HEAD, label);
+  return (MDB_val){LMDB_KEY_MAX, to};
+}
+
+static inline bool bz_in_group(const MDB_val *key, const uint8_t *head)
+{
+  return key->mv_size == LMDB_KEY_MAX && memcmp(key->mv_data, head, LONG_HEAD) == 0;
+}
+
+static inline uint64_t bz_label_of(const MDB_val *key)
+{
+  return bz_load_be64((const uint8_t *)key->mv_data + LONG_HEAD);
+}
+
+/* A label for a new key; false: there is none left between its neighbours. */
+bool bz_label_between(struct bz_index_file *file, unsigned dbi, const struct bz_gap *gap,
+                      uint64_t *label);
+
+/* Spreads the labels with HEAD around one anew, so that there is room. */
+enum blitz_rc bz_label_spread(struct blitz_table *table, MDB_txn *txn, unsigned dbi,
+                              const uint8_t *head, uint64_t around, struct blitz_error *err);
 
 /* The unnamed database, in which the others are by their names. */
 #define MAIN_DBI 1

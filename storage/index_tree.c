@@ -6,19 +6,15 @@
  * LMDB's keys have at most 511 bytes. A longer sort key keeps its first LONG_HEAD
  * bytes in place, and the whole of it in the value; among those that begin alike, a
  * label in the key gives the order. A new one gets a label between those of its
- * neighbours, which are found by bisection; if there is no label left, all of that
- * beginning get new ones.
+ * neighbours, which are found by bisection (index_label.c).
  */
+#include "crc32c.h"
 #include "index_lmdb.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define LABEL_FIRST (UINT64_C(1) << 63)
-#define LABEL_STEP (UINT64_C(1) << 32)
-#define LMDB_KEY_MAX (LONG_HEAD + LABEL_LEN)
 
 /* A sort key in one piece. */
 struct sort_key
@@ -28,6 +24,17 @@ struct sort_key
 };
 
 /* ---- bytes of an entry ---------------------------------------------------------- */
+
+uint64_t bz_pair_sum(const MDB_val *key, const MDB_val *value)
+{
+  size_t len = key->mv_size < LONG_HEAD ? key->mv_size : LONG_HEAD;
+  uint64_t sum = (uint64_t)bz_crc32c(0, key->mv_data, len) << 32 |
+                 bz_crc32c((uint32_t)len, value->mv_data, value->mv_size);
+
+  /* Sums of what is alike must not cancel out. */
+  sum = (sum ^ sum >> 31) * UINT64_C(0x9E3779B97F4A7C15);
+  return sum ^ sum >> 29;
+}
 
 bool bz_entry_parse(const MDB_val *key, const MDB_val *value, struct bz_entry *entry)
 {
@@ -129,19 +136,6 @@ static int compare(struct blitz_slice a, struct blitz_slice b)
 
 /* ---- places ------------------------------------------------------------------------ */
 
-/* A key of LMDB's for a long sort key. */
-static MDB_val labelled(const uint8_t *head, uint64_t label, uint8_t to[LMDB_KEY_MAX])
-{
-  memcpy(to, head, LONG_HEAD);
-  bz_store_be64(to + LONG_HEAD, label);
-  return (MDB_val){LMDB_KEY_MAX, to};
-}
-
-static bool in_group(const MDB_val *key, const uint8_t *head)
-{
-  return key->mv_size == LMDB_KEY_MAX && memcmp(key->mv_data, head, LONG_HEAD) == 0;
-}
-
 /* The smallest key beyond all that begin with KEY, whose last bytes are cut. False: none. */
 static bool successor(uint8_t *key, size_t *len)
 {
@@ -153,34 +147,25 @@ static bool successor(uint8_t *key, size_t *len)
   return true;
 }
 
-/* What a bisection among long keys found. */
-struct gap
-{
-  bool exact; /* the entry is there, with the label `after` */
-  bool has_before, has_after;
-  uint64_t before, after; /* labels of the neighbours */
-};
-
 /* Where among the entries with KEY's head KEY stands: behind those that are less, and,
  * if BEYOND, behind those that begin with it too.
  */
-static int find_gap(MDB_cursor *mc, struct blitz_slice key, bool beyond, struct gap *gap)
+static int find_gap(MDB_cursor *mc, struct blitz_slice key, bool beyond, struct bz_gap *gap)
 {
   uint64_t low = 0, high = UINT64_MAX;
   uint8_t buf[LMDB_KEY_MAX];
 
-  *gap = (struct gap){.after = UINT64_MAX};
+  *gap = (struct bz_gap){.after = UINT64_MAX};
   for (;;)
   {
     uint64_t middle = low + (high - low) / 2, label;
-    MDB_val at = labelled(key.data, middle, buf), value;
+    MDB_val at = bz_labelled(key.data, middle, buf), value;
     struct bz_entry entry;
     int rc = mdb_cursor_get(mc, &at, &value, MDB_SET_RANGE), order;
 
     if (rc != 0 && rc != MDB_NOTFOUND)
       return rc;
-    if (rc == MDB_NOTFOUND || !in_group(&at, key.data) ||
-        (label = bz_load_be64((const uint8_t *)at.mv_data + LONG_HEAD)) > high)
+    if (rc == MDB_NOTFOUND || !bz_in_group(&at, key.data) || (label = bz_label_of(&at)) > high)
     {
       if (middle == low)
         return 0;
@@ -225,13 +210,13 @@ static int seek_pair(MDB_cursor *mc, struct blitz_slice key, bool beyond, MDB_va
 
   if (key.len > LONG_HEAD)
   {
-    struct gap gap;
+    struct bz_gap gap;
     int rc = find_gap(mc, key, beyond, &gap);
     if (rc != 0)
       return rc;
     if (gap.has_after)
     {
-      *at = labelled(key.data, gap.after, buf);
+      *at = bz_labelled(key.data, gap.after, buf);
       return mdb_cursor_get(mc, at, value, MDB_SET_RANGE);
     }
     beyond = true; /* behind all of that head */
@@ -305,7 +290,7 @@ enum blitz_rc bz_tree_step(struct MDB_cursor *mc, bool forward, struct bz_entry 
 static int get_pair(MDB_txn *txn, unsigned dbi, struct blitz_slice key, uint8_t buf[LMDB_KEY_MAX],
                     MDB_val *at, MDB_val *value)
 {
-  struct gap gap;
+  struct bz_gap gap;
   MDB_cursor *mc;
   int rc;
 
@@ -321,7 +306,7 @@ static int get_pair(MDB_txn *txn, unsigned dbi, struct blitz_slice key, uint8_t 
       return rc;
     if (!gap.exact)
       return MDB_NOTFOUND;
-    *at = labelled(key.data, gap.after, buf);
+    *at = bz_labelled(key.data, gap.after, buf);
   }
   return mdb_get(txn, dbi, at, value);
 }
@@ -352,121 +337,12 @@ enum blitz_rc bz_tree_get(const struct blitz_table *table, struct MDB_txn *txn, 
   return BLITZ_OK;
 }
 
-/* ---- labels ------------------------------------------------------------------------- */
-
-/* The values of a group of long keys, while they get new labels. */
-struct group
-{
-  MDB_val *values; /* copies */
-  size_t count, room;
-};
-
-static int remember_value(struct group *group, const MDB_val *value)
-{
-  MDB_val copy = {value->mv_size, malloc(value->mv_size)};
-
-  if (copy.mv_data == NULL)
-    return ENOMEM;
-  memcpy(copy.mv_data, value->mv_data, value->mv_size);
-  if (group->count == group->room)
-  {
-    size_t room = group->room * 2 + 64;
-    MDB_val *values = realloc(group->values, room * sizeof *values);
-    if (values == NULL)
-    {
-      free(copy.mv_data);
-      return ENOMEM;
-    }
-    group->values = values;
-    group->room = room;
-  }
-  group->values[group->count++] = copy;
-  return 0;
-}
-
-/* Takes the pairs with HEAD out of the tree. */
-static enum blitz_rc take_group(struct blitz_table *table, MDB_cursor *mc, const uint8_t *head,
-                                struct group *group, struct blitz_error *err)
-{
-  uint8_t buf[LMDB_KEY_MAX];
-  MDB_val at = labelled(head, 0, buf), value;
-  int rc = mdb_cursor_get(mc, &at, &value, MDB_SET_RANGE);
-
-  while (rc == 0 && in_group(&at, head))
-  {
-    rc = remember_value(group, &value);
-    if (rc == 0)
-      rc = mdb_cursor_del(mc, 0);
-    if (rc == 0)
-      rc = mdb_cursor_get(mc, &at, &value, MDB_GET_CURRENT);
-    /* Behind the last pair of a page the cursor is nowhere. */
-    if (rc == EINVAL || rc == MDB_NOTFOUND)
-    {
-      at = labelled(head, 0, buf);
-      rc = mdb_cursor_get(mc, &at, &value, MDB_SET_RANGE);
-    }
-  }
-  return rc == 0 || rc == MDB_NOTFOUND ? BLITZ_OK : bz_index_fail(table, rc, err);
-}
-
-static enum blitz_rc put_group(struct blitz_table *table, MDB_txn *txn, unsigned dbi,
-                               const uint8_t *head, const struct group *group,
-                               struct blitz_error *err)
-{
-  uint64_t label = LABEL_FIRST - group->count / 2 * LABEL_STEP;
-  uint8_t buf[LMDB_KEY_MAX];
-
-  for (size_t i = 0; i < group->count; i++, label += LABEL_STEP)
-  {
-    MDB_val at = labelled(head, label, buf);
-    int mdb_rc = mdb_put(txn, dbi, &at, &group->values[i], 0);
-    if (mdb_rc != 0)
-      return bz_index_fail(table, mdb_rc, err);
-  }
-  return BLITZ_OK;
-}
-
-/* Gives all entries with HEAD labels that are LABEL_STEP apart. */
-static enum blitz_rc relabel(struct blitz_table *table, MDB_txn *txn, unsigned dbi,
-                             const uint8_t *head, struct blitz_error *err)
-{
-  struct group group = {NULL, 0, 0};
-  MDB_cursor *mc;
-  enum blitz_rc rc;
-  int mdb_rc = mdb_cursor_open(txn, dbi, &mc);
-
-  if (mdb_rc != 0)
-    return bz_index_fail(table, mdb_rc, err);
-  rc = take_group(table, mc, head, &group, err);
-  mdb_cursor_close(mc);
-  if (rc == BLITZ_OK)
-    rc = put_group(table, txn, dbi, head, &group, err);
-  for (size_t i = 0; i < group.count; i++)
-    free(group.values[i].mv_data);
-  free(group.values);
-  return rc;
-}
-
-/* A label between two; false: there is none. */
-static bool label_between(const struct gap *gap, uint64_t *label)
-{
-  if (!gap->has_before && !gap->has_after)
-    *label = LABEL_FIRST;
-  else if (!gap->has_after)
-    *label = gap->before < UINT64_MAX - LABEL_STEP ? gap->before + LABEL_STEP : 0;
-  else if (!gap->has_before)
-    *label = gap->after > LABEL_STEP ? gap->after - LABEL_STEP : 0;
-  else
-    *label = gap->before + (gap->after - gap->before) / 2;
-  return *label != 0 && !(gap->has_before && *label == gap->before);
-}
-
 /* The key of LMDB's to put a long sort key under. *EXISTS: there is one already. */
 static enum blitz_rc place_long(struct blitz_table *table, MDB_txn *txn, unsigned dbi,
                                 struct blitz_slice key, uint8_t buf[LMDB_KEY_MAX], MDB_val *at,
                                 bool *exists, struct blitz_error *err)
 {
-  struct gap gap;
+  struct bz_gap gap;
   uint64_t label;
 
   for (;;)
@@ -483,13 +359,13 @@ static enum blitz_rc place_long(struct blitz_table *table, MDB_txn *txn, unsigne
     if (mdb_rc != 0)
       return bz_index_fail(table, mdb_rc, err);
     *exists = gap.exact;
-    if (gap.exact || label_between(&gap, &label))
+    if (gap.exact || bz_label_between(table->index, dbi, &gap, &label))
       break;
-    rc = relabel(table, txn, dbi, key.data, err);
+    rc = bz_label_spread(table, txn, dbi, key.data, gap.has_before ? gap.before : gap.after, err);
     if (rc != BLITZ_OK)
       return rc;
   }
-  *at = labelled(key.data, gap.exact ? gap.after : label, buf);
+  *at = bz_labelled(key.data, gap.exact ? gap.after : label, buf);
   return BLITZ_OK;
 }
 
@@ -502,7 +378,8 @@ enum blitz_rc bz_tree_put(struct blitz_table *table, struct MDB_txn *txn, unsign
   struct sort_key bytes;
   struct blitz_slice key;
   uint8_t buf[LMDB_KEY_MAX];
-  MDB_val at, value = {0, NULL};
+  MDB_val at, old, value = {0, NULL};
+  uint64_t *sum = &table->index->write_sums[dbi].sum;
   bool exists = false;
   enum blitz_rc rc = make_sort_key(table, entry, row_key, &bytes, err);
   int mdb_rc;
@@ -516,14 +393,17 @@ enum blitz_rc bz_tree_put(struct blitz_table *table, struct MDB_txn *txn, unsign
     rc = place_long(table, txn, dbi, key, buf, &at, &exists, err);
   if (rc != BLITZ_OK)
     return rc;
-  mdb_rc = exists && !replace
-               ? MDB_KEYEXIST
-               : mdb_put(txn, dbi, &at, &value, MDB_RESERVE | (replace ? 0 : MDB_NOOVERWRITE));
+  mdb_rc = exists && !replace ? MDB_KEYEXIST : 0;
+  if (replace && mdb_get(txn, dbi, &at, &old) == 0)
+    *sum -= bz_pair_sum(&at, &old);
+  if (mdb_rc == 0)
+    mdb_rc = mdb_put(txn, dbi, &at, &value, MDB_RESERVE | (replace ? 0 : MDB_NOOVERWRITE));
   if (mdb_rc == MDB_KEYEXIST)
     return bz_fail(err, BLITZ_DUPLICATE, 0, "%s: there is a row with that key", table->file);
   if (mdb_rc != 0)
     return bz_index_write_fail(table, mdb_rc, err);
   fill_value(value.mv_data, key, entry->unique, row_key, entry->payload, off);
+  *sum += bz_pair_sum(&at, &value);
   return BLITZ_OK;
 }
 
@@ -563,7 +443,7 @@ enum blitz_rc bz_tree_append(struct blitz_table *table, struct MDB_cursor *mc,
     if (rc != BLITZ_OK)
       return bz_fail(err, rc, 0, "%s cannot be built: %s", table->index->name,
                      rc == BLITZ_NOMEM ? "out of memory" : "there are equal rows");
-    at = labelled(key.data, tail->label, buf);
+    at = bz_labelled(key.data, tail->label, buf);
   }
   mdb_rc = mdb_cursor_put(mc, &at, &value, MDB_APPEND | MDB_RESERVE);
   if (mdb_rc == MDB_KEYEXIST)
@@ -572,6 +452,7 @@ enum blitz_rc bz_tree_append(struct blitz_table *table, struct MDB_cursor *mc,
   if (mdb_rc != 0)
     return bz_index_write_fail(table, mdb_rc, err);
   fill_value(value.mv_data, key, entry->unique, entry->row_key, entry->payload, entry->off);
+  table->index->write_sums[mdb_cursor_dbi(mc)].sum += bz_pair_sum(&at, &value);
   return BLITZ_OK;
 }
 
@@ -583,15 +464,16 @@ enum blitz_rc bz_tree_remove(struct blitz_table *table, struct MDB_txn *txn, uns
   uint8_t buf[LMDB_KEY_MAX];
   MDB_val at, value;
   enum blitz_rc rc = make_sort_key(table, entry, row_key, &bytes, err);
-  int mdb_rc = 0;
+  int mdb_rc;
 
   if (rc != BLITZ_OK)
     return rc;
-  at = (MDB_val){bytes.len, bytes.bytes};
-  if (bytes.len > LONG_HEAD)
-    mdb_rc = get_pair(txn, dbi, (struct blitz_slice){bytes.bytes, bytes.len}, buf, &at, &value);
+  mdb_rc = get_pair(txn, dbi, (struct blitz_slice){bytes.bytes, bytes.len}, buf, &at, &value);
   if (mdb_rc == 0)
+  {
+    table->index->write_sums[dbi].sum -= bz_pair_sum(&at, &value);
     mdb_rc = mdb_del(txn, dbi, &at, NULL);
+  }
   if (mdb_rc == MDB_NOTFOUND)
     return BLITZ_NOT_FOUND;
   return mdb_rc == 0 ? BLITZ_OK : bz_index_write_fail(table, mdb_rc, err);

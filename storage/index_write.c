@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -81,11 +82,17 @@ enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, stru
                    file->name);
   pthread_mutex_lock(&table->snapshot_lock);
   bz_env_make_room(table, len);
-  rc = mdb_txn_begin(file->env, NULL, 0, txnp);
-  file->writing = rc == 0;
+  file->writing = true; /* the map stays from now on */
   pthread_mutex_unlock(&table->snapshot_lock);
+  rc = mdb_txn_begin(file->env, NULL, 0, txnp);
   if (rc != 0)
+  {
+    pthread_mutex_lock(&table->snapshot_lock);
+    file->writing = false;
+    pthread_mutex_unlock(&table->snapshot_lock);
     return bz_index_fail(table, rc, err);
+  }
+  memcpy(file->write_sums, file->sums, sizeof file->sums);
   atomic_store_explicit(&file->pages, bz_env_used(file) / file->page_len, memory_order_relaxed);
   return BLITZ_OK;
 }
@@ -137,7 +144,10 @@ enum blitz_rc bz_index_write_commit(struct blitz_table *table, struct MDB_txn *t
   else
     mdb_txn_abort(txn);
   if (mdb_rc == 0)
+  {
+    memcpy(file->sums, file->write_sums, sizeof file->sums);
     bz_word_store(bz_base(table), BZ_INDEX_SEQ_OFF, htole64(seq + 1));
+  }
   else
     rc = bz_index_write_fail(table, mdb_rc, err);
   if (mdb_rc != 0 && !is_usable(file))
@@ -174,6 +184,11 @@ enum blitz_rc bz_index_db_create(struct blitz_table *table, struct MDB_txn *txn,
 
   bz_index_db_name(id, name);
   rc = mdb_dbi_open(txn, name, MDB_CREATE, dbip);
+  if (rc == 0)
+  {
+    table->index->write_sums[*dbip].used = true;
+    table->index->write_sums[*dbip].id = id;
+  }
   return rc == 0 ? BLITZ_OK : bz_index_write_fail(table, rc, err);
 }
 
@@ -188,6 +203,8 @@ enum blitz_rc bz_index_db_drop(struct blitz_table *table, struct MDB_txn *txn, u
   rc = mdb_dbi_open(txn, name, 0, &dbi);
   if (rc == 0)
     rc = mdb_drop(txn, dbi, 1);
+  if (rc == 0)
+    table->index->write_sums[dbi] = (struct bz_index_sum){false, 0, 0};
   return rc == 0 || rc == MDB_NOTFOUND ? BLITZ_OK : bz_index_write_fail(table, rc, err);
 }
 
@@ -196,5 +213,7 @@ enum blitz_rc bz_index_db_clear(struct blitz_table *table, struct MDB_txn *txn, 
 {
   int rc = mdb_drop(txn, dbi, 0);
 
+  if (rc == 0)
+    table->index->write_sums[dbi].sum = 0;
   return rc == 0 ? BLITZ_OK : bz_index_write_fail(table, rc, err);
 }

@@ -423,10 +423,8 @@ enum blitz_rc bz_recover(struct blitz_table *table, const struct bz_header *head
                          const struct blitz_open_options *options, bool *lost_rowsp,
                          struct blitz_error *err)
 {
-  struct recovery r = {.table = table,
-                       .options = options,
-                       .committed = header->committed,
-                       .end = header->end};
+  struct recovery r = {
+      .table = table, .options = options, .committed = header->committed, .end = header->end};
   uint64_t end = table->allocated / BZ_ALIGN * BZ_ALIGN;
   const char *reason = header->open ? "was not closed" : "is to be repaired";
   enum blitz_rc rc;

@@ -182,8 +182,7 @@ static bool stayed(const struct blitz_table *table, const struct view *view, uin
   if (rc == BLITZ_NOT_FOUND && bz_word_magic(word) == BZ_FREE_MAGIC)
     return true;
   atomic_thread_fence(memory_order_acquire);
-  return reuses % 2 == 0 &&
-         atomic_load_explicit(&table->reuses, memory_order_relaxed) == reuses &&
+  return reuses % 2 == 0 && atomic_load_explicit(&table->reuses, memory_order_relaxed) == reuses &&
          bz_word_magic(bz_word_load(view->base, off)) == bz_word_magic(word);
 }
 

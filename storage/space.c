@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #define SMALL_MAX ((uint64_t)BZ_SMALL_BINS * BZ_ALIGN)
-#define LARGE_TRIES 16     /* blocks of one bin looked at for one that is long enough */
+#define LARGE_TRIES 16 /* blocks of one bin looked at for one that is long enough */
 
 /* ---- bins ---------------------------------------------------------------- */
 

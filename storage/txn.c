@@ -48,11 +48,9 @@ void blitz_txn_lock_timeout(struct blitz_txn *txn, unsigned seconds)
   txn->lock_timeout = seconds;
 }
 
-void blitz_txn_set_indexer(struct blitz_txn *txn, const struct blitz_indexer *indexer,
-                           uint64_t touched)
+void blitz_txn_set_indexer(struct blitz_txn *txn, const struct blitz_indexer *indexer)
 {
   txn->indexer = indexer;
-  txn->touched = touched;
 }
 
 bool blitz_txn_changed(const struct blitz_txn *txn)

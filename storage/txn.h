@@ -48,7 +48,6 @@ struct blitz_txn
   struct bz_writes *spare; /* one, with its memory, for the next one */
   unsigned lock_timeout;
   const struct blitz_indexer *indexer;
-  uint64_t touched; /* indexes that an update may touch */
 };
 
 /* The row in the block at OFF. */

@@ -151,7 +151,7 @@ static enum blitz_rc put_long(struct blitz_txn *txn, struct blitz_table *table, 
   enum blitz_rc rc;
   memset(value, (int)letter, len);
   memcpy(value + len - 8, key.data, 8);
-  blitz_txn_set_indexer(txn, &value_indexer, UINT64_MAX);
+  blitz_txn_set_indexer(txn, &value_indexer);
   rc = blitz_insert(txn, table, key, bytes(value, len), ERR);
   return rc != BLITZ_DUPLICATE ? rc : blitz_update(txn, table, key, key, bytes(value, len), ERR);
 }
@@ -194,8 +194,7 @@ static void single_rows_until_it_is_full(void **state)
     /* What is there can be changed still, or not; and read. */
     for (uint64_t n = 0; n < rows; n += 1 + rnd_below(&rnd, 50))
     {
-      rc =
-          indexed_update(txn, table, n, indexed_version(rnd_below(&rnd, 9), round), 40, UINT64_MAX);
+      rc = indexed_update(txn, table, n, indexed_version(rnd_below(&rnd, 9), round), 40);
       (void)finish(txn, rc);
     }
     assert_int_equal(row_count(table), rows);
@@ -332,7 +331,7 @@ static void much_is_removed_without_space(void **state)
     if (how < 2)
       for (uint64_t n = 0; n < 1200 && rc == BLITZ_OK; n++)
       {
-        blitz_txn_set_indexer(txn, &value_indexer, UINT64_MAX);
+        blitz_txn_set_indexer(txn, &value_indexer);
         rc = blitz_remove(txn, table, number_key(n), ERR);
       }
     else
@@ -440,7 +439,10 @@ static void it_is_opened_and_closed_without_space(void **state)
     assert_rc(BLITZ_FULL, blitz_table_open_indexed(path_of("open"), 0, &value_ids, &value_indexer,
                                                    &table, ERR));
     assert_null(table);
+    assert_non_null(strstr(last_error.text, "could not be made anew"));
+    assert_error_names(index_file_of("open"));
     assert_ok(blitz_table_open(path_of("open"), 0, &table, ERR)); /* the rows alone */
+    assert_null(strstr(log_text(), "repair")); /* as they were: closed */
     assert_int_equal(row_count(table), 1200);
     blitz_table_close(table);
   }

@@ -90,8 +90,7 @@ static void change_one(struct blitz_txn *txn, struct blitz_table *table, struct 
   if (now[n] == 0)
     require_ok(indexed_insert(txn, table, n, version, some_len(rnd)));
   else if (rnd_below(rnd, 3) > 0)
-    require_ok(indexed_update(txn, table, n, version, some_len(rnd),
-                              new_keys ? UINT64_MAX : 1 << FOURTH | INDEXED_PAYLOAD_ONLY));
+    require_ok(indexed_update(txn, table, n, version, some_len(rnd)));
   else
   {
     require_ok(blitz_remove(txn, table, number_key(n), ERR));
@@ -172,7 +171,7 @@ _Noreturn static void child(uint64_t seed)
   indexed_maker = &indexer;
   table = open_killed(has_fourth);
   require_ok(blitz_txn_create(&txn));
-  blitz_txn_set_indexer(txn, &indexer, UINT64_MAX);
+  blitz_txn_set_indexer(txn, &indexer);
   atomic_store(&ledger->ready, 1);
   for (;;)
   {
@@ -324,7 +323,8 @@ static void kills_leave_right_indexes(void **state)
   print_message("# %u kills, %llu commits, indexes made anew %u times\n", rounds,
                 (unsigned long long)txns, anew);
   assert_true(txns > rounds);
-  assert_true(anew < 2 + rounds / 4);
+  /* One whose opening was killed is not opened again. */
+  assert_true(anew < 2 + rounds * 3 / 4);
   munmap(ledger, sizeof *ledger);
 }
 

@@ -55,7 +55,7 @@ static struct blitz_table *new_long(const char *name)
 static struct blitz_txn *new_long_txn(void)
 {
   struct blitz_txn *txn = new_txn();
-  blitz_txn_set_indexer(txn, &indexer, UINT64_MAX);
+  blitz_txn_set_indexer(txn, &indexer);
   return txn;
 }
 

@@ -55,11 +55,11 @@ static void change_rows(struct blitz_table *table, struct rnd *rnd, unsigned cou
     uint64_t n = rnd_below(rnd, ROWS);
     uint64_t version = indexed_version(rnd_below(rnd, 50), rnd_below(rnd, 1000));
     enum blitz_rc rc = BLITZ_NOT_FOUND;
-    blitz_txn_set_indexer(txn, &indexed_indexer, UINT64_MAX);
+    blitz_txn_set_indexer(txn, &indexed_indexer);
     if (rnd_below(rnd, 4) == 0)
       rc = blitz_remove(txn, table, number_key(n), ERR);
     else if (rnd_below(rnd, 2))
-      rc = indexed_update(txn, table, n, version, 100, UINT64_MAX);
+      rc = indexed_update(txn, table, n, version, 100);
     if (rc == BLITZ_NOT_FOUND)
       rc = indexed_insert(txn, table, n, version, 100);
     assert_true(rc == BLITZ_OK || rc == BLITZ_DUPLICATE);

@@ -131,12 +131,11 @@ static enum blitz_rc change_all(struct blitz_txn *txn, struct blitz_table *table
   {
     if (i % 3 == 0)
     {
-      blitz_txn_set_indexer(txn, &indexed_indexer, UINT64_MAX);
+      blitz_txn_set_indexer(txn, &indexed_indexer);
       rc = blitz_remove(txn, table, number_key(i), ERR);
     }
     else
-      rc = indexed_update(txn, table, i, indexed_version(i % 2 ? n : 0, 2), 50,
-                          i % 2 ? UINT64_MAX : INDEXED_PAYLOAD_ONLY);
+      rc = indexed_update(txn, table, i, indexed_version(i % 2 ? n : 0, 2), 50);
     if (rc == BLITZ_OK)
       rc = indexed_insert(txn, table, 1000 + i, 2, 50);
   }
@@ -237,7 +236,7 @@ static void reading(void **state)
   struct blitz_txn *txn = new_indexed_txn();
   /* Rows that are not where their entries say. */
   for (uint64_t n = 0; n < ROWS; n++)
-    assert_ok(indexed_update(txn, table, n, 2, 60, INDEXED_PAYLOAD_ONLY));
+    assert_ok(indexed_update(txn, table, n, 2, 60));
   require_ok(blitz_txn_commit(txn, ERR));
   for (unsigned how = 0; how < 2 * INDEXED_COUNT; how++)
   {

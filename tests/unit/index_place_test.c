@@ -40,8 +40,7 @@ static void assert_at(struct blitz_cursor *cursor, unsigned index_no, uint64_t n
 
 static void change(struct blitz_txn *txn, struct blitz_table *table, uint64_t n, uint64_t version)
 {
-  assert_ok(indexed_update(txn, table, n, version, 100,
-                           version >> 32 ? UINT64_MAX : INDEXED_PAYLOAD_ONLY));
+  assert_ok(indexed_update(txn, table, n, version, 100));
 }
 
 /* ---- row keys that begin alike -------------------------------------------------- */
@@ -68,7 +67,7 @@ static void no_row_is_skipped_whose_key_begins_alike(void **state)
   struct blitz_txn *txn = new_txn(), *reading;
   assert_ok(blitz_table_create(path_of(__func__), &options, false, ERR));
   assert_ok(blitz_table_open_indexed(path_of(__func__), 0, &one_index, &same_indexer, &table, ERR));
-  blitz_txn_set_indexer(txn, &same_indexer, UINT64_MAX);
+  blitz_txn_set_indexer(txn, &same_indexer);
   for (const char *key = "aaaaaaaa"; *key; key++)
     assert_ok(blitz_insert(txn, table, text(key), text("value"), ERR));
   for (unsigned own = 0; own < 2; own++)
@@ -120,7 +119,7 @@ static void a_row_is_found_after_own_changes(void **state)
     assert_at(cursor, 2, n);
     assert_ok(blitz_index_step(cursor, true, ERR));
   }
-  blitz_txn_set_indexer(txn, &indexed_indexer, UINT64_MAX);
+  blitz_txn_set_indexer(txn, &indexed_indexer);
   assert_ok(blitz_remove(txn, table, number_key(199), ERR));
   assert_rc(BLITZ_NOT_FOUND, blitz_index_row(cursor, &value, ERR));
   assert_ok(blitz_index_step(cursor, true, ERR));
@@ -175,7 +174,7 @@ static void who_has_read_alone_may_follow(void **state)
   cursor = begin_walk(table, NULL, 2);
   assert_at(cursor, 2, 0);
   blitz_index_end(cursor);
-  blitz_txn_set_indexer(txn, &indexed_indexer, UINT64_MAX);
+  blitz_txn_set_indexer(txn, &indexed_indexer);
   assert_ok(blitz_remove(txn, table, number_key(0), ERR));
   require_ok(blitz_txn_commit(txn, ERR));
   leader = begin_walk(table, NULL, 2);
@@ -277,7 +276,7 @@ static void change_others(struct blitz_txn *txn, struct blitz_table *table, uint
 {
   for (uint64_t n = rows; n < 2 * rows; n++)
   {
-    blitz_txn_set_indexer(txn, &indexed_indexer, UINT64_MAX);
+    blitz_txn_set_indexer(txn, &indexed_indexer);
     if ((n + round) % 3 == 0)
       assert_ok(blitz_remove(txn, table, number_key(n), ERR));
     else if ((n + round) % 3 == 1)
@@ -398,8 +397,7 @@ static void old_versions_are_found_among_many(void **state)
   for (uint64_t version = 2; version < ROUNDS; version++)
   {
     for (uint64_t n = 0; n < ROWS; n++)
-      assert_ok(indexed_update(txn, table, n, version, 60,
-                               version % 7 ? INDEXED_PAYLOAD_ONLY : UINT64_MAX));
+      assert_ok(indexed_update(txn, table, n, version, 60));
     require_ok(blitz_txn_commit(txn, ERR));
     if (version % (ROUNDS / 6) == 0)
       for (unsigned i = 0; i < 2; i++)

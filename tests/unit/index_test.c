@@ -88,7 +88,7 @@ static struct blitz_txn *new_indexing_txn(void)
 {
   struct blitz_txn *txn;
   assert_ok(blitz_txn_create(&txn));
-  blitz_txn_set_indexer(txn, &indexer, UINT64_MAX);
+  blitz_txn_set_indexer(txn, &indexer);
   return txn;
 }
 
@@ -336,18 +336,12 @@ static void random_update(struct rnd *rnd, struct blitz_txn *txn, struct blitz_t
 {
   struct row *old = &model->rows[rnd_below(rnd, model->count)], row = *old;
   unsigned which = rnd_below(rnd, 4), why;
-  uint64_t touched = UINT64_MAX;
   if (which < INDEXES)
-  {
     random_key(rnd, row.key[which], &row.len[which]);
-    touched = 3; /* payloads tell of the other key */
-  }
   else if (which == 2)
-    row.number = rnd_below(rnd, 2 * ROWS_MAX);
-  else
-    touched = 0; /* the value stays what it is, the row moves */
+    row.number = rnd_below(rnd, 2 * ROWS_MAX); /* or the value stays, and the row moves */
   why = objection(model, &row, old);
-  blitz_txn_set_indexer(txn, &indexer, touched);
+  blitz_txn_set_indexer(txn, &indexer);
   assert_rc(why == ~1U ? BLITZ_OK : BLITZ_DUPLICATE,
             blitz_update(txn, table, number_key(old->number), number_key(row.number),
                          value_of(&row), ERR));
@@ -446,7 +440,7 @@ static void a_view_stays_while_others_change_all_rows(void **state)
   }
   require_ok(blitz_txn_commit(txn, ERR));
   /* Now no entry knows where its row is. */
-  blitz_txn_set_indexer(txn, &indexer, 0);
+  blitz_txn_set_indexer(txn, &indexer);
   for (uint64_t n = 0; n < 200; n++)
     assert_ok(
         blitz_update(txn, table, number_key(n), number_key(n), value_of(&model->rows[n]), ERR));
@@ -457,7 +451,7 @@ static void a_view_stays_while_others_change_all_rows(void **state)
   assert_ok(blitz_cursor_open(table, NULL, &cursor));
   assert_ok(blitz_index_begin(cursor, 0, ERR));
   assert_ok(blitz_index_seek(cursor, text(""), BLITZ_SEEK_FIRST, ERR));
-  blitz_txn_set_indexer(txn, &indexer, UINT64_MAX);
+  blitz_txn_set_indexer(txn, &indexer);
   for (unsigned n = 0; n < 200; n++)
   {
     struct row row = make_row(n, "changed", "");

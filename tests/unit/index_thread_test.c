@@ -46,7 +46,7 @@ static size_t some_len(struct rnd *rnd)
 static void change_one(struct blitz_txn *txn, struct rnd *rnd, uint64_t *versions)
 {
   uint64_t n = rnd_below(rnd, STABLE + OTHERS);
-  uint64_t version = versions[n] + 1, touched = INDEXED_PAYLOAD_ONLY;
+  uint64_t version = versions[n] + 1;
   if (n >= STABLE && versions[n] == 0)
   {
     versions[n] = indexed_version(rnd_below(rnd, 1000), 1);
@@ -55,17 +55,14 @@ static void change_one(struct blitz_txn *txn, struct rnd *rnd, uint64_t *version
   }
   if (n >= STABLE && rnd_below(rnd, 3) == 0)
   {
-    blitz_txn_set_indexer(txn, &indexed_indexer, UINT64_MAX);
+    blitz_txn_set_indexer(txn, &indexed_indexer);
     require_ok(blitz_remove(txn, table, number_key(n), ERR));
     versions[n] = 0;
     return;
   }
   if (n >= STABLE && rnd_below(rnd, 2) == 0)
-  {
     version = indexed_version(rnd_below(rnd, 1000), (uint32_t)version);
-    touched = UINT64_MAX;
-  }
-  require_ok(indexed_update(txn, table, n, version, some_len(rnd), touched));
+  require_ok(indexed_update(txn, table, n, version, some_len(rnd)));
   versions[n] = version;
 }
 

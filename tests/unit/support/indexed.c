@@ -79,7 +79,7 @@ struct blitz_table *new_indexed_table(const char *name)
 struct blitz_txn *new_indexed_txn(void)
 {
   struct blitz_txn *txn = new_txn();
-  blitz_txn_set_indexer(txn, &indexed_indexer, UINT64_MAX);
+  blitz_txn_set_indexer(txn, &indexed_indexer);
   return txn;
 }
 
@@ -101,14 +101,14 @@ static char *value_of(uint64_t n, uint64_t version, size_t len)
 enum blitz_rc indexed_insert(struct blitz_txn *txn, struct blitz_table *table, uint64_t n,
                              uint64_t version, size_t len)
 {
-  blitz_txn_set_indexer(txn, indexed_maker, UINT64_MAX);
+  blitz_txn_set_indexer(txn, indexed_maker);
   return blitz_insert(txn, table, number_key(n), bytes(value_of(n, version, len), len), ERR);
 }
 
 enum blitz_rc indexed_update(struct blitz_txn *txn, struct blitz_table *table, uint64_t n,
-                             uint64_t version, size_t len, uint64_t touched)
+                             uint64_t version, size_t len)
 {
-  blitz_txn_set_indexer(txn, indexed_maker, touched);
+  blitz_txn_set_indexer(txn, indexed_maker);
   return blitz_update(txn, table, number_key(n), number_key(n),
                       bytes(value_of(n, version, len), len), ERR);
 }
@@ -121,7 +121,7 @@ void put_indexed_rows(struct blitz_table *table, uint64_t from, uint64_t to, uin
   {
     enum blitz_rc rc = indexed_insert(txn, table, n, version, len);
     if (rc == BLITZ_DUPLICATE)
-      rc = indexed_update(txn, table, n, version, len, UINT64_MAX);
+      rc = indexed_update(txn, table, n, version, len);
     assert_ok(rc);
   }
   require_ok(blitz_txn_commit(txn, ERR));

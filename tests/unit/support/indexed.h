@@ -27,8 +27,7 @@
 enum
 {
   INDEXED_COUNT = 3,
-  INDEXED_KEY_MAX = 1024,
-  INDEXED_PAYLOAD_ONLY = 4 /* touched by an update that keeps the generation */
+  INDEXED_KEY_MAX = 1024
 };
 
 extern const struct blitz_indexer indexed_indexer;
@@ -48,11 +47,11 @@ struct blitz_table *new_indexed_table(const char *name); /* in the place of an o
 struct blitz_txn *new_indexed_txn(void);
 const char *index_file_of(const char *name); /* DIR/NAME.bzx */
 
-/* The row N of LEN bytes: inserts it, or gives it VERSION with the indexes in TOUCHED. */
+/* The row N of LEN bytes: inserts it, or gives it VERSION. */
 enum blitz_rc indexed_insert(struct blitz_txn *txn, struct blitz_table *table, uint64_t n,
                              uint64_t version, size_t len);
 enum blitz_rc indexed_update(struct blitz_txn *txn, struct blitz_table *table, uint64_t n,
-                             uint64_t version, size_t len, uint64_t touched);
+                             uint64_t version, size_t len);
 
 /* Rows FROM..TO-1 of LEN bytes, each with VERSION, in one transaction. */
 void put_indexed_rows(struct blitz_table *table, uint64_t from, uint64_t to, uint64_t version,
