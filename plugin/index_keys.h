@@ -67,6 +67,10 @@ public:
   /* The indexes of which an update of the columns in WRITTEN may change entries. */
   uint64_t touched(const MY_BITMAP *written) const;
 
+  /* Values of computed columns that the session's SQL mode refuses are errors from now on;
+     otherwise they are what such a value is made to. */
+  void be_strict() { m_is_strict = true; }
+
   /* RECORD was packed to DATA and stays as it is until this is called with NULLs. */
   void set_packed(const void *data, const uchar *record);
 
@@ -97,6 +101,7 @@ private:
 
   TABLE *m_table = NULL;
   bool m_has_row_key = false;
+  bool m_is_strict = false;
   Key_codec m_row_key;
   std::vector<Index> m_indexes;
   std::vector<uint> m_index_of_key;
