@@ -41,6 +41,7 @@ public:
     return false;
   }
 
+  void be_strict() { m_keys.be_strict(); }
   const struct blitz_indexes *more() const { return &m_more; }
   const struct blitz_indexer *indexer() const { return &m_indexer; }
   uint key_of(uint position) const { return m_keys.key_of(m_index_nos[position]); }
@@ -133,8 +134,39 @@ ha_blitz::check_if_supported_inplace_alter(TABLE *altered_table, Alter_inplace_i
   return added.more()->count > 0 ? HA_ALTER_INPLACE_SHARED_LOCK : result;
 }
 
+namespace
+{
+
+/* While it exists values are checked as when rows are inserted, if the SQL mode is strict. */
+class Strict_values
+{
+public:
+  explicit Strict_values(THD *thd)
+      : m_thd(thd), m_abort(thd->abort_on_warning), m_check(thd->count_cuted_fields)
+  {
+    if (!thd->is_strict_mode())
+      return;
+    thd->abort_on_warning = true;
+    thd->count_cuted_fields = CHECK_FIELD_WARN;
+  }
+
+  ~Strict_values()
+  {
+    m_thd->abort_on_warning = m_abort;
+    m_thd->count_cuted_fields = m_check;
+  }
+
+private:
+  THD *m_thd;
+  bool m_abort;
+  enum_check_fields m_check;
+};
+
+} // namespace
+
 bool ha_blitz::inplace_alter_table(TABLE *altered_table, Alter_inplace_info *)
 {
+  THD *thd = altered_table->in_use;
   Added_keys added;
   m_added.count = 0;
   if (added.init(altered_table, m_keys.ids()))
@@ -144,7 +176,10 @@ bool ha_blitz::inplace_alter_table(TABLE *altered_table, Alter_inplace_info *)
   }
   if (added.more()->count == 0)
     return false;
-  Progress progress(altered_table->in_use);
+  Progress progress(thd);
+  Strict_values strict(thd);
+  if (thd->is_strict_mode())
+    added.be_strict();
   enum blitz_rc rc = blitz_table_add_indexes(m_table, added.more(), added.indexer(),
                                              Added_keys::show_duplicate, &m_error);
   if (rc == BLITZ_OK)
@@ -154,7 +189,8 @@ bool ha_blitz::inplace_alter_table(TABLE *altered_table, Alter_inplace_info *)
   }
   if (rc != BLITZ_DUPLICATE)
   {
-    print_error(fail(rc), MYF(0));
+    if (!thd->is_error()) /* a computed column has told already */
+      print_error(fail(rc), MYF(0));
     return true;
   }
   uint key_no = added.key_of(m_error.index_no);

@@ -188,16 +188,31 @@ void ha_blitz::get_auto_increment(ulonglong offset, ulonglong increment, ulonglo
   *nb_reserved_values = ULONGLONG_MAX;
 }
 
+/* The value of an AUTO_INCREMENT column in RECORD; 0 if it is negative. A FLOAT or a DOUBLE
+   goes beyond all integers. */
+static ulonglong auto_increment_of(Field *field, my_ptrdiff_t offset)
+{
+  if (field->result_type() != REAL_RESULT)
+  {
+    longlong value = field->val_int_offset(offset);
+    return value < 0 && !(field->flags & UNSIGNED_FLAG) ? 0 : (ulonglong) value;
+  }
+  field->move_field_offset(offset);
+  double value = field->val_real();
+  field->move_field_offset(-offset);
+  if (!(value > 0))
+    return 0;
+  return value < 18446744073709551616.0 ? (ulonglong) value : ULONGLONG_MAX;
+}
+
 /* A row was written: values up to its own are used up. */
 int ha_blitz::note_auto_increment(const uchar *record)
 {
   if (table_share->next_number_keypart > 0)
     return 0;
-  Field *field = table->found_next_number_field;
-  my_ptrdiff_t offset = record - table->record[0];
-  ulonglong value = (ulonglong) field->val_int_offset(offset);
-  bool is_signed = !(field->flags & UNSIGNED_FLAG) || field->result_type() == REAL_RESULT;
-  if (value == 0 || (is_signed && (longlong) value < 0))
+  ulonglong value =
+      auto_increment_of(table->found_next_number_field, record - table->record[0]);
+  if (value == 0)
     return 0;
   ulonglong next = value == ULONGLONG_MAX ? value : value + 1;
   if (next <= blitz_table_counter(m_table))

@@ -284,7 +284,7 @@ void Index_keys::compute_in_scratch(const Index &index)
   swap_blobs();
   table->move_fields(table->field, m_scratch.get(), home);
   for (Field *field : index.virtuals)
-    table->update_virtual_field(field, true);
+    table->update_virtual_field(field, !m_is_strict);
   table->move_fields(table->field, home, m_scratch.get());
   swap_blobs();
 }
@@ -355,6 +355,8 @@ enum blitz_rc Index_keys::make_entry(uint index_no, struct blitz_slice value,
                            "or copy what can still be read");
   if (!index.virtuals.empty())
     compute_in_scratch(index);
+  if (m_is_strict && m_table->in_use->is_error())
+    return refuse(err, BLITZ_STOPPED, "the value of a computed column is refused");
   return entry_of(index, m_scratch.get(), entry, err);
 }
 

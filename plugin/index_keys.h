@@ -73,6 +73,10 @@ public:
 
   uint64_t differ(struct blitz_slice value, struct blitz_slice new_value) const;
 
+  /* Values of computed columns that the session's SQL mode refuses are errors from now on;
+     otherwise they are what such a value is made to. */
+  void be_strict() { m_is_strict = true; }
+
   /* RECORD was packed to DATA and stays as it is until this is called with NULLs. */
   void set_packed(const void *data, const uchar *record);
 
@@ -106,6 +110,7 @@ private:
 
   TABLE *m_table = NULL;
   bool m_has_row_key = false;
+  bool m_is_strict = false;
   Key_codec m_row_key;
   std::vector<Index> m_indexes;
   std::vector<uint> m_index_of_key;

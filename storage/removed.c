@@ -19,8 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLAB_LEN 1024       /* rows that memory is taken for at once */
-#define SWEEP_LEAST 128     /* rows that a commit looks at */
+#define SLAB_LEN 64         /* rows that memory is taken for at once */
+#define SWEEP_LEAST 64      /* rows that a commit looks at */
 #define SWEEP_PER_REMOVAL 4 /* and for each row that it has removed */
 #define FREED_AT_ONCE 256   /* blocks, under snapshot_lock */
 
