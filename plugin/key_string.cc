@@ -28,7 +28,7 @@ void Key_string::init(CHARSET_INFO *cs, bool is_char)
   {
     m_strip_spaces = is_char && cs != &my_charset_bin;
     m_units = BYTES;
-    m_levels[m_level_count++] = {0, padded || m_strip_spaces, ' '};
+    m_levels[m_level_count++] = {0, padded, ' '};
     return;
   }
   m_by_char = strcmp(cs->cs_name.str, "big5") == 0;
@@ -38,8 +38,9 @@ void Key_string::init(CHARSET_INFO *cs, bool is_char)
   bool is_stream = !is_unicode && (cs->state & MY_CS_STRNXFRM_BAD_NWEIGHTS);
   /* Of two CHARs of a NOPAD collation spaces count: 'ss' with eight of them is less than
      a sharp s with nine, though without them both weigh the same. */
-  m_counts_chars = is_char && !padded;
-  m_strip_spaces = (is_char && padded) || is_stream;
+  bool expands = cs->uca != NULL || strncmp(cs->coll_name.str, "latin1_german2", 14) == 0;
+  m_counts_chars = is_char && !padded && expands;
+  m_strip_spaces = (is_char && !m_counts_chars) || is_stream;
   m_units = cs->uca ? PAIRS : !is_unicode ? BYTES : UTF8_OF_2;
   uint level_bits = cs->uca ? cs->levels_for_order : 0;
   bool many_levels = (level_bits & (level_bits - 1)) != 0;

@@ -12,7 +12,7 @@
  *
  * How a sequence is written depends on what the collation takes to follow its end:
  *
- * PADDED: spaces without end, as for CHAR with a binary NOPAD collation too. Trailing spaces are dropped. All units stand as they
+ * PADDED: spaces without end. Trailing spaces are dropped. All units stand as they
  * are, but after each run of spaces stands what comes next, since that is what it
  * has to be compared with when the other string ends or goes on here:
  *
