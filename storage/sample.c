@@ -6,8 +6,8 @@
  * in some buckets are a fair sample. A walk of a bucket's tree races with the writer, and
  * gives keys to look up properly, or nothing.
  */
-#include "bytes.h"
 #include "cursor.h"
+#include "hash.h"
 #include "seqlock.h"
 
 #include <string.h>
@@ -35,7 +35,7 @@ struct waiting
 
 static void add_link(struct waiting *waiting, const uint8_t *base, uint64_t link_off)
 {
-  uint64_t off = bz_load_be64(base + link_off) << BZ_ALIGN_POWER;
+  uint64_t off = bz_link(base, link_off);
 
   if (off != 0 && waiting->count < WAITING_MAX)
     waiting->offs[waiting->count++] = off;
@@ -107,6 +107,6 @@ enum blitz_rc blitz_sample(struct blitz_cursor *cursor, uint64_t max, blitz_samp
 
   cursor->row.off = 0;
   for (uint64_t i = 0; i < tries && sample.found < max && rc == BLITZ_OK; i++)
-    rc = sample_bucket(&sample, bz_bucket_off(i * (count / tries), count), err);
+    rc = sample_bucket(&sample, bz_bucket_off(cursor->table, i * (count / tries)), err);
   return rc;
 }
