@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* How many buckets are looked at for a row that is wanted: there may be few rows in many. */
-#define BUCKETS_PER_ROW 8
+#define BUCKETS_PER_ROW 128
 
 /* Rows of a tree that are still to be looked at; those of a tree that is higher are left out. */
 #define WAITING_MAX 32
