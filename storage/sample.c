@@ -6,14 +6,14 @@
  * in some buckets are a fair sample. A walk of a bucket's tree races with the writer, and
  * gives keys to look up properly, or nothing.
  */
-#include "bytes.h"
 #include "cursor.h"
+#include "hash.h"
 #include "seqlock.h"
 
 #include <string.h>
 
 /* How many buckets are looked at for a row that is wanted: there may be few rows in many. */
-#define BUCKETS_PER_ROW 8
+#define BUCKETS_PER_ROW 128
 
 /* Rows of a tree that are still to be looked at; those of a tree that is higher are left out. */
 #define WAITING_MAX 32
@@ -35,7 +35,7 @@ struct waiting
 
 static void add_link(struct waiting *waiting, const uint8_t *base, uint64_t link_off)
 {
-  uint64_t off = bz_load_be64(base + link_off) << BZ_ALIGN_POWER;
+  uint64_t off = bz_link(base, link_off);
 
   if (off != 0 && waiting->count < WAITING_MAX)
     waiting->offs[waiting->count++] = off;
