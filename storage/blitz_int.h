@@ -69,12 +69,14 @@ struct bz_removed_part
 struct bz_removed_rows
 {
   struct bz_removed_part parts[BZ_REMOVED_PARTS];
-  size_t count;
+  atomic_size_t count; /* anyone may read it */
   struct bz_removed_slab *slabs;
   struct bz_removed *free;
   size_t free_count;
   struct bz_removed_slab *swept; /* where the last commit has stopped looking */
   size_t swept_count;
+  uint64_t ends;     /* of snapshots, when room was wanted last */
+  size_t vain_looks; /* for room, since then */
   uint64_t *wanted; /* commits that snapshots look at, ascending */
   size_t wanted_count, wanted_room;
 };
@@ -133,6 +135,7 @@ struct blitz_table
   atomic_ullong unpublished;   /* number of the last commit that was begun and removes rows */
   atomic_bool broken;          /* a change could not be finished: no more of them */
   atomic_bool damaged;         /* a row that is not found may be a damaged one (R10) */
+  atomic_ullong snapshot_ends; /* counts them; stored under snapshot_lock */
   atomic_uint reuses;          /* odd while blocks of rows that were there are given back */
   struct bz_stripe stripes[BZ_STRIPES];
 
@@ -301,6 +304,12 @@ void bz_removed_forget(struct blitz_table *table, uint64_t off, uint64_t hash);
  * REMOVALS rows; or all of them. For the writer, between commits.
  */
 void bz_removed_sweep(struct blitz_table *table, size_t removals);
+
+/* Frees some, if nobody writes; for who has ended a view. */
+void bz_removed_tidy(struct blitz_table *table);
+
+/* Frees some, in the middle of a transaction that wants space. False: there are none. */
+bool bz_removed_make_room(struct blitz_table *table);
 void bz_removed_sweep_all(struct blitz_table *table);
 
 /* To be called once; forgets all of them. */
@@ -499,6 +508,9 @@ enum blitz_rc bz_snapshot_kept(const struct blitz_table *table, const struct bz_
 enum blitz_rc bz_slot_take(struct blitz_table *table, const struct blitz_txn *txn,
                            unsigned timeout_seconds, struct blitz_error *err) BLITZ_MUST_CHECK;
 void bz_slot_release(struct blitz_table *table);
+
+/* Takes the slot for a moment if it is free. */
+bool bz_slot_try(struct blitz_table *table) BLITZ_MUST_CHECK;
 
 /* ---- recover.c -------------------------------------------------------------- */
 

@@ -5,9 +5,10 @@
  *
  * A row was there from the commit `born` up to the one before `died`. It is wanted while
  * somebody looks at a commit of these, and by nobody else: what came and went after the
- * oldest snapshot and before the next one goes at once. Snapshots end in their own threads
- * and give nothing back; each commit looks at some of the rows here, in turn, and frees what
- * nobody wants any more. So what a long reader has left behind goes in slices.
+ * oldest snapshot and before the next one goes at once. Each commit looks at some of the rows
+ * here, in turn, and frees what nobody wants any more; so does who ends a view while nobody
+ * writes, and who would make the file longer otherwise. So what a long reader has left behind
+ * goes in slices.
  *
  *  V1. Nothing is allocated when a row is added: bz_removed_prepare() has done it.
  *  V2. Readers look at the chains of a part, under its lock. All else is the writer's.
@@ -19,10 +20,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLAB_LEN 64         /* rows that memory is taken for at once */
+#define SLAB_BYTES 4096     /* memory that is taken at once, at a multiple of that */
 #define SWEEP_LEAST 64      /* rows that a commit looks at */
 #define SWEEP_PER_REMOVAL 4 /* and for each row that it has removed */
 #define FREED_AT_ONCE 256   /* blocks, under snapshot_lock */
+#define TIDY_LOOKS 4096     /* rows that the end of a view looks at */
 
 struct bz_removed
 {
@@ -32,17 +34,27 @@ struct bz_removed
   struct bz_removed *next;
 };
 
+#define SLAB_LEN ((SLAB_BYTES - 2 * sizeof(void *)) / sizeof(struct bz_removed))
+
 struct bz_removed_slab
 {
   struct bz_removed_slab *next;
+  size_t used; /* of its rows */
   struct bz_removed rows[SLAB_LEN];
 };
+
+_Static_assert(sizeof(struct bz_removed_slab) <= SLAB_BYTES, "a slab is found by its address");
+
+static struct bz_removed_slab *slab_of(struct bz_removed *row)
+{
+  return (struct bz_removed_slab *)((uintptr_t)row & ~(uintptr_t)(SLAB_BYTES - 1));
+}
 
 /* ---- memory ------------------------------------------------------------------------ */
 
 static bool add_slab(struct bz_removed_rows *removed)
 {
-  struct bz_removed_slab *slab = malloc(sizeof *slab);
+  struct bz_removed_slab *slab = aligned_alloc(SLAB_BYTES, SLAB_BYTES);
 
   if (slab == NULL)
     return false;
@@ -52,6 +64,7 @@ static bool add_slab(struct bz_removed_rows *removed)
     slab->rows[i].next = removed->free;
     removed->free = &slab->rows[i];
   }
+  slab->used = 0;
   removed->free_count += SLAB_LEN;
   slab->next = removed->slabs;
   removed->slabs = slab;
@@ -160,6 +173,7 @@ void bz_removed_add(struct blitz_table *table, uint64_t off, uint64_t born, uint
   removed->free = row->next;
   removed->free_count--;
   removed->count++;
+  slab_of(row)->used++;
   pthread_mutex_lock(&part->lock);
   if (part->count >= 2 * part->head_count)
     grow_part(part);
@@ -181,6 +195,7 @@ static void take_out(struct bz_removed_rows *removed, struct bz_removed *row)
   *link = row->next;
   part->count--;
   pthread_mutex_unlock(&part->lock);
+  slab_of(row)->used--;
   row->off = 0;
   row->next = removed->free;
   removed->free = row;
@@ -296,8 +311,10 @@ static bool is_wanted(const struct bz_removed_rows *removed, const struct bz_rem
   return low < removed->wanted_count && removed->wanted[low] < row->died;
 }
 
-/* Takes out the unwanted ones of the next LOOKS rows, and frees their blocks. */
-static void sweep_rows(struct blitz_table *table, size_t looks)
+/* Takes out the unwanted ones of the next LOOKS rows, FREED_AT_ONCE at most, and frees their
+ * blocks; how many.
+ */
+static size_t sweep_rows(struct blitz_table *table, size_t looks)
 {
   struct bz_removed_rows *removed = &table->removed;
   uint64_t offs[FREED_AT_ONCE];
@@ -313,7 +330,8 @@ static void sweep_rows(struct blitz_table *table, size_t looks)
       removed->swept_count = 0;
     }
     row = &removed->swept->rows[removed->swept_count++];
-    if (removed->swept_count == SLAB_LEN)
+    /* One look is enough for a slab in which there is nothing. */
+    if (removed->swept_count == SLAB_LEN || removed->swept->used == 0)
     {
       removed->swept = removed->swept->next;
       removed->swept_count = 0;
@@ -323,24 +341,61 @@ static void sweep_rows(struct blitz_table *table, size_t looks)
     offs[count++] = row->off;
     take_out(removed, row);
   }
-  if (removed->count == 0 && removed->slabs != NULL && removed->slabs->next != NULL)
-    free_slabs(removed);
   bz_space_free_all(table, offs, count);
+  return count;
+}
+
+/* May anything be freed, as far as that is known without looking at rows? */
+static bool may_sweep(struct blitz_table *table)
+{
+  return table->removed.count > 0 &&
+         !atomic_load_explicit(&table->broken, memory_order_relaxed) && note_wanted(table);
+}
+
+static void sweep(struct blitz_table *table, size_t looks)
+{
+  struct bz_removed_rows *removed = &table->removed;
+
+  if (!may_sweep(table))
+    return;
+  while (looks > 0 && removed->count > 0)
+  {
+    size_t part = looks < FREED_AT_ONCE ? looks : FREED_AT_ONCE;
+    (void)sweep_rows(table, part);
+    looks -= part;
+  }
+  if (removed->count == 0 && removed->slabs->next != NULL)
+    free_slabs(removed);
 }
 
 void bz_removed_sweep(struct blitz_table *table, size_t removals)
 {
-  size_t looks = SWEEP_LEAST + SWEEP_PER_REMOVAL * removals;
+  sweep(table, SWEEP_LEAST + SWEEP_PER_REMOVAL * removals);
+}
 
-  if (table->removed.count == 0 || atomic_load_explicit(&table->broken, memory_order_relaxed) ||
-      !note_wanted(table))
+void bz_removed_tidy(struct blitz_table *table)
+{
+  if (table->removed.count == 0 || !bz_slot_try(table))
     return;
-  while (looks > 0 && table->removed.count > 0)
-  {
-    size_t part = looks < FREED_AT_ONCE ? looks : FREED_AT_ONCE;
-    sweep_rows(table, part);
-    looks -= part;
-  }
+  sweep(table, TIDY_LOOKS);
+  bz_slot_release(table);
+}
+
+bool bz_removed_make_room(struct blitz_table *table)
+{
+  struct bz_removed_rows *removed = &table->removed;
+  uint64_t ends = atomic_load_explicit(&table->snapshot_ends, memory_order_relaxed);
+  size_t freed;
+
+  if (ends != removed->ends)
+    removed->vain_looks = 0;
+  removed->ends = ends;
+  /* All have been looked at since a snapshot has ended last. */
+  if (removed->vain_looks >= removed->count + removed->free_count || !may_sweep(table))
+    return false;
+  freed = sweep_rows(table, FREED_AT_ONCE);
+  removed->vain_looks = freed > 0 ? 0 : removed->vain_looks + FREED_AT_ONCE;
+  return freed > 0;
 }
 
 void bz_removed_sweep_all(struct blitz_table *table)
@@ -349,7 +404,7 @@ void bz_removed_sweep_all(struct blitz_table *table)
   while (table->removed.count > 0)
   {
     size_t before = table->removed.count;
-    bz_removed_sweep(table, table->removed.count + table->removed.free_count);
+    sweep(table, table->removed.count + table->removed.free_count);
     if (table->removed.count == before)
       return;
   }

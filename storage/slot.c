@@ -38,6 +38,19 @@ enum blitz_rc bz_slot_take(struct blitz_table *table, const struct blitz_txn *tx
                  table->file, timeout_seconds);
 }
 
+bool bz_slot_try(struct blitz_table *table)
+{
+  static const struct blitz_txn *const nobody = (const struct blitz_txn *)&bz_counters;
+  bool taken;
+
+  pthread_mutex_lock(&table->slot_lock);
+  taken = table->writer == NULL;
+  if (taken)
+    table->writer = nobody;
+  pthread_mutex_unlock(&table->slot_lock);
+  return taken;
+}
+
 void bz_slot_release(struct blitz_table *table)
 {
   pthread_mutex_lock(&table->slot_lock);

@@ -61,6 +61,7 @@ void bz_snapshot_end(struct blitz_table *table, struct bz_snapshot *snapshot)
     table->snapshots = snapshot->next;
   if (snapshot->next != NULL)
     snapshot->next->prev = snapshot->prev;
+  atomic_fetch_add_explicit(&table->snapshot_ends, 1, memory_order_relaxed);
 }
 
 void bz_snapshot_copy(struct blitz_table *table, const struct bz_snapshot *from,

@@ -246,6 +246,8 @@ enum blitz_rc bz_space_alloc(struct blitz_table *table, uint64_t len, uint64_t *
                              struct blitz_error *err)
 {
   *offp = take(table, len);
+  if (*offp == 0 && bz_removed_make_room(table))
+    *offp = take(table, len);
   return *offp != 0 ? BLITZ_OK : bz_space_alloc_at_end(table, len, offp, err);
 }
 

@@ -62,6 +62,7 @@ static void close_view(struct blitz_table *table, struct bz_view *view)
     bz_count(&bz_counters.index_misses, view->misses);
     view->lookups = view->misses = 0;
   }
+  bz_removed_tidy(table);
 }
 
 /* A view of rows alone becomes one of now with the indexes. What positions need stays. */
