@@ -11,18 +11,20 @@ BUILD=${BLITZ_BUILD:-$ROOT/build}
 JOBS=$(nproc)
 SELF=$(basename "$0")
 
-# The server that is run, its plugins, the headers that ours is built with, and where:
+# The server that is run, its plugins, what makes its system tables, the headers that ours is built with, and where:
 # the packaged ones, or those of scripts/debug-server where BLITZ_DEBUG_SERVER is set.
 DEBUG_SERVER=$BUILD/debug-server
 use_server() {
   if [ -n "${BLITZ_DEBUG_SERVER-}" ]; then
     MARIADBD=$DEBUG_SERVER/sbin/mariadbd
     SERVER_PLUGINS=$DEBUG_SERVER/plugins
+    SYSTEM_TABLES=$DEBUG_SERVER/system-tables
     HEADERS=$DEBUG_SERVER/headers
     PLUGIN=$BUILD/debug-plugin/ha_blitzdb.so
   else
     MARIADBD=/usr/sbin/mariadbd
     SERVER_PLUGINS=/usr/lib/mysql/plugin
+    SYSTEM_TABLES=/usr/share/mysql
     HEADERS=$BUILD/server
     PLUGIN=$BUILD/release/ha_blitzdb.so
   fi
