@@ -9,6 +9,7 @@
 #include <cstdarg>
 #include <fcntl.h>
 #include <new>
+#include <sql_class.h>
 
 extern "C" int thd_binlog_format(const MYSQL_THD thd);
 
@@ -340,9 +341,12 @@ THR_LOCK_DATA **ha_blitz::store_lock(THD *thd, THR_LOCK_DATA **to, enum thr_lock
 }
 
 /* Statements end in reset(): after this call the server may still use BLOBs. Not those of
-   HANDLER, which keep their place for a statement that may come in an hour. */
+   HANDLER, which keep their place for a statement that may come in an hour. Why some begin
+   here: see session.h. */
 int ha_blitz::external_lock(THD *thd, int lock_type)
 {
+  if (lock_type == F_WRLCK && thd->lex->requires_prelocking())
+    blitz_session_register(thd, ht);
   if (lock_type == F_UNLCK && thd_sql_command(thd) == SQLCOM_HA_READ && m_cursor)
     blitz_cursor_rest(m_cursor);
   return 0;

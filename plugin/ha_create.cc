@@ -6,8 +6,14 @@
 #include "ha_blitz.h"
 #include "fingerprint.h"
 
+#include <cerrno>
+#include <sql_class.h>
+
 /* MAX_ROWS says what may come, not what will: beyond this it sizes nothing. */
 static const ulonglong MAX_ROWS_TRUSTED = 1000000;
+
+/* A file has no more buckets. */
+static const ulonglong EXPECTED_ROWS_MAX = 1ULL << 40;
 
 /* ---- create, drop, rename ----------------------------------------------------------- */
 
@@ -37,10 +43,50 @@ bool ha_blitz::refuses_keys(const TABLE_SHARE *share)
   return false;
 }
 
+/* The option EXPECTED_ROWS; 0 if it is not given. True: it is no number that it can be. */
+static bool parse_expected_rows(const ha_table_option_struct *options, ulonglong *rows)
+{
+  *rows = 0;
+  if (options == NULL || options->expected_rows == NULL)
+    return false;
+  const char *text = options->expected_rows;
+  char *end;
+  errno = 0;
+  ulonglong number = strtoull(text, &end, 10);
+  if (!my_isdigit(system_charset_info, *text) || *end || errno || number > EXPECTED_ROWS_MAX)
+    return true;
+  *rows = number;
+  return false;
+}
+
+/*
+  True: refused, with an error. Where the server lets wrong options pass, in replication
+  and with IGNORE_BAD_TABLE_OPTIONS, so is this one, with a warning.
+*/
+static bool refuses_expected_rows(THD *thd, const TABLE_SHARE *share,
+                                  const ha_table_option_struct *options)
+{
+  ulonglong rows;
+  if (!parse_expected_rows(options, &rows))
+    return false;
+  char text[MYSQL_ERRMSG_SIZE];
+  my_snprintf(text, sizeof(text),
+              "BLITZDB: table %s.%s: " BLITZ_EXPECTED_ROWS "=%.100s is not a number from 0 to %llu",
+              share->db.str, share->table_name.str, options->expected_rows, EXPECTED_ROWS_MAX);
+  if (thd->slave_thread || (thd->variables.sql_mode & MODE_IGNORE_BAD_TABLE_OPTIONS))
+  {
+    push_warning(thd, Sql_condition::WARN_LEVEL_WARN, ER_BAD_OPTION_VALUE, text);
+    return false;
+  }
+  my_message(ER_BAD_OPTION_VALUE, text, MYF(0));
+  return true;
+}
+
 static ulonglong expected_rows(const HA_CREATE_INFO *create_info)
 {
-  if (create_info->option_struct && create_info->option_struct->expected_rows)
-    return create_info->option_struct->expected_rows;
+  ulonglong rows;
+  if (!parse_expected_rows(create_info->option_struct, &rows) && rows)
+    return rows;
   if (create_info->min_rows)
     return create_info->min_rows;
   return MY_MIN(create_info->max_rows, MAX_ROWS_TRUSTED);
@@ -52,6 +98,8 @@ int ha_blitz::create(const char *name, TABLE *form, HA_CREATE_INFO *create_info)
   if (refuses_keys(form->s))
     return HA_ERR_UNSUPPORTED;
   THD *thd = current_thd;
+  if (refuses_expected_rows(thd, form->s, create_info->option_struct))
+    return HA_ERR_UNSUPPORTED;
   if (create_info->data_file_name)
     push_warning_printf(thd, Sql_condition::WARN_LEVEL_WARN, WARN_OPTION_IGNORED,
                         "BLITZDB: the option DATA DIRECTORY is ignored");
@@ -123,9 +171,9 @@ bool ha_blitz::check_if_incompatible_data(HA_CREATE_INFO *create_info, uint tabl
   const uint sizes = HA_CREATE_USED_AUTO | HA_CREATE_USED_MIN_ROWS | HA_CREATE_USED_MAX_ROWS;
   if (table_changes == IS_EQUAL_NO || (create_info->used_fields & sizes))
     return COMPATIBLE_DATA_NO;
-  const ha_table_option_struct *old_options = table->s->option_struct;
-  const ha_table_option_struct *new_options = create_info->option_struct;
-  if (old_options && new_options && old_options->expected_rows != new_options->expected_rows)
+  ulonglong old_rows, new_rows;
+  if (parse_expected_rows(create_info->option_struct, &new_rows) ||
+      parse_expected_rows(table->s->option_struct, &old_rows) || old_rows != new_rows)
     return COMPATIBLE_DATA_NO;
   return COMPATIBLE_DATA_YES;
 }

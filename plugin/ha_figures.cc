@@ -66,9 +66,10 @@ ha_rows ha_blitz::records_in_range(uint key_no, const key_range *min_key,
 
 /* ---- statistics of keys -------------------------------------------------------------- */
 
-/* Looks at about MAX entries of each index. */
+/* Looks at about MAX entries of each index that is not disabled. */
 int ha_blitz::sample_keys(uint64_t max)
 {
+  const uint64_t disabled = m_keys.count() > 0 ? blitz_table_disabled_indexes(m_table) : 0;
   try
   {
     std::vector<std::vector<ulong>> rows_per_value(table_share->keys);
@@ -78,7 +79,7 @@ int ha_blitz::sample_keys(uint64_t max)
       std::vector<ulong> &rows = rows_per_value[key_no];
       rows.resize(key->user_defined_key_parts);
       uint index_no = m_keys.index_of(key_no);
-      if (index_no != Index_keys::NONE)
+      if (index_no != Index_keys::NONE && !(disabled & (1ULL << index_no)))
       {
         Key_sampler sampler(&m_keys.codec(index_no));
         enum blitz_rc rc =
@@ -135,12 +136,13 @@ void ha_blitz::note_disabled_keys()
 
 /* ---- info ---------------------------------------------------------------------------- */
 
-/* When the file was made, which not every file system knows, and changed. */
+/* When the file was made, which not every file system knows, and changed. Its name is not
+   the table's if it has the rows of a partition. */
 void ha_blitz::info_times()
 {
   char path[FN_REFLEN];
   struct statx file;
-  fn_format(path, table_share->normalized_path.str, "", BLITZ_FILE_EXT, MY_UNPACK_FILENAME);
+  fn_format(path, m_path.c_str(), "", BLITZ_FILE_EXT, MY_UNPACK_FILENAME);
   if (statx(AT_FDCWD, path, 0, STATX_MTIME | STATX_BTIME, &file) != 0)
     return;
   stats.create_time = file.stx_mask & STATX_BTIME ? (my_time_t) file.stx_btime.tv_sec : 0;
@@ -172,7 +174,8 @@ int ha_blitz::info(uint flag)
     note_disabled_keys();
     m_share->statistics.show(table);
   }
-  if (flag & HA_STATUS_TIME)
+  /* What a partition says of its creation is asked for with the constants. */
+  if (flag & (HA_STATUS_TIME | HA_STATUS_CONST))
     info_times();
   if (flag & HA_STATUS_AUTO)
   {

@@ -189,7 +189,7 @@ void ha_blitz::get_auto_increment(ulonglong offset, ulonglong increment, ulonglo
 }
 
 /* The value of an AUTO_INCREMENT column in RECORD; 0 if it is negative. A FLOAT or a DOUBLE
-   goes beyond all integers. */
+   goes beyond all integers: such values count for nothing, as in other engines. */
 static ulonglong auto_increment_of(Field *field, my_ptrdiff_t offset)
 {
   if (field->result_type() != REAL_RESULT)
@@ -200,9 +200,7 @@ static ulonglong auto_increment_of(Field *field, my_ptrdiff_t offset)
   field->move_field_offset(offset);
   double value = field->val_real();
   field->move_field_offset(-offset);
-  if (!(value > 0))
-    return 0;
-  return value < 18446744073709551616.0 ? (ulonglong) value : ULONGLONG_MAX;
+  return value > 0 && value < 18446744073709551616.0 ? (ulonglong) value : 0;
 }
 
 /* A row was written: values up to its own are used up. */

@@ -18,10 +18,13 @@ enum blitz_primary_key
 /* The option that says so for one table; users see USING HASH instead. */
 #define BLITZ_DEFAULT_PRIMARY_KEY "DEFAULT_PRIMARY_KEY"
 
+/* As given: numbers beyond a limit the server would cut, and take what is none for 0. */
+#define BLITZ_EXPECTED_ROWS "EXPECTED_ROWS"
+
 /* The server asks for this name. */
 struct ha_table_option_struct
 {
-  ulonglong expected_rows;
+  const char *expected_rows; /* NULL: not given */
   uint default_primary_key; /* enum blitz_primary_key */
 };
 

@@ -4,6 +4,7 @@
  * status figures and table options, and its voice in the server's log.
  */
 #include "ha_blitz.h"
+#include "strays.h"
 
 #include <cstddef>
 #include <dirent.h>
@@ -130,7 +131,7 @@ static SHOW_VAR status_variables[] = {
 
 static ha_create_table_option table_options[] = {
     /* About how many rows the table is going to have: it then need not grow. */
-    HA_TOPTION_NUMBER("EXPECTED_ROWS", expected_rows, 0, 0, 1ULL << 40, 1),
+    HA_TOPTION_STRING(BLITZ_EXPECTED_ROWS, expected_rows),
     /* See enum blitz_primary_key. The server stores the variable's value with a table
        that is created, unless it is BTREE, which no value means. */
     HA_TOPTION_SYSVAR(BLITZ_DEFAULT_PRIMARY_KEY, default_primary_key, default_primary_key),
@@ -196,11 +197,20 @@ static void drop_database(handlerton *, char *path)
   closedir(dir);
 }
 
+/* The server has started, undone what ALTER TABLE had begun before a crash, and is the only
+   one in its data directory. */
+static int start_up(handlerton *)
+{
+  blitz_remove_strays(mysql_real_data_home);
+  return 0;
+}
+
 static int init_engine(void *plugin)
 {
   blitz_hton = static_cast<handlerton *>(plugin);
   blitz_hton->create = create_handler;
   blitz_hton->drop_database = drop_database;
+  blitz_hton->signal_ddl_recovery_done = start_up;
   /* Statements are atomic, transactions of several are not: see docs/MANUAL.md. */
   blitz_hton->flags = HTON_CAN_RECREATE | HTON_NO_ROLLBACK;
   blitz_hton->table_options = table_options;

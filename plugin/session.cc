@@ -10,7 +10,9 @@
 #include "session.h"
 
 #include <memory>
+#include <mysqld.h>
 #include <new>
+#include <sql_class.h>
 #include <vector>
 
 namespace
@@ -107,7 +109,7 @@ Session *session_of(THD *thd, const handlerton *hton)
   return static_cast<Session *>(thd_get_ha_data(thd, hton));
 }
 
-/* ALL is never set: the engine takes part in statements, not in transactions. The server has
+/* Of a transaction of several statements nothing is left when it ends. The server has
    no words for a commit that fails but a number, and keeps the error that comes first. */
 int end_statement(handlerton *hton, THD *thd, bool commit)
 {
@@ -131,6 +133,20 @@ int rollback_statement(handlerton *hton, THD *thd, bool)
   return end_statement(hton, thd, false);
 }
 
+/* Of all that is done to savepoints. What was changed stays: when they are gone back to,
+   the server says so, as of other engines without transactions. */
+int ignore_savepoint(handlerton *, THD *, void *)
+{
+  return 0;
+}
+
+/* Nothing is in the way of a commit. That there is this function lets the binary log and
+   other engines agree on theirs in two steps. */
+int prepare_statement(handlerton *, THD *, bool)
+{
+  return 0;
+}
+
 int close_connection(handlerton *hton, THD *thd)
 {
   delete session_of(thd, hton);
@@ -145,6 +161,24 @@ void blitz_session_init(handlerton *hton)
   hton->commit = commit_statement;
   hton->rollback = rollback_statement;
   hton->close_connection = close_connection;
+  /* Without a binary log the server would begin to keep a log for it. */
+  if (opt_bin_log)
+    hton->prepare = prepare_statement;
+  hton->savepoint_set = ignore_savepoint;
+  hton->savepoint_rollback = ignore_savepoint;
+  hton->savepoint_release = ignore_savepoint;
+}
+
+/*
+  In a transaction of several statements, too: a statement of which the transaction knows
+  nothing would end it, and with it the savepoints that were set. A transaction by XA goes
+  on without: what was changed here is not part of what it prepares.
+*/
+void blitz_session_register(THD *thd, handlerton *hton)
+{
+  trans_register_ha(thd, false, hton, 0);
+  if (thd->in_multi_stmt_transaction_mode() && !thd->transaction->xid_state.is_explicit_XA())
+    trans_register_ha(thd, true, hton, 0);
 }
 
 Blitz_change *blitz_session_change(THD *thd, handlerton *hton, struct blitz_table *table,
@@ -166,7 +200,7 @@ Blitz_change *blitz_session_change(THD *thd, handlerton *hton, struct blitz_tabl
         return NULL;
       blitz_txn_lock_timeout(change->txn, lock_timeout);
     }
-    trans_register_ha(thd, false, hton, 0);
+    blitz_session_register(thd, hton);
     return change;
   }
   catch (const std::bad_alloc &)

@@ -13,7 +13,9 @@
  * 2. No change outlives the last open handler of its table: ha_blitz::close()
  *    calls blitz_session_forget().
  * 3. Sub-statements of functions and triggers commit nothing: the server ends
- *    the outermost statement only.
+ *    the outermost statement only. A savepoint that they set is for engines that
+ *    the server knows by then, so it is told of a table that they may change
+ *    when that is locked. Under LOCK TABLES nothing tells of it in time.
  */
 #ifndef BLITZ_SESSION_H
 #define BLITZ_SESSION_H
@@ -31,6 +33,9 @@ struct Blitz_change
 
 /* Fills in the transaction functions and the connection's end. */
 void blitz_session_init(handlerton *hton);
+
+/* Tells the server that the engine takes part in THD's statement. */
+void blitz_session_register(THD *thd, handlerton *hton);
 
 /* The change of TABLE in THD's statement, begun if need be; NULL: out of memory. */
 Blitz_change *blitz_session_change(THD *thd, handlerton *hton, struct blitz_table *table,
