@@ -94,27 +94,43 @@ static void remove_left(void)
 
 /* ---- a new one ---------------------------------------------------------------------- */
 
-/* Makes and locks the directory NAME. ENOENT: another process took it for one that was left. */
+/* Locks the directory FD. False: errno says why; ENOENT: another process took it for one that
+ * was left, EPERM: somebody has put another one there.
+ */
+static bool lock(int fd)
+{
+  bool left;
+  int rc;
+
+  do
+    rc = flock(fd, LOCK_EX);
+  while (rc != 0 && errno == EINTR);
+  if (rc != 0)
+    return false;
+  if (!is_ours(fd, &left))
+    errno = EPERM;
+  else if (!left)
+    errno = ENOENT;
+  else
+    return true;
+  return false;
+}
+
 static int make(char *name)
 {
-  bool left = true;
-  int fd, rc;
+  int fd, sys_errno;
 
   if (mkdtemp(name) == NULL)
     return -1;
   fd = open_dir(AT_FDCWD, name);
-  if (fd < 0)
-    return -1;
-  do
-    rc = flock(fd, LOCK_EX);
-  while (rc != 0 && errno == EINTR);
-  if (rc == 0 && is_ours(fd, &left) && left)
+  if (fd >= 0 && lock(fd))
     return fd;
-  if (rc == 0)
-    errno = left ? EPERM : ENOENT; /* EPERM: somebody has put another one there */
-  rc = errno;
-  close(fd);
-  errno = rc;
+  sys_errno = errno;
+  if (fd >= 0)
+    close(fd);
+  if (sys_errno != EPERM)
+    rmdir(name);
+  errno = sys_errno;
   return -1;
 }
 
