@@ -4,7 +4,8 @@
  * read transactions.
  *
  * LMDB opens files by name, and follows links. So what it gets is a name in a directory that
- * is made for that moment and that nobody else may write to: a link to a descriptor of ours.
+ * is made for that moment and that nobody else may write to (private_dir.c): a link to a
+ * descriptor of ours.
  *
  * LMDB can exchange its map for a longer one only while no transaction is open. That is
  * asked for when half of it is used. From then on whoever ends the last transaction does it;
@@ -12,6 +13,7 @@
  * back until the old ones have gone, or a moment has passed.
  */
 #include "index_lmdb.h"
+#include "private_dir.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -38,35 +40,7 @@
 #define HOLD_LAST_MS 800 /* if there is no room without that */
 #define HOLD_PAUSE 10    /* times that, before it is done again */
 
-#define DIR_LEN_MAX 4096
-
 /* ---- opening --------------------------------------------------------------------- */
-
-/* Makes a directory of our own, in memory if there is such a place, else beside the file.
- * -1: errno says why.
- */
-static int make_private_dir(const char *beside, char name[DIR_LEN_MAX])
-{
-  struct stat st;
-  int fd;
-
-  snprintf(name, DIR_LEN_MAX, "/dev/shm/blitz-XXXXXX");
-  if (mkdtemp(name) == NULL)
-  {
-    snprintf(name, DIR_LEN_MAX, "%s-XXXXXX", beside);
-    if (mkdtemp(name) == NULL)
-      return -1;
-  }
-  fd = open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & 077) == 0)
-    return fd;
-  if (fd >= 0)
-  {
-    close(fd);
-    errno = EPERM; /* somebody has put another one there */
-  }
-  return -1;
-}
 
 /* Makes the link NAME in the directory DIR_FD to what FD is open for. */
 static bool link_to(int dir_fd, const char *name, int fd)
@@ -81,26 +55,19 @@ static bool link_to(int dir_fd, const char *name, int fd)
  * readers in memory. */
 static int open_by_links(struct bz_index_file *file, int fd, unsigned flags)
 {
-  char dir[DIR_LEN_MAX], path[40];
-  int dir_fd = make_private_dir(file->name, dir);
+  char dir[BZ_PRIVATE_DIR_MAX], path[40];
+  int dir_fd = bz_private_dir_make(dir);
   int readers_fd = memfd_create("blitz_readers", MFD_CLOEXEC);
   int rc = 0;
 
-  if (dir_fd < 0 || readers_fd < 0 || !link_to(dir_fd, "x", fd) ||
-      !link_to(dir_fd, "x-lock", readers_fd))
+  if (dir_fd < 0 || readers_fd < 0 || !link_to(dir_fd, BZ_PRIVATE_FILE, fd) ||
+      !link_to(dir_fd, BZ_PRIVATE_LOCK, readers_fd))
     rc = errno;
-  snprintf(path, sizeof path, "/proc/self/fd/%d/x", dir_fd);
-  if (rc == 0)
-    rc = mdb_env_open(file->env, path, flags, 0660);
-  if (rc == ENOENT)
+  snprintf(path, sizeof path, "/proc/self/fd/%d/" BZ_PRIVATE_FILE, dir_fd);
+  if (rc == 0 && (rc = mdb_env_open(file->env, path, flags, 0660)) == ENOENT)
     rc = ENOSYS;
   if (dir_fd >= 0)
-  {
-    unlinkat(dir_fd, "x", 0);
-    unlinkat(dir_fd, "x-lock", 0);
-    close(dir_fd);
-    rmdir(dir);
-  }
+    bz_private_dir_remove(dir_fd, dir);
   if (readers_fd >= 0)
     close(readers_fd);
   return rc;

@@ -89,15 +89,20 @@ enum blitz_rc blitz_set_sort(const char *dir, size_t bytes)
   return BLITZ_OK;
 }
 
+void bz_sort_path(char *to, size_t len, const char *name)
+{
+  pthread_mutex_lock(&settings_lock);
+  snprintf(to, len, "%s/%s", settings_dir != NULL ? settings_dir : "/tmp", name);
+  pthread_mutex_unlock(&settings_lock);
+}
+
 /* A file without a name. -1: errno says why. */
 static int open_temporary(void)
 {
   char name[4096];
   int fd;
 
-  pthread_mutex_lock(&settings_lock);
-  snprintf(name, sizeof name, "%s/blitz_sort_XXXXXX", settings_dir != NULL ? settings_dir : "/tmp");
-  pthread_mutex_unlock(&settings_lock);
+  bz_sort_path(name, sizeof name, "blitz_sort_XXXXXX");
   fd = mkostemp(name, O_CLOEXEC);
   if (fd >= 0)
     unlink(name);

@@ -29,4 +29,7 @@ enum blitz_rc bz_sort_finish(struct bz_sort *sort, struct blitz_error *err) BLIT
 enum blitz_rc bz_sort_next(struct bz_sort *sort, struct bz_entry *entry,
                            struct blitz_error *err) BLITZ_MUST_CHECK;
 
+/* The path of NAME in the directory of blitz_set_sort(). */
+void bz_sort_path(char *to, size_t len, const char *name);
+
 #endif /* BZ_SORT_H */
