@@ -77,7 +77,7 @@ struct bz_removed_rows
   size_t swept_count;
   uint64_t ends;     /* of snapshots, when room was wanted last */
   size_t vain_looks; /* for room, since then */
-  uint64_t *wanted; /* commits that snapshots look at, ascending */
+  uint64_t *wanted;  /* commits that snapshots look at, ascending */
   size_t wanted_count, wanted_room;
 };
 

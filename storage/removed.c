@@ -79,8 +79,7 @@ enum blitz_rc bz_removed_prepare(struct blitz_table *table, size_t count, struct
     return BLITZ_OK;
   while (ok && table->removed.free_count < count)
     ok = add_slab(&table->removed);
-  return ok ? BLITZ_OK
-            : bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
+  return ok ? BLITZ_OK : bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
 }
 
 static void free_slabs(struct bz_removed_rows *removed)
@@ -215,8 +214,7 @@ void bz_removed_forget(struct blitz_table *table, uint64_t off, uint64_t hash)
 
 /* The version of KEY that a snapshot sees. Needs the part's lock. */
 static bool find(struct blitz_table *table, const struct bz_removed_part *part,
-                 const struct bz_snapshot *snapshot, const struct bz_key *key,
-                 struct bz_row *found)
+                 const struct bz_snapshot *snapshot, const struct bz_key *key, struct bz_row *found)
 {
   for (struct bz_removed *row = *head_of(part, key->hash.bucket); row != NULL; row = row->next)
     if (row->hash == key->hash.bucket && row->born <= snapshot->seq && row->died > snapshot->seq &&
@@ -348,8 +346,8 @@ static size_t sweep_rows(struct blitz_table *table, size_t looks)
 /* May anything be freed, as far as that is known without looking at rows? */
 static bool may_sweep(struct blitz_table *table)
 {
-  return table->removed.count > 0 &&
-         !atomic_load_explicit(&table->broken, memory_order_relaxed) && note_wanted(table);
+  return table->removed.count > 0 && !atomic_load_explicit(&table->broken, memory_order_relaxed) &&
+         note_wanted(table);
 }
 
 static void sweep(struct blitz_table *table, size_t looks)

@@ -116,8 +116,7 @@ static void assert_damage_stays(const char *name, uint64_t damaged, unsigned row
     blitz_txn_rollback(txn);
     uint64_t other = damaged == 0 ? ROWS - 1 : 0;
     row_fill(value, LEN, other, 1);
-    rc =
-        blitz_update(txn, table, number_key(other), number_key(other), bytes(value, LEN), ERR);
+    rc = blitz_update(txn, table, number_key(other), number_key(other), bytes(value, LEN), ERR);
     if (rc == BLITZ_OK)
       assert_ok(blitz_txn_commit(txn, ERR));
     else

@@ -442,7 +442,7 @@ static void it_is_opened_and_closed_without_space(void **state)
     assert_non_null(strstr(last_error.text, "could not be made anew"));
     assert_error_names(index_file_of("open"));
     assert_ok(blitz_table_open(path_of("open"), 0, &table, ERR)); /* the rows alone */
-    assert_null(strstr(log_text(), "repair")); /* as they were: closed */
+    assert_null(strstr(log_text(), "repair"));                    /* as they were: closed */
     assert_int_equal(row_count(table), 1200);
     blitz_table_close(table);
   }

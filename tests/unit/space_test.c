@@ -200,10 +200,10 @@ static void what_is_left_goes_in_slices(void **state)
 static struct blitz_table *watched; /* its commits are looked at before they are published */
 static unsigned looks;
 
-enum blitz_rc __real_bz_snapshot_publish(struct blitz_table *, uint64_t, uint64_t,
-                                         struct MDB_txn *, struct blitz_error *);
-enum blitz_rc __wrap_bz_snapshot_publish(struct blitz_table *, uint64_t, uint64_t,
-                                         struct MDB_txn *, struct blitz_error *);
+enum blitz_rc __real_bz_snapshot_publish(struct blitz_table *, uint64_t, uint64_t, struct MDB_txn *,
+                                         struct blitz_error *);
+enum blitz_rc __wrap_bz_snapshot_publish(struct blitz_table *, uint64_t, uint64_t, struct MDB_txn *,
+                                         struct blitz_error *);
 
 /* The commit of beside_a_commit() has changed all trees by now. */
 enum blitz_rc __wrap_bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t rows,

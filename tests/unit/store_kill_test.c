@@ -139,7 +139,8 @@ static void commit_changes(const char *name)
   for (uint64_t n = 0; n < ROWS; n += 2)
   {
     row_fill(value, 60 + 3 * n, n, 2);
-    require_ok(blitz_update(txn, table, number_key(n), number_key(n), bytes(value, 60 + 3 * n), ERR));
+    require_ok(
+        blitz_update(txn, table, number_key(n), number_key(n), bytes(value, 60 + 3 * n), ERR));
   }
   for (uint64_t n = 1; n < ROWS; n += 4)
     require_ok(blitz_remove(txn, table, number_key(n), ERR));
