@@ -380,6 +380,14 @@ size_t Key_codec::encode_search(const uchar *search, uint part_count, uchar *to)
   return finish(to, pos);
 }
 
+bool Key_codec::counts_chars() const
+{
+  for (const Part &part : m_parts)
+    if (part.string.counts_chars())
+      return true;
+  return false;
+}
+
 bool Key_codec::has_null(const uchar *record) const
 {
   for (const Part &part : m_parts)

@@ -65,6 +65,9 @@ public:
   /* Is any part of RECORD's key NULL? */
   bool has_null(const uchar *record) const;
 
+  /* Are there CHARs of which spaces at the end count? See Key_string. */
+  bool counts_chars() const;
+
   /* Encodes the first PART_COUNT parts of a search key. Of an INDEX_KEY that is how
      all keys begin that match them. */
   size_t encode_search(const uchar *search, uint part_count, uchar *to);

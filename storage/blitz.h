@@ -124,6 +124,7 @@ enum blitz_open_flags
   BLITZ_OPEN_READONLY = 1,  /* no change is allowed, the file included */
   BLITZ_OPEN_TEMPORARY = 2, /* never synced: not to outlive the process */
   BLITZ_OPEN_REPAIR = 4,    /* make all but the rows anew, and drop damaged rows */
+  BLITZ_OPEN_NO_CONVERT = 8, /* BLITZ_FOREIGN for an earlier version: it had other keys */
 };
 
 /* Creates PATH.bzd with no rows. A file already there is replaced, at once and

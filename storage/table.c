@@ -96,8 +96,16 @@ struct blitz_table *bz_table_new(const char *path, unsigned flags)
 
 /* Are the rows of the file what the caller takes them for? */
 static enum blitz_rc check_layout(const struct blitz_table *table, const struct bz_header *header,
-                                  uint64_t layout, struct blitz_error *err)
+                                  const struct blitz_open_options *options,
+                                  struct blitz_error *err)
 {
+  uint64_t layout = options->layout;
+
+  if (header->version != BZ_VERSION && (options->flags & BLITZ_OPEN_NO_CONVERT))
+    return bz_fail(err, BLITZ_FOREIGN, 0,
+                   "%s has format version %u, in which keys of this kind were written in another "
+                   "way. Dump the table with the version that wrote it, and load it into this one",
+                   table->file, header->version);
   if (layout == 0 || header->layout == 0 || layout == header->layout)
     return BLITZ_OK;
   return bz_fail(err, BLITZ_FOREIGN, 0,
@@ -145,7 +153,7 @@ static enum blitz_rc open_rows(struct blitz_table *table, const struct blitz_ope
   enum blitz_rc rc = bz_file_open(table, &header, err);
 
   if (rc == BLITZ_OK)
-    rc = check_layout(table, &header, options->layout, err);
+    rc = check_layout(table, &header, options, err);
   if (rc == BLITZ_OK)
     rc = open_content(table, &header, options, trust, err);
   if (rc != BLITZ_OK || header.version == BZ_VERSION)

@@ -84,6 +84,28 @@ static void version_2_is_converted(void **state)
   }
 }
 
+static void other_keys_are_not_converted(void **state)
+{
+  (void)state;
+  struct blitz_open_options options = {.flags = BLITZ_OPEN_NO_CONVERT, .layout = 77};
+  struct blitz_table *table;
+  for (unsigned closed = 0; closed < 2; closed++)
+  {
+    copy_file(stored(closed ? "v2.bzd" : "v2_open.bzd"), file_of("keys"));
+    uint64_t sum = file_sum(file_of("keys"));
+    assert_rc(BLITZ_FOREIGN, blitz_table_open_with(path_of("keys"), &options, &table, ERR));
+    options.flags |= BLITZ_OPEN_REPAIR;
+    assert_rc(BLITZ_FOREIGN, blitz_table_open_with(path_of("keys"), &options, &table, ERR));
+    options.flags &= ~BLITZ_OPEN_REPAIR;
+    assert_true(file_sum(file_of("keys")) == sum);
+    blitz_table_close(open_table("keys"));
+    options.layout = 0;
+    assert_ok(blitz_table_open_with(path_of("keys"), &options, &table, ERR));
+    assert_stored_rows(table, closed);
+    blitz_table_close(table);
+  }
+}
+
 static void row_ids_of_version_2_go_on(void **state)
 {
   (void)state;
@@ -220,6 +242,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(version_2_is_converted, begin),
+      cmocka_unit_test_setup(other_keys_are_not_converted, begin),
       cmocka_unit_test_setup(row_ids_of_version_2_go_on, begin),
       cmocka_unit_test_setup(what_cannot_be_converted_stays, begin),
       cmocka_unit_test_setup(another_layout_is_refused, begin),
