@@ -18,8 +18,8 @@
  *     changed, at that moment.
  *  3. A commit of one table is all or nothing, also when the process is killed
  *     in it. A commit of several tables is so table by table.
- *  4. An open scan keeps the space of rows removed meanwhile from being used
- *     again. Do not leave one open for hours.
+ *  4. An open scan keeps the rows that it sees, also those removed meanwhile, and
+ *     nothing else.
  *  5. A struct blitz_table may be used by any number of threads at a time, a
  *     struct blitz_cursor or struct blitz_txn by one.
  *  6. Damaged bytes give BLITZ_CORRUPT, never a wrong row.

@@ -135,23 +135,17 @@ enum bz_own bz_txn_own(const struct blitz_txn *txn, const struct blitz_table *ta
 
 /* ---- the end ------------------------------------------------------------------ */
 
-/* The key of a change, and where it hangs. */
-static enum blitz_rc find_change(struct blitz_table *table, const struct bz_change *change,
-                                 struct bz_row *row, struct bz_key *key, struct bz_place *place)
-{
-  if (!bz_block_row(table, change->new_off != 0 ? change->new_off : change->old_off, row))
-    return BLITZ_CORRUPT;
-  *key = bz_key_of_row(row);
-  return bz_hash_find(table, key, place);
-}
-
 static bool apply_change(struct blitz_table *table, const struct bz_change *change, uint64_t seq)
 {
   struct bz_row row;
   struct bz_key key;
   struct bz_place place;
-  enum blitz_rc rc = find_change(table, change, &row, &key, &place);
+  enum blitz_rc rc;
 
+  if (!bz_block_row(table, change->new_off != 0 ? change->new_off : change->old_off, &row))
+    return false;
+  key = bz_key_of_row(&row);
+  rc = bz_hash_find(table, &key, &place);
   if (rc != (change->old_off != 0 ? BLITZ_OK : BLITZ_NOT_FOUND))
     return false;
   if (change->new_off != 0)
