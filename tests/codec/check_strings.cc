@@ -22,6 +22,7 @@
 #include <algorithm>
 
 static const size_t SCRATCH = 40000;
+static const size_t CHARS = 12; /* of a CHAR column in which spaces count */
 
 namespace
 {
@@ -46,6 +47,7 @@ private:
   void check_pair(const Encoded &a, const Encoded &b);
   int compare(const Encoded &a, const Encoded &b);
   int order(const Encoded &a, const Encoded &b);
+  void pad(std::vector<std::string> &strings);
 
   CHARSET_INFO *m_cs;
   bool m_is_char;
@@ -134,7 +136,7 @@ void Check::check_one(const Encoded &a)
       if (encode(a.chars, open, room) != "no room")
         fail("room", a, a);
   }
-  if (m_is_char)
+  if (m_is_char && !m_string.counts_chars())
   {
     std::string padded(20 * m_cs->mbminlen, 0);
     my_ci_fill(m_cs, &padded[0], padded.size(), ' ');
@@ -155,13 +157,33 @@ void Check::check_pair(const Encoded &a, const Encoded &b)
     fail("equality", a, b);
 }
 
+/* Makes them values of one column, of CHARS characters; longer ones go. */
+void Check::pad(std::vector<std::string> &strings)
+{
+  auto length = [this](const std::string &s) {
+    return m_cs->cset->numchars(m_cs, s.data(), s.data() + s.size());
+  };
+  strings.erase(std::remove_if(strings.begin(), strings.end(),
+                               [&](const std::string &s) { return length(s) > CHARS; }),
+                strings.end());
+  for (std::string &s : strings)
+  {
+    std::string spaces((CHARS - length(s)) * m_cs->mbminlen, 0);
+    my_ci_fill(m_cs, &spaces[0], spaces.size(), ' ');
+    s += spaces;
+  }
+}
+
 void Check::run(std::vector<std::string> strings, Check_result *result)
 {
   m_result = result;
   if (m_is_char)
   {
-    for (std::string &s : strings)
-      s.resize(my_ci_lengthsp(m_cs, s.data(), s.size()));
+    if (m_string.counts_chars())
+      pad(strings);
+    else
+      for (std::string &s : strings)
+        s.resize(my_ci_lengthsp(m_cs, s.data(), s.size()));
     std::sort(strings.begin(), strings.end());
     strings.erase(std::unique(strings.begin(), strings.end()), strings.end());
   }

@@ -111,7 +111,7 @@ static void remove_dir_with(const char *name, const char *entry, int fd)
 static void test_what_stays(void **state)
 {
   char *left = like_ours('a'), *locked = like_ours('b'), *other = like_ours('c');
-  char *open_to_all = like_ours('d'), *link = like_ours('e'), longer[2 * NAME_MAX_LEN];
+  char *open_to_all = like_ours('d'), *link = like_ours('e'), *longer;
   int locked_fd, other_fd, open_to_all_fd, longer_fd;
 
   (void)state;
@@ -120,7 +120,7 @@ static void test_what_stays(void **state)
   assert_int_equal(0, flock(locked_fd, LOCK_EX));
   other_fd = make_dir_with(other, "y", 0700);
   open_to_all_fd = make_dir_with(open_to_all, "x", 0755);
-  snprintf(longer, sizeof longer, "%s-more", left);
+  assert_true(asprintf(&longer, "%s-more", left) > 0);
   longer_fd = make_dir_with(longer, "x", 0700);
   assert_int_equal(0, symlink(longer, link));
   open_in_child(NULL);
@@ -131,6 +131,7 @@ static void test_what_stays(void **state)
   remove_dir_with(other, "y", other_fd);
   remove_dir_with(open_to_all, "x", open_to_all_fd);
   remove_dir_with(longer, "x", longer_fd);
+  free(longer);
 }
 
 int main(void)
