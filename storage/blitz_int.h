@@ -297,8 +297,8 @@ enum blitz_rc bz_removed_prepare(struct blitz_table *table, size_t count,
 void bz_removed_add(struct blitz_table *table, uint64_t off, uint64_t born, uint64_t died,
                     uint64_t hash);
 
-/* Forgets a row, which is not removed after all. */
-void bz_removed_forget(struct blitz_table *table, uint64_t off, uint64_t hash);
+/* Asks for the memory that adding a row of that hash takes. For the writer. */
+void bz_removed_prefetch(const struct blitz_table *table, uint64_t hash);
 
 /* Frees some of the rows that nobody wants any more, at the end of a commit that has removed
  * REMOVALS rows; or all of them. For the writer, between commits.

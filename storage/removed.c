@@ -25,6 +25,7 @@
 #define SWEEP_PER_REMOVAL 4 /* and for each row that it has removed */
 #define FREED_AT_ONCE 256   /* blocks, under snapshot_lock */
 #define TIDY_LOOKS 4096     /* rows that the end of a view looks at */
+#define PREFETCH_AHEAD 8    /* rows whose places in the hash are asked for before */
 
 struct bz_removed
 {
@@ -135,6 +136,14 @@ static struct bz_removed **head_of(const struct bz_removed_part *part, uint64_t 
                              : &part->heads[mixed(hash) >> 24 & (part->head_count - 1)];
 }
 
+void bz_removed_prefetch(const struct blitz_table *table, uint64_t hash)
+{
+  const struct bz_removed_part *part = &table->removed.parts[mixed(hash) >> 58];
+
+  __builtin_prefetch(part);
+  __builtin_prefetch(head_of(part, hash));
+}
+
 /* Doubles the places of a part: a small piece of all there are, so it takes no long time. If
  * there is no memory the chains grow longer.
  */
@@ -200,16 +209,6 @@ static void take_out(struct bz_removed_rows *removed, struct bz_removed *row)
   removed->free = row;
   removed->free_count++;
   removed->count--;
-}
-
-void bz_removed_forget(struct blitz_table *table, uint64_t off, uint64_t hash)
-{
-  struct bz_removed *row = *head_of(part_of(&table->removed, hash), hash);
-
-  while (row != NULL && row->off != off)
-    row = row->next;
-  if (row != NULL)
-    take_out(&table->removed, row);
 }
 
 /* The version of KEY that a snapshot sees. Needs the part's lock. */
@@ -328,6 +327,8 @@ static size_t sweep_rows(struct blitz_table *table, size_t looks)
       removed->swept_count = 0;
     }
     row = &removed->swept->rows[removed->swept_count++];
+    if (removed->swept_count + PREFETCH_AHEAD < SLAB_LEN && row[PREFETCH_AHEAD].off != 0)
+      bz_removed_prefetch(table, row[PREFETCH_AHEAD].hash);
     /* One look is enough for a slab in which there is nothing. */
     if (removed->swept_count == SLAB_LEN || removed->swept->used == 0)
     {

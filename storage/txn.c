@@ -192,6 +192,7 @@ static void prefetch_change(const struct blitz_table *table, const struct bz_cha
   }
   if (change->old_off != 0)
   {
+    bz_removed_prefetch(table, change->hash);
     __builtin_prefetch(base + change->old_off);
     __builtin_prefetch(base + change->old_off + PREFETCH_KEY);
   }
