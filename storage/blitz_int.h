@@ -3,7 +3,7 @@
  * blitz_int.h: the open table, and what the engine's files call of each other.
  *
  * Who may touch what of struct blitz_table is said by the groups below; the
- * rules L1 to L8 are in docs/LOCKING.md. "The writer" is the transaction that
+ * rules L1 to L11 are in docs/LOCKING.md. "The writer" is the transaction that
  * holds the table's writer slot (slot.c); there is one at most, and whoever
  * opens, closes or repairs the table counts as it.
  */
@@ -163,7 +163,7 @@ struct blitz_table
   /* Under counter_lock. */
   pthread_mutex_t counter_lock;
 
-  /* Under the registry's lock (registry.c). */
+  /* Under the registry's lock (table.c). */
   unsigned refs;
   bool opening;
   struct blitz_table *next;

@@ -72,17 +72,10 @@ void blitz_cursor_reset(struct blitz_cursor *cursor)
 static enum blitz_rc read_own(struct blitz_cursor *cursor, uint64_t off, struct blitz_error *err)
 {
   struct bz_row *row = &cursor->row;
-  size_t len;
 
   if (!bz_row_parse(bz_base(cursor->table), off, atomic_load(&cursor->table->end), row))
     return bz_damaged(cursor->table, off, err);
-  len = row->key_len + (size_t)row->value_len;
-  if (bz_buffer_reserve(&cursor->buf, len) != BLITZ_OK)
-    return BLITZ_NOMEM;
-  memcpy(cursor->buf.data, row->key, len);
-  row->key = cursor->buf.data;
-  row->value = cursor->buf.data + row->key_len;
-  return BLITZ_OK;
+  return bz_row_copy(row, &cursor->buf);
 }
 
 static enum blitz_rc read_key(struct blitz_cursor *cursor, const struct bz_key *key,
