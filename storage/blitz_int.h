@@ -254,6 +254,9 @@ enum blitz_rc bz_space_alloc(struct blitz_table *table, uint64_t len, uint64_t *
 enum blitz_rc bz_space_alloc_at_end(struct blitz_table *table, uint64_t len, uint64_t *offp,
                                     struct blitz_error *err) BLITZ_MUST_CHECK;
 
+/* Blocks that nobody uses, from the end of the blocks to END. There is space for them. */
+void bz_space_append_dropped(struct blitz_table *table, uint64_t end);
+
 /* Makes a block that nobody looks at free for anyone; joins it with its neighbours. Returns
  * where the block that it has become ends.
  */

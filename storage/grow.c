@@ -115,8 +115,7 @@ static bool make_front(struct blitz_table *table, uint64_t count)
           bz_file_reserve(table, first, NULL) == BLITZ_OK;
   if (empty)
   {
-    /* The end first: what is between them are no blocks. */
-    bz_file_set_end(table, first);
+    bz_space_append_dropped(table, first);
     set_first(table, first);
     set_front_buckets(table, count);
   }

@@ -242,6 +242,17 @@ enum blitz_rc bz_space_alloc_at_end(struct blitz_table *table, uint64_t len, uin
   return BLITZ_OK;
 }
 
+void bz_space_append_dropped(struct blitz_table *table, uint64_t end)
+{
+  for (uint64_t off = atomic_load_explicit(&table->end, memory_order_relaxed), len; off < end;
+       off += len)
+  {
+    len = end - off < BZ_BLOCK_LEN_MAX ? end - off : BZ_BLOCK_LEN_MAX;
+    bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_DROPPED));
+    bz_file_set_end(table, off + len);
+  }
+}
+
 enum blitz_rc bz_space_alloc(struct blitz_table *table, uint64_t len, uint64_t *offp,
                              struct blitz_error *err)
 {

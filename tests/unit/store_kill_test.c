@@ -7,6 +7,8 @@
  *  2. A recovery, and a repair, may be killed anywhere: the next one finds all rows, and
  *     none of them damaged.
  *  3. The same for closing, which moves rows and puts the bucket array together.
+ *  4. A load of a table that was emptied, for which the beginning of its blocks moves, is
+ *     there or not, as a whole, and so is one that is undone.
  */
 #include "support.h"
 
@@ -29,6 +31,7 @@
 enum
 {
   ROWS = 16,
+  LOADED = 90, /* so many rows want more buckets than a new file has */
   STATES_MAX = 20000
 };
 
@@ -175,6 +178,30 @@ static void close_grown(const char *name)
   }
   blitz_txn_free(txn);
   blitz_table_close(table);
+}
+
+/* Empties the table, begins to load LOADED rows and undoes that; then loads them. */
+static void load(const char *name)
+{
+  struct blitz_table *table = open_table(name);
+  struct blitz_txn *txn = new_txn();
+  char value[40];
+  for (uint64_t n = 0; n < ROWS; n++)
+    require_ok(blitz_remove(txn, table, number_key(n), ERR));
+  require_ok(blitz_txn_commit(txn, ERR));
+  for (unsigned undone = 0; undone < 2; undone++)
+  {
+    require_ok(blitz_txn_expect_rows(txn, table, LOADED << undone, false, ERR));
+    for (uint64_t n = 0; n < LOADED; n++)
+    {
+      row_fill(value, sizeof value, n, 2);
+      require_ok(blitz_insert(txn, table, number_key(n), bytes(value, sizeof value), ERR));
+    }
+    if (undone == 0)
+      blitz_txn_rollback(txn);
+  }
+  require_ok(blitz_txn_finish_load(txn, table, NULL, NULL, ERR));
+  require_ok(blitz_txn_commit(txn, ERR));
 }
 
 /* ---- what is there ---- */
@@ -354,6 +381,32 @@ static void closing_may_be_killed(void **state)
   free_states(states);
 }
 
+static void load_may_be_killed(void **state)
+{
+  (void)state;
+  unsigned counts[3] = {0};
+  make_rows("load");
+  struct states *states = trace("load", load);
+  for (unsigned i = 0; i < states->count; i++)
+  {
+    put_state("left", states, i);
+    struct blitz_table *table = open_table("left");
+    uint64_t rows = row_count(table);
+    unsigned stage = rows == ROWS ? 0 : rows == 0 ? 1 : 2;
+    counts[stage]++;
+    if (stage == 0)
+      assert_rows(table, 0, ROWS, 1);
+    else if (stage == 2)
+      assert_rows(table, 0, LOADED, 2);
+    assert_whole(table);
+    blitz_table_close(table);
+  }
+  print_message("# %u stores of loads; before them %u, after them %u\n", counts[1], counts[0],
+                counts[2]);
+  assert_true(counts[0] > 1 && counts[1] > LOADED && counts[2] > 0);
+  free_states(states);
+}
+
 int main(void)
 {
 #ifdef SANITIZED
@@ -365,6 +418,7 @@ int main(void)
       cmocka_unit_test_setup(recovery_may_be_killed, begin),
       cmocka_unit_test_setup(repair_may_be_killed, begin),
       cmocka_unit_test_setup(closing_may_be_killed, begin),
+      cmocka_unit_test_setup(load_may_be_killed, begin),
   };
   return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
