@@ -82,6 +82,7 @@ struct new_row
   const struct bz_key *key;
   struct blitz_slice value;
   bool entries; /* give it entries in the indexes */
+  bool is_new;  /* no row ever had its key */
 };
 
 /* Writes a row into a new block, and its entries. */
@@ -136,17 +137,30 @@ static void take_from_block(struct bz_writes *writes, struct bz_change *change, 
   change->new_off = off;
 }
 
+/* What is there of the key of a row that is to be inserted: BLITZ_NOT_FOUND, if it may be. */
+static enum blitz_rc find_room(struct bz_writes *writes, const struct new_row *new_row,
+                               struct current *current, struct blitz_error *err)
+{
+  enum blitz_rc rc;
+
+  current->change = NULL;
+  if (new_row->is_new && writes->load == NULL)
+    return BLITZ_NOT_FOUND;
+  rc = find_current(writes, new_row->key, 0, current, err);
+  if (rc == BLITZ_OK)
+    return bz_fail(err, BLITZ_DUPLICATE, 0, "%s: there is a row with that key",
+                   writes->table->file);
+  return rc;
+}
+
 /* A row of which the key may be there. */
 static enum blitz_rc add(struct blitz_txn *txn, struct bz_writes *writes,
                          const struct new_row *new_row, struct blitz_error *err)
 {
   struct current current;
   uint64_t off;
-  enum blitz_rc rc = find_current(writes, new_row->key, 0, &current, err);
+  enum blitz_rc rc = find_room(writes, new_row, &current, err);
 
-  if (rc == BLITZ_OK)
-    return bz_fail(err, BLITZ_DUPLICATE, 0, "%s: there is a row with that key",
-                   writes->table->file);
   if (rc != BLITZ_NOT_FOUND)
     return rc;
   rc = put_block(txn, writes, new_row, &off, err);
@@ -195,7 +209,7 @@ static enum blitz_rc replace(struct blitz_txn *txn, struct bz_writes *writes,
                              const struct bz_key *key, struct current *current,
                              struct blitz_slice value, struct blitz_error *err)
 {
-  struct new_row new_row = {key, value, false};
+  struct new_row new_row = {.key = key, .value = value};
   uint64_t off;
   enum blitz_rc rc;
 
@@ -280,15 +294,23 @@ static enum blitz_rc begin(struct blitz_txn *txn, struct blitz_table *table, str
   return bz_writes_begin(txn, table, &request->writes, err);
 }
 
-enum blitz_rc bz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
-                        struct blitz_slice value, struct blitz_error *err)
+static enum blitz_rc insert_key(struct blitz_txn *txn, struct blitz_table *table,
+                                struct blitz_slice key, struct blitz_slice value, bool is_new,
+                                struct blitz_error *err)
 {
   struct request request;
   enum blitz_rc rc = begin(txn, table, key, &value, &request, err);
 
   if (rc != BLITZ_OK)
     return rc;
-  return insert(txn, request.writes, &(struct new_row){&request.key, value, true}, err);
+  return insert(txn, request.writes,
+                &(struct new_row){&request.key, value, .entries = true, .is_new = is_new}, err);
+}
+
+enum blitz_rc bz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
+                        struct blitz_slice value, struct blitz_error *err)
+{
+  return insert_key(txn, table, key, value, false, err);
 }
 
 enum blitz_rc blitz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
@@ -317,7 +339,7 @@ enum blitz_rc blitz_insert_row_id(struct blitz_txn *txn, struct blitz_table *tab
   row_id = bz_load_le64(bz_base(table) + BZ_NEXT_ROW_ID_OFF);
   bz_word_store(bz_base(table), BZ_NEXT_ROW_ID_OFF, htole64(row_id + 1));
   bz_store_be64(key, row_id);
-  rc = bz_insert(txn, table, (struct blitz_slice){key, sizeof key}, value, err);
+  rc = insert_key(txn, table, (struct blitz_slice){key, sizeof key}, value, true, err);
   if (rc == BLITZ_OK)
     *row_idp = row_id;
   return rc;
@@ -356,7 +378,7 @@ static enum blitz_rc change_key(struct blitz_txn *txn, struct bz_writes *writes,
   struct current current;
   uint64_t origin = 0;
   bool is_committed = false;
-  enum blitz_rc rc = insert(txn, writes, &(struct new_row){new_key, value, false}, err);
+  enum blitz_rc rc = insert(txn, writes, &(struct new_row){.key = new_key, .value = value}, err);
 
   if (rc != BLITZ_OK)
     return rc;

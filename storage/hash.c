@@ -218,6 +218,31 @@ static void part(struct blitz_table *table, struct bz_vine vine, uint64_t bit, u
   bz_vine_to_tree(base, parts[1], high_off);
 }
 
+/* Most buckets have one row or none: that hangs in one of the two, and is not written to.
+ * False: there are more, or it is damaged.
+ */
+static bool part_one(const struct blitz_table *table, uint64_t bit, uint64_t low_off,
+                     uint64_t high_off)
+{
+  uint8_t *base = bz_base(table);
+  uint64_t end = atomic_load_explicit(&table->end, memory_order_relaxed);
+  uint64_t off = bz_link(base, low_off);
+  bool high = false;
+  struct bz_row row;
+
+  if (off != 0)
+  {
+    if (!bz_row_parse(base, off, end, &row) || base[off] != BZ_ROW_MAGIC ||
+        bz_link(base, off + BZ_ROW_LEFT_OFF) != 0 || bz_link(base, off + BZ_ROW_RIGHT_OFF) != 0)
+      return false;
+    high = (bz_hash(row.key, row.key_len).bucket & bit) != 0;
+  }
+  bz_set_link(base, high_off, high ? off : 0);
+  if (high)
+    bz_set_link(base, low_off, 0);
+  return true;
+}
+
 bool bz_hash_split(struct blitz_table *table)
 {
   uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
@@ -231,14 +256,17 @@ bool bz_hash_split(struct blitz_table *table)
 
   /* The next splits' rows come while this one is done. */
   if (count - round + PREFETCH_AHEAD < round)
-    __builtin_prefetch(base + bz_link(base, bz_bucket_off(table, count - round + PREFETCH_AHEAD)));
+    bz_prefetch_row(base, bz_link(base, bz_bucket_off(table, count - round + PREFETCH_AHEAD)));
   bz_stripe_begin(stripe);
-  done = bz_tree_to_vine(table, low_off, &vine);
-  if (done)
+  done = part_one(table, round, low_off, high_off);
+  if (!done)
   {
-    part(table, vine, round, low_off, high_off);
-    atomic_store_explicit(&table->bucket_count, count + 1, memory_order_release);
+    done = bz_tree_to_vine(table, low_off, &vine);
+    if (done)
+      part(table, vine, round, low_off, high_off);
   }
+  if (done)
+    atomic_store_explicit(&table->bucket_count, count + 1, memory_order_release);
   bz_stripe_end(stripe);
   return done;
 }

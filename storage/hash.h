@@ -14,6 +14,8 @@
 /* Rows on the way from a bucket to any row below it; see H5. */
 #define BZ_DEPTH_MAX 64
 
+#define BZ_PREFETCH_KEY 40 /* bytes from a row's beginning into its key */
+
 enum bz_step
 {
   BZ_STEP_FOUND,
@@ -63,6 +65,15 @@ static inline void bz_set_link(uint8_t *base, uint64_t link_off, uint64_t off)
 {
   atomic_thread_fence(memory_order_release);
   bz_store_be64(base + link_off, off >> BZ_ALIGN_POWER);
+}
+
+/* Asks for the head of the row at OFF and for its key, which may be in the next line of the
+ * cache. OFF may be anything.
+ */
+static inline void bz_prefetch_row(const uint8_t *base, uint64_t off)
+{
+  __builtin_prefetch(base + off);
+  __builtin_prefetch(base + off + BZ_PREFETCH_KEY);
 }
 
 /* ---- tree.c: a bucket's tree as a whole, for the writer, in its stripe ---------------- */

@@ -123,8 +123,8 @@ void bz_load_flush(struct blitz_table *table, struct bz_load *load)
   uint64_t end = atomic_load_explicit(&table->end, memory_order_relaxed);
 
   for (unsigned i = 0; i < load->count; i++)
-    __builtin_prefetch(base +
-                       bz_link(base, bz_bucket_off_of(table, load->queue[i].hash.bucket, count)));
+    bz_prefetch_row(base,
+                    bz_link(base, bz_bucket_off_of(table, load->queue[i].hash.bucket, count)));
   for (unsigned i = 0; i < load->count; i++)
   {
     struct bz_row row;

@@ -16,12 +16,12 @@
  *  T4. A key has one change in a transaction, the sum of all that was done to it.
  */
 #include "entries.h"
+#include "hash.h"
 
 #include <stdlib.h>
 
 #define LOCK_TIMEOUT_SECONDS 50
 #define PREFETCH_AHEAD 16 /* changes */
-#define PREFETCH_KEY 40   /* bytes */
 
 /* ---- the object ---------------------------------------------------------- */
 
@@ -177,25 +177,31 @@ void bz_set_broken(struct blitz_table *table)
     bz_index_set_broken(table);
 }
 
-/* Asks for what apply_change() will need soon, so that it need not wait for it. */
-static void prefetch_change(const struct blitz_table *table, const struct bz_change *change)
+/* Asks for what apply_change() will need, so that it need not wait for it: first the change's
+ * bucket and blocks, and when they are there, what hangs on the bucket.
+ */
+static void prefetch_blocks(const struct blitz_table *table, const struct bz_change *change)
 {
   const uint8_t *base = bz_base(table);
   uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
 
   __builtin_prefetch(base + bz_bucket_off_of(table, change->hash, count));
-  /* A block's first bytes and its key, which may be in the next line of the cache. */
   if (change->new_off != 0)
-  {
-    __builtin_prefetch(base + change->new_off);
-    __builtin_prefetch(base + change->new_off + PREFETCH_KEY);
-  }
+    bz_prefetch_row(base, change->new_off);
   if (change->old_off != 0)
   {
     bz_removed_prefetch(table, change->hash);
-    __builtin_prefetch(base + change->old_off);
-    __builtin_prefetch(base + change->old_off + PREFETCH_KEY);
+    bz_prefetch_row(base, change->old_off);
   }
+}
+
+static void prefetch_tree(const struct blitz_table *table, const struct bz_change *change)
+{
+  uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
+
+  if (change->old_off == 0)
+    bz_prefetch_row(bz_base(table),
+                    bz_link(bz_base(table), bz_bucket_off_of(table, change->hash, count)));
 }
 
 static void rollback_table(struct bz_writes *writes)
@@ -234,7 +240,9 @@ static enum blitz_rc apply(struct bz_writes *writes, struct blitz_error *err)
   {
     const struct bz_change *change = &writes->changes[i];
     if (i + PREFETCH_AHEAD < writes->count)
-      prefetch_change(table, change + PREFETCH_AHEAD);
+      prefetch_blocks(table, change + PREFETCH_AHEAD);
+    if (i + PREFETCH_AHEAD / 2 < writes->count)
+      prefetch_tree(table, change + PREFETCH_AHEAD / 2);
     if ((change->new_off != 0 || change->old_off != 0) && !apply_change(table, change, seq))
       bz_set_broken(table);
   }
