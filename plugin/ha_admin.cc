@@ -120,9 +120,17 @@ int ha_blitz::repair(THD *thd, HA_CHECK_OPT *check_opt)
   if (open_file(m_open_flags | BLITZ_OPEN_REPAIR))
     return repair_message(thd, m_error.text);
   blitz_table_stats(m_table, &after);
-  if (before.row_count != after.row_count)
+  /* A table that could not be opened without has been repaired by open() before. */
+  ulonglong lost = before.rows_lost + after.rows_lost;
+  char text[128];
+  if (lost > 0)
   {
-    char text[128];
+    my_snprintf(text, sizeof(text),
+                "rows that were damaged and are lost: %llu. Restore them from a backup", lost);
+    repair_message(thd, text);
+  }
+  else if (before.row_count != after.row_count)
+  {
     my_snprintf(text, sizeof(text), "the number of rows changed from %llu to %llu",
                 (ulonglong) before.row_count, (ulonglong) after.row_count);
     repair_message(thd, text);

@@ -147,6 +147,12 @@ int prepare_statement(handlerton *, THD *, bool)
   return 0;
 }
 
+/* How many transactions are prepared. The server counts who takes part in two steps by this. */
+int recover_prepared(handlerton *, XID *, uint)
+{
+  return 0;
+}
+
 int close_connection(handlerton *hton, THD *thd)
 {
   delete session_of(thd, hton);
@@ -163,7 +169,10 @@ void blitz_session_init(handlerton *hton)
   hton->close_connection = close_connection;
   /* Without a binary log the server would begin to keep a log for it. */
   if (opt_bin_log)
+  {
     hton->prepare = prepare_statement;
+    hton->recover = recover_prepared;
+  }
   hton->savepoint_set = ignore_savepoint;
   hton->savepoint_rollback = ignore_savepoint;
   hton->savepoint_release = ignore_savepoint;

@@ -121,9 +121,9 @@ struct blitz_create_options
 
 enum blitz_open_flags
 {
-  BLITZ_OPEN_READONLY = 1,  /* no change is allowed, the file included */
-  BLITZ_OPEN_TEMPORARY = 2, /* never synced: not to outlive the process */
-  BLITZ_OPEN_REPAIR = 4,    /* make all but the rows anew, and drop damaged rows */
+  BLITZ_OPEN_READONLY = 1,   /* no change is allowed, the file included */
+  BLITZ_OPEN_TEMPORARY = 2,  /* never synced: not to outlive the process */
+  BLITZ_OPEN_REPAIR = 4,     /* make all but the rows anew, and drop damaged rows */
   BLITZ_OPEN_NO_CONVERT = 8, /* BLITZ_FOREIGN for an earlier version: it had other keys */
 };
 
@@ -297,6 +297,7 @@ struct blitz_table_stats
   uint64_t data_len;  /* bytes in use, rows and bucket array */
   uint64_t free_len;  /* bytes inside the file that no row uses */
   uint64_t bucket_count;
+  uint64_t rows_lost; /* damaged rows that were dropped when the table was opened */
 };
 
 void blitz_table_stats(struct blitz_table *table, struct blitz_table_stats *stats);

@@ -127,6 +127,7 @@ struct blitz_table
   _Atomic(struct bz_map *) map;
   atomic_ullong end;           /* of the blocks */
   atomic_ullong first;         /* of the blocks */
+  uint64_t rows_lost;          /* damaged ones that recovery or repair has dropped */
   atomic_ullong bucket_count;  /* in use: see hash.c */
   atomic_ullong front_buckets; /* those before the first block, a power of two; others: grow.c */
   atomic_ullong segments[64];  /* where the buckets from 1 << n to (2 << n) - 1 are */
@@ -517,11 +518,9 @@ bool bz_slot_try(struct blitz_table *table) BLITZ_MUST_CHECK;
 
 /* ---- recover.c -------------------------------------------------------------- */
 
-/* Makes a file whole that was not closed, or is to be repaired. *LOST_ROWSP: damaged rows
- * are gone.
- */
+/* Makes a file whole that was not closed, or is to be repaired; sets rows_lost. */
 enum blitz_rc bz_recover(struct blitz_table *table, const struct bz_header *header,
-                         const struct blitz_open_options *options, bool *lost_rowsp,
+                         const struct blitz_open_options *options,
                          struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* ---- table.c, copy.c: tables that are not in the registry ------------------------- */

@@ -420,8 +420,7 @@ static void tell(const struct recovery *r)
 }
 
 enum blitz_rc bz_recover(struct blitz_table *table, const struct bz_header *header,
-                         const struct blitz_open_options *options, bool *lost_rowsp,
-                         struct blitz_error *err)
+                         const struct blitz_open_options *options, struct blitz_error *err)
 {
   struct recovery r = {
       .table = table, .options = options, .committed = header->committed, .end = header->end};
@@ -454,7 +453,7 @@ enum blitz_rc bz_recover(struct blitz_table *table, const struct bz_header *head
     return stopped(&r, err);
   set_end(&r, end);
   save_results(&r);
-  *lost_rowsp = r.damaged > 0 && r.drops_damage;
+  table->rows_lost = r.drops_damage ? r.damaged : 0;
   bz_count(&bz_counters.recoveries, 1);
   tell(&r);
   bz_file_stamp(table);

@@ -96,8 +96,7 @@ struct blitz_table *bz_table_new(const char *path, unsigned flags)
 
 /* Are the rows of the file what the caller takes them for? */
 static enum blitz_rc check_layout(const struct blitz_table *table, const struct bz_header *header,
-                                  const struct blitz_open_options *options,
-                                  struct blitz_error *err)
+                                  const struct blitz_open_options *options, struct blitz_error *err)
 {
   uint64_t layout = options->layout;
 
@@ -122,7 +121,7 @@ static enum blitz_rc open_content(struct blitz_table *table, const struct bz_hea
                                   const struct blitz_open_options *options,
                                   struct bz_index_trust *trust, struct blitz_error *err)
 {
-  bool repair = (options->flags & BLITZ_OPEN_REPAIR) != 0, lost_rows = false;
+  bool repair = (options->flags & BLITZ_OPEN_REPAIR) != 0;
   enum blitz_rc rc;
 
   trust->committed = header->committed;
@@ -130,11 +129,11 @@ static enum blitz_rc open_content(struct blitz_table *table, const struct bz_hea
   trust->never = false;
   if (header->open || repair)
   {
-    rc = bz_recover(table, header, options, &lost_rows, err);
+    rc = bz_recover(table, header, options, err);
     atomic_store(&table->damaged,
                  (bz_word_load(bz_base(table), BZ_STATE_OFF) & htole64(BZ_FILE_DAMAGED)) != 0);
     /* What the machine wrote of the index file before it died, nobody knows. */
-    trust->never = lost_rows || repair || !bz_file_is_of_this_boot(header);
+    trust->never = table->rows_lost > 0 || repair || !bz_file_is_of_this_boot(header);
     return rc;
   }
   if (bz_load_le32(bz_base(table) + BZ_CLOSED_CRC_OFF) != bz_file_closed_crc(table))
@@ -177,6 +176,9 @@ static enum blitz_rc open_indexes(struct blitz_table *table,
   if (rc == BLITZ_OK && build != 0)
     rc = bz_build(table, build, options->indexer, reason != NULL ? reason : "without them",
                   options->flags & BLITZ_OPEN_REPAIR ? BLITZ_LOG_NOTE : BLITZ_LOG_WARNING, err);
+  /* Half a file would be called damaged the next time. */
+  if (rc != BLITZ_OK && reason != NULL && build != 0)
+    bz_index_unlink(table->path);
   if (rc == BLITZ_OK && table->dirty)
     bz_file_stamp(table);
   return rc;
@@ -441,6 +443,7 @@ void blitz_table_stats(struct blitz_table *table, struct blitz_table_stats *stat
   stats->free_len = free_len;
   stats->data_len = end - free_len;
   stats->bucket_count = atomic_load(&table->bucket_count);
+  stats->rows_lost = table->rows_lost;
 }
 
 uint64_t blitz_table_counter(struct blitz_table *table)
