@@ -147,10 +147,17 @@ int prepare_statement(handlerton *, THD *, bool)
   return 0;
 }
 
-/* How many transactions are prepared. The server counts who takes part in two steps by this. */
+/* The server counts by recover() who takes part in two steps, and then asks all of them to
+   end what a crash has left prepared: of that there is nothing here. */
 int recover_prepared(handlerton *, XID *, uint)
 {
   return 0;
+}
+
+int end_prepared(handlerton *, XID *)
+{
+  constexpr int unknown_xid = -4; /* XAER_NOTA of the XA specification */
+  return unknown_xid;
 }
 
 int close_connection(handlerton *hton, THD *thd)
@@ -172,6 +179,8 @@ void blitz_session_init(handlerton *hton)
   {
     hton->prepare = prepare_statement;
     hton->recover = recover_prepared;
+    hton->commit_by_xid = end_prepared;
+    hton->rollback_by_xid = end_prepared;
   }
   hton->savepoint_set = ignore_savepoint;
   hton->savepoint_rollback = ignore_savepoint;
