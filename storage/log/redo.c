@@ -1,0 +1,589 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * redo.c: appending to the log, and the groups in which it is written and synced.
+ *
+ * Records are copied into a buffer under the lock. Whoever wants one of them written and finds
+ * that nobody writes takes the buffer, lets the others fill the second one meanwhile, and
+ * works for all that are in it. So there is no timer, and a group is as large as the device is
+ * slow. Whoever waits is woken when its own record is where it wants it; one of those whose
+ * record is not is woken as well, to go on.
+ */
+#include "redo_file.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BUFFER_LEN ((size_t)2 << 20)
+#define SYNC_SECONDS 1
+
+struct buffer
+{
+  uint8_t *data;
+  size_t len;
+  uint64_t at; /* position of its first byte */
+};
+
+struct waiter
+{
+  uint64_t end;
+  bool sync;
+  bool woken;
+  pthread_cond_t cond;
+  struct waiter *next;
+};
+
+struct bz_redo
+{
+  char *dir;
+  uint64_t limit;
+  uint32_t salt;
+  int control_fd;
+
+  pthread_mutex_t lock; /* of all that follows */
+  struct bz_redo_control control;
+  struct bz_redo_found old;  /* files before the current one that are still wanted */
+  struct bz_redo_file file;  /* the current one; D4 */
+  struct bz_redo_file spare; /* made ahead of use; fd -1: there is none */
+  uint64_t number_max;       /* of all files */
+  struct buffer buffers[2], *filling;
+  uint64_t end, written, synced;
+  bool writing, syncing; /* somebody does, without the lock */
+  bool making;           /* a spare file */
+  int failed;            /* the system's number for a write that failed; 0: none has */
+  struct waiter *waiters;
+  pthread_cond_t changed; /* one of the flags went, or `start` was raised */
+  uint64_t writes, syncs, waits;
+
+  bool has_thread, stop;
+  pthread_t thread;
+  pthread_cond_t wake; /* of the thread */
+};
+
+static enum blitz_rc failure(const struct bz_redo *redo, struct blitz_error *err)
+{
+  return bz_fail(err, BLITZ_IO, redo->failed,
+                 "the log in %s could not be written, and nothing is changed any more until the "
+                 "server is started again",
+                 redo->dir);
+}
+
+/* ---- waiting --------------------------------------------------------------------------- */
+
+static bool is_there(const struct bz_redo *redo, const struct waiter *waiter)
+{
+  return redo->failed != 0 || (waiter->sync ? redo->synced : redo->written) >= waiter->end;
+}
+
+/* Can the waiter do something? */
+static bool may_work(const struct bz_redo *redo, const struct waiter *waiter)
+{
+  if (redo->written < waiter->end)
+    return !redo->writing;
+  return waiter->sync && !redo->syncing;
+}
+
+static void wake_up(struct bz_redo *redo)
+{
+  bool has_worker = false;
+
+  for (struct waiter *waiter = redo->waiters; waiter != NULL; waiter = waiter->next)
+  {
+    if (!is_there(redo, waiter))
+    {
+      if (has_worker || !may_work(redo, waiter))
+        continue;
+      has_worker = true;
+    }
+    waiter->woken = true;
+    pthread_cond_signal(&waiter->cond);
+  }
+  pthread_cond_broadcast(&redo->changed);
+}
+
+static void wait_turn(struct bz_redo *redo, uint64_t end, bool sync)
+{
+  struct waiter waiter = {.end = end, .sync = sync, .cond = PTHREAD_COND_INITIALIZER}, **link;
+
+  for (link = &redo->waiters; *link != NULL; link = &(*link)->next)
+    ;
+  *link = &waiter;
+  while (!waiter.woken)
+    pthread_cond_wait(&waiter.cond, &redo->lock);
+  for (link = &redo->waiters; *link != &waiter; link = &(*link)->next)
+    ;
+  *link = waiter.next;
+  pthread_cond_destroy(&waiter.cond);
+}
+
+/* ---- writing and syncing: the lock is held, and let go meanwhile ------------------------- */
+
+/* Writes what is in the buffer; if SYNC, syncs it with the same call where that is enough. */
+static void write_buffer(struct bz_redo *redo, bool sync)
+{
+  struct buffer *buffer = redo->filling;
+  uint64_t end = buffer->at + buffer->len;
+  bool with_sync = sync && redo->synced == buffer->at, done;
+  int sys_errno;
+
+  assert(!redo->writing && end == redo->end);
+  redo->writing = true;
+  redo->filling = buffer == redo->buffers ? redo->buffers + 1 : redo->buffers;
+  assert(redo->filling->len == 0);
+  redo->filling->at = end;
+  pthread_mutex_unlock(&redo->lock);
+  done = bz_redo_write_at(redo->file.fd, buffer->data, buffer->len,
+                          bz_redo_off(&redo->file, buffer->at), with_sync);
+  sys_errno = errno;
+  pthread_mutex_lock(&redo->lock);
+  redo->writing = false;
+  redo->writes++;
+  redo->syncs += with_sync;
+  buffer->len = 0;
+  if (!done)
+    redo->failed = sys_errno;
+  else
+    redo->written = end;
+  if (done && with_sync && end > redo->synced)
+    redo->synced = end;
+  wake_up(redo);
+}
+
+static void sync_file(struct bz_redo *redo)
+{
+  uint64_t target = redo->written;
+  int sys_errno;
+
+  assert(!redo->syncing);
+  redo->syncing = true;
+  pthread_mutex_unlock(&redo->lock);
+  sys_errno = fdatasync(redo->file.fd) == 0 ? 0 : errno;
+  pthread_mutex_lock(&redo->lock);
+  redo->syncing = false;
+  redo->syncs++;
+  /* What could not be synced once may be lost, whatever a second try says. */
+  if (sys_errno != 0)
+    redo->failed = sys_errno;
+  else if (target > redo->synced)
+    redo->synced = target;
+  wake_up(redo);
+}
+
+static enum blitz_rc wait_for(struct bz_redo *redo, uint64_t end, bool sync,
+                              struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  pthread_mutex_lock(&redo->lock);
+  assert(end <= redo->end);
+  while (redo->failed == 0 && (sync ? redo->synced : redo->written) < end)
+    if (redo->written < end && !redo->writing)
+      write_buffer(redo, sync);
+    else if (redo->written >= end && !redo->syncing)
+      sync_file(redo);
+    else
+      wait_turn(redo, end, sync);
+  if ((sync ? redo->synced : redo->written) < end)
+    rc = failure(redo, err);
+  pthread_mutex_unlock(&redo->lock);
+  return rc;
+}
+
+enum blitz_rc bz_redo_write(struct bz_redo *redo, uint64_t end, struct blitz_error *err)
+{
+  return wait_for(redo, end, false, err);
+}
+
+enum blitz_rc bz_redo_sync(struct bz_redo *redo, uint64_t end, struct blitz_error *err)
+{
+  return wait_for(redo, end, true, err);
+}
+
+/* ---- files ---------------------------------------------------------------------------------- */
+
+/* Makes a spare file. The lock is held, and let go meanwhile. */
+static enum blitz_rc make_spare(struct bz_redo *redo, struct blitz_error *err)
+{
+  struct bz_redo_file file;
+  uint64_t number = ++redo->number_max;
+  enum blitz_rc rc;
+
+  assert(!redo->making && redo->spare.fd < 0);
+  redo->making = true;
+  pthread_mutex_unlock(&redo->lock);
+  rc = bz_redo_file_make(redo->dir, &redo->control, number, &file, err);
+  pthread_mutex_lock(&redo->lock);
+  redo->making = false;
+  if (rc == BLITZ_OK)
+    redo->spare = file;
+  pthread_cond_broadcast(&redo->changed);
+  return rc;
+}
+
+/* Goes on in the spare file. All is synced (D4), and nobody writes. */
+static enum blitz_rc use_spare(struct bz_redo *redo, struct blitz_error *err)
+{
+  assert(!redo->writing && !redo->syncing && redo->synced == redo->end);
+  if (redo->file.fd >= 0 && !bz_redo_reserve_heads(&redo->old))
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory logging in %s", redo->dir);
+  redo->spare.head.first = redo->end;
+  redo->control.last_number = redo->spare.head.number;
+  /* The head first: what the control file names must have one (D5). */
+  if (!bz_redo_head_store(&redo->spare, &redo->control) ||
+      !bz_redo_control_store(redo->control_fd, &redo->control))
+  {
+    redo->failed = errno;
+    return failure(redo, err);
+  }
+  if (redo->file.fd >= 0)
+    redo->old.heads[redo->old.count++] = redo->file.head;
+  bz_redo_file_close(&redo->file);
+  redo->file = redo->spare;
+  redo->spare = (struct bz_redo_file){.fd = -1};
+  pthread_cond_signal(&redo->wake);
+  return BLITZ_OK;
+}
+
+/* A step on the way to the next file. */
+static enum blitz_rc change_file(struct bz_redo *redo, struct blitz_error *err)
+{
+  if (redo->writing || redo->syncing)
+    pthread_cond_wait(&redo->changed, &redo->lock);
+  else if (redo->written < redo->end)
+    write_buffer(redo, true);
+  else if (redo->synced < redo->end)
+    sync_file(redo);
+  else if (redo->spare.fd >= 0)
+    return use_spare(redo, err);
+  else if (redo->making)
+    pthread_cond_wait(&redo->changed, &redo->lock);
+  else
+    return make_spare(redo, err);
+  return BLITZ_OK;
+}
+
+/* ---- appending ------------------------------------------------------------------------------- */
+
+/* Waits until a record of LEN bytes can go into the buffer. */
+static enum blitz_rc make_room(struct bz_redo *redo, uint64_t len, struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+  bool waited = false;
+
+  while (rc == BLITZ_OK)
+  {
+    uint64_t in_file = BZ_REDO_PAGE + redo->end - redo->file.head.first;
+
+    if (redo->failed != 0)
+      return failure(redo, err);
+    if (redo->end + len - redo->control.start > redo->limit)
+    {
+      redo->waits += !waited;
+      waited = true;
+      pthread_cond_wait(&redo->changed, &redo->lock);
+    }
+    else if (in_file + len > redo->control.file_len)
+      rc = change_file(redo, err);
+    else if (redo->filling->len + len <= BUFFER_LEN)
+      return BLITZ_OK;
+    else if (redo->writing)
+      pthread_cond_wait(&redo->changed, &redo->lock);
+    else
+      write_buffer(redo, false);
+  }
+  return rc;
+}
+
+enum blitz_rc bz_redo_append(struct bz_redo *redo, uint8_t type, const struct blitz_slice *parts,
+                             size_t count, uint64_t *endp, struct blitz_error *err)
+{
+  uint64_t len;
+  size_t payload_len = 0;
+  enum blitz_rc rc;
+
+  *endp = 0;
+  for (size_t i = 0; i < count; i++)
+    payload_len += parts[i].len;
+  len = bz_redo_record_len(payload_len);
+  if (payload_len > BZ_REDO_PAYLOAD_MAX || len > redo->control.file_len - BZ_REDO_PAGE ||
+      len > redo->limit)
+    return bz_fail(err, BLITZ_TOO_BIG, 0, "a record of %zu bytes is too big for the log in %s",
+                   payload_len, redo->dir);
+  pthread_mutex_lock(&redo->lock);
+  rc = make_room(redo, len, err);
+  if (rc == BLITZ_OK)
+  {
+    struct buffer *buffer = redo->filling;
+    buffer->len += (size_t)bz_redo_record_make(buffer->data + buffer->len, redo->salt, redo->end,
+                                               redo->synced, type, parts, count);
+    redo->end += len;
+    *endp = redo->end;
+    assert(buffer->at + buffer->len == redo->end);
+  }
+  pthread_mutex_unlock(&redo->lock);
+  return rc;
+}
+
+/* ---- releasing ---------------------------------------------------------------------------------
+ */
+
+/* Makes the oldest file that is not wanted the spare one, or removes it. The lock is held, and
+ * let go meanwhile. False: there is none.
+ */
+static bool drop_oldest(struct bz_redo *redo)
+{
+  struct bz_redo_found *old = &redo->old;
+  struct bz_redo_file file;
+  uint64_t next_first, number, new_number = 0;
+  bool kept = false;
+
+  if (old->count == 0)
+    return false;
+  next_first = old->count > 1 ? old->heads[1].first : redo->file.head.first;
+  if (next_first > redo->control.start)
+    return false;
+  number = old->heads[0].number;
+  memmove(old->heads, old->heads + 1, --old->count * sizeof *old->heads);
+  if (redo->spare.fd < 0 && !redo->making)
+  {
+    new_number = ++redo->number_max;
+    redo->making = true;
+  }
+  pthread_mutex_unlock(&redo->lock);
+  if (bz_redo_file_open(redo->dir, number, &file, NULL) == BLITZ_OK)
+  {
+    kept = new_number != 0 && bz_redo_file_recycle(redo->dir, &file, new_number);
+    if (!kept)
+    {
+      (void)unlink(file.name);
+      bz_redo_file_close(&file);
+    }
+  }
+  pthread_mutex_lock(&redo->lock);
+  if (kept)
+    redo->spare = file;
+  if (new_number != 0)
+    redo->making = false;
+  pthread_cond_broadcast(&redo->changed);
+  return true;
+}
+
+enum blitz_rc bz_redo_release(struct bz_redo *redo, uint64_t start, struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  pthread_mutex_lock(&redo->lock);
+  assert(start <= redo->synced);
+  if (redo->failed != 0)
+    rc = failure(redo, err);
+  else if (start > redo->control.start)
+  {
+    redo->control.start = start;
+    if (!bz_redo_control_store(redo->control_fd, &redo->control))
+    {
+      redo->failed = errno;
+      rc = failure(redo, err);
+    }
+    pthread_cond_broadcast(&redo->changed);
+  }
+  while (rc == BLITZ_OK && drop_oldest(redo))
+    ;
+  pthread_mutex_unlock(&redo->lock);
+  return rc;
+}
+
+void bz_redo_figures(struct bz_redo *redo, struct bz_redo_figures *figures)
+{
+  pthread_mutex_lock(&redo->lock);
+  *figures = (struct bz_redo_figures){
+      .start = redo->control.start,
+      .synced = redo->synced,
+      .written = redo->written,
+      .end = redo->end,
+      .writes = redo->writes,
+      .syncs = redo->syncs,
+      .waits = redo->waits,
+      .files = (unsigned)redo->old.count + 1 + (redo->spare.fd >= 0),
+  };
+  pthread_mutex_unlock(&redo->lock);
+}
+
+/* ---- in the background
+ * ---------------------------------------------------------------------------- */
+
+static void *run(void *arg)
+{
+  struct bz_redo *redo = arg;
+
+  pthread_mutex_lock(&redo->lock);
+  while (!redo->stop)
+  {
+    struct timespec until;
+    uint64_t end;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += SYNC_SECONDS;
+    /* A spare file that cannot be made now is tried again a second later. */
+    if (redo->spare.fd < 0 && !redo->making && redo->failed == 0)
+      (void)!make_spare(redo, NULL);
+    while (!redo->stop && pthread_cond_timedwait(&redo->wake, &redo->lock, &until) == 0)
+      ;
+    end = redo->end;
+    pthread_mutex_unlock(&redo->lock);
+    (void)!wait_for(redo, end, true, NULL);
+    pthread_mutex_lock(&redo->lock);
+  }
+  pthread_mutex_unlock(&redo->lock);
+  return NULL;
+}
+
+/* ---- opening and closing
+ * ------------------------------------------------------------------------------ */
+
+static struct bz_redo *new_redo(const struct bz_redo_options *options)
+{
+  struct bz_redo *redo = calloc(1, sizeof *redo);
+  pthread_condattr_t attr;
+
+  if (redo == NULL)
+    return NULL;
+  redo->control_fd = redo->file.fd = redo->spare.fd = -1;
+  redo->limit = options->limit;
+  redo->dir = strdup(options->dir);
+  redo->filling = redo->buffers;
+  pthread_mutex_init(&redo->lock, NULL);
+  pthread_condattr_init(&attr);
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+  pthread_cond_init(&redo->changed, NULL);
+  pthread_cond_init(&redo->wake, &attr);
+  pthread_condattr_destroy(&attr);
+  for (unsigned i = 0; i < 2; i++)
+    redo->buffers[i].data = malloc(BUFFER_LEN);
+  return redo;
+}
+
+static void free_redo(struct bz_redo *redo)
+{
+  if (redo->file.name != NULL)
+    bz_redo_file_close(&redo->file);
+  if (redo->spare.name != NULL)
+    bz_redo_file_close(&redo->spare);
+  if (redo->control_fd >= 0)
+    close(redo->control_fd);
+  for (unsigned i = 0; i < 2; i++)
+    free(redo->buffers[i].data);
+  free(redo->old.heads);
+  pthread_cond_destroy(&redo->wake);
+  pthread_cond_destroy(&redo->changed);
+  pthread_mutex_destroy(&redo->lock);
+  free(redo->dir);
+  free(redo);
+}
+
+static enum blitz_rc make_control(struct bz_redo *redo, uint64_t file_len, struct blitz_error *err)
+{
+  struct bz_redo_control none = {0};
+  struct bz_redo_found found;
+  enum blitz_rc rc = bz_redo_replay(redo->dir, &none, NULL, NULL, &found, err);
+
+  free(found.heads);
+  if (rc == BLITZ_OK && found.number_max > 0)
+    rc =
+        bz_fail(err, BLITZ_CORRUPT, 0,
+                "there are files of a log in %s, but blitz_log.control is missing. Restore it from "
+                "a backup; if all tables were closed, the files can be removed instead",
+                redo->dir);
+  if (rc == BLITZ_OK)
+    rc = bz_redo_control_make(redo->dir, file_len, &redo->control, &redo->control_fd, err);
+  return rc;
+}
+
+/* What was read need not be on the device, if it was only the process that died (D4). */
+static enum blitz_rc sync_last(struct bz_redo *redo, struct blitz_error *err)
+{
+  struct bz_redo_file file;
+  enum blitz_rc rc;
+
+  if (redo->control.last_number == 0)
+    return BLITZ_OK;
+  rc = bz_redo_file_open(redo->dir, redo->control.last_number, &file, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  if (fdatasync(file.fd) != 0)
+    rc = bz_redo_fail("sync", file.name, err);
+  bz_redo_file_close(&file);
+  return rc;
+}
+
+static enum blitz_rc open_files(struct bz_redo *redo, uint64_t file_len, bz_redo_read_fn *read,
+                                void *arg, struct blitz_error *err)
+{
+  enum blitz_rc rc = bz_redo_control_read(redo->dir, &redo->control, &redo->control_fd, err);
+
+  if (rc == BLITZ_NOT_FOUND)
+    rc = make_control(redo, file_len, err);
+  if (rc == BLITZ_OK)
+    rc = bz_redo_replay(redo->dir, &redo->control, read, arg, &redo->old, err);
+  if (rc == BLITZ_OK)
+    rc = sync_last(redo, err);
+  if (rc == BLITZ_OK)
+    rc = bz_redo_remove_others(redo->dir, &redo->old, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  redo->salt = bz_redo_salt(&redo->control);
+  redo->number_max = redo->old.number_max;
+  redo->end = redo->written = redo->synced = redo->filling->at = redo->old.end;
+  pthread_mutex_lock(&redo->lock);
+  rc = make_spare(redo, err);
+  if (rc == BLITZ_OK)
+    rc = use_spare(redo, err);
+  pthread_mutex_unlock(&redo->lock);
+  return rc;
+}
+
+enum blitz_rc bz_redo_open(const struct bz_redo_options *options, bz_redo_read_fn *read, void *arg,
+                           struct bz_redo **redop, struct blitz_error *err)
+{
+  struct bz_redo *redo = new_redo(options);
+  enum blitz_rc rc;
+
+  *redop = NULL;
+  if (options->file_len < BZ_REDO_FILE_LEN_MIN || options->file_len % BZ_REDO_PAGE != 0)
+    rc = bz_fail(err, BLITZ_INVALID, 0, "files of %llu bytes are no files of a log",
+                 (unsigned long long)options->file_len);
+  else if (redo == NULL || redo->dir == NULL || redo->buffers[0].data == NULL ||
+           redo->buffers[1].data == NULL)
+    rc = bz_fail(err, BLITZ_NOMEM, 0, "out of memory opening the log in %s", options->dir);
+  else
+    rc = open_files(redo, options->file_len, read, arg, err);
+  if (rc == BLITZ_OK && options->background)
+  {
+    redo->has_thread = pthread_create(&redo->thread, NULL, run, redo) == 0;
+    if (!redo->has_thread)
+      rc = bz_fail(err, BLITZ_NOMEM, 0, "cannot begin a thread for the log in %s", options->dir);
+  }
+  if (rc == BLITZ_OK)
+    *redop = redo;
+  else if (redo != NULL)
+    free_redo(redo);
+  return rc;
+}
+
+void bz_redo_close(struct bz_redo *redo)
+{
+  if (redo == NULL)
+    return;
+  if (redo->has_thread)
+  {
+    pthread_mutex_lock(&redo->lock);
+    redo->stop = true;
+    pthread_cond_signal(&redo->wake);
+    pthread_mutex_unlock(&redo->lock);
+    pthread_join(redo->thread, NULL);
+  }
+  (void)!wait_for(redo, redo->end, true, NULL);
+  free_redo(redo);
+}
