@@ -4,6 +4,7 @@
  */
 #include "crash_fs.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <sys/stat.h>
@@ -54,7 +55,35 @@ struct crash_record
 {
   struct call *calls;
   size_t count, room;
+  size_t adopted; /* of the calls, those that made what was there before */
   unsigned file_count;
+};
+
+/* A sector as it was after a write that has not been synced. */
+struct pending
+{
+  uint64_t sector;
+  uint8_t data[SECTOR];
+};
+
+struct played_file
+{
+  uint8_t *now, *durable;
+  uint64_t len, durable_len, room;
+  struct pending *pending;
+  size_t pending_count, pending_room;
+};
+
+struct crash_player
+{
+  const struct crash_record *record;
+  enum crash_fault fault;
+  size_t at;
+  struct played_file *files;
+  struct names now, durable;
+  size_t dir_calls[NAMES_MAX]; /* changes of names since the directory was synced */
+  unsigned dir_call_count;
+  uint64_t noted[CRASH_KINDS];
 };
 
 static struct crash_record *recording;
@@ -107,7 +136,9 @@ static void change_names(struct names *names, const struct call *call)
 
 /* ---- recording ---- */
 
-void crash_begin(const char *dir)
+static struct call *add_call(enum call_kind kind);
+
+static void begin(const char *dir)
 {
   require(recording == NULL);
   recording = calloc(1, sizeof *recording);
@@ -154,6 +185,109 @@ void crash_note(unsigned kind, uint64_t number)
   call->number = number;
 }
 
+/* ---- what was there before ---- */
+
+static void adopt_name(const char *name, unsigned file)
+{
+  struct call *call = add_call(CALL_CREATE);
+  snprintf(call->name, sizeof call->name, "%s", name);
+  call->file = file;
+}
+
+/* DATA, which is to be freed later, is at OFF, on the device if DSYNC. */
+static void adopt_bytes(unsigned file, void *data, uint64_t off, uint64_t len, bool dsync)
+{
+  struct call *call = add_call(CALL_WRITE);
+  call->file = file;
+  call->data = data;
+  call->off = off;
+  call->len = len;
+  call->dsync = dsync;
+}
+
+static void *copy_of(const void *data, size_t len)
+{
+  void *copy = malloc(len + 1);
+  require(copy != NULL);
+  return memcpy(copy, data, len);
+}
+
+void crash_begin(const char *dir)
+{
+  DIR *open_dir = opendir(dir);
+  struct dirent *entry;
+  require(open_dir != NULL);
+  begin(dir);
+  while ((entry = readdir(open_dir)) != NULL)
+  {
+    char path[sizeof recorded_dir + sizeof entry->d_name];
+    size_t len;
+    if (entry->d_name[0] == '.')
+      continue;
+    snprintf(path, sizeof path, "%s%s", recorded_dir, entry->d_name);
+    adopt_name(entry->d_name, recording->file_count);
+    set_name(&recorded_names, entry->d_name, recording->file_count);
+    char *data = read_whole(path, &len);
+    adopt_bytes(recording->file_count++, data, 0, len, true);
+  }
+  closedir(open_dir);
+  add_call(CALL_SYNC_DIR);
+  recording->adopted = recording->count;
+}
+
+/* Adds what a kill has left of a write that was under way. */
+static void adopt_torn(const struct played_file *file, unsigned number, const char *name)
+{
+  char path[sizeof recorded_dir + NAME_LEN_MAX];
+  size_t len;
+  snprintf(path, sizeof path, "%s%s", recorded_dir, name);
+  char *data = read_whole(path, &len);
+  for (uint64_t off = 0; off < len; off += SECTOR)
+  {
+    uint64_t part = len - off < SECTOR ? len - off : SECTOR;
+    if (off + part > file->len || memcmp(data + off, file->now + off, part) != 0)
+      adopt_bytes(number, copy_of(data + off, part), off, part, false);
+  }
+  free(data);
+}
+
+void crash_begin_killed(const char *dir, const struct crash_player *player)
+{
+  begin(dir);
+  recording->file_count = player->record->file_count;
+  for (unsigned i = 0; i < player->durable.count; i++)
+    adopt_name(player->durable.list[i].name, player->durable.list[i].file);
+  for (unsigned n = 0; n < recording->file_count; n++)
+  {
+    const struct played_file *file = &player->files[n];
+    if (file->durable_len > 0)
+      adopt_bytes(n, copy_of(file->durable, file->durable_len), 0, file->durable_len, true);
+  }
+  add_call(CALL_SYNC_DIR);
+  for (unsigned i = 0; i < player->dir_call_count; i++)
+  {
+    struct call *call = add_call(CALL_NOTE);
+    *call = player->record->calls[player->dir_calls[i]];
+  }
+  for (unsigned n = 0; n < recording->file_count; n++)
+  {
+    const struct played_file *file = &player->files[n];
+    for (size_t i = 0; i < file->pending_count; i++)
+    {
+      uint64_t off = file->pending[i].sector * SECTOR;
+      uint64_t len = file->len - off < SECTOR ? file->len - off : SECTOR;
+      adopt_bytes(n, copy_of(file->pending[i].data, len), off, len, false);
+    }
+  }
+  recorded_names = player->now;
+  for (unsigned i = 0; i < player->now.count; i++)
+    adopt_torn(&player->files[player->now.list[i].file], player->now.list[i].file,
+               player->now.list[i].name);
+  recording->adopted = recording->count;
+}
+
+/* ---- the calls ---- */
+
 /* The name in the directory that is recorded; NULL: it is elsewhere. */
 static const char *recorded_name(const char *path)
 {
@@ -167,22 +301,6 @@ static const char *recorded_name(const char *path)
 static bool is_recorded_fd(int fd)
 {
   return recording != NULL && fd >= 0 && fd < FDS_MAX && file_of_fd[fd] > 0;
-}
-
-/* A file that was there before has the content that it has. */
-static unsigned adopt(const char *path, const char *name)
-{
-  size_t len;
-  char *data = read_whole(path, &len);
-  struct call *call = add_call(CALL_CREATE);
-  snprintf(call->name, sizeof call->name, "%s", name);
-  unsigned file = call->file = recording->file_count++;
-  set_name(&recorded_names, name, file);
-  call = add_call(CALL_WRITE);
-  *call = (struct call){
-      .kind = CALL_WRITE, .file = file, .len = len, .data = (uint8_t *)data, .dsync = true};
-  call = add_call(CALL_SYNC_DIR);
-  return file;
 }
 
 int __real_open(const char *path, int flags, ...);
@@ -209,7 +327,10 @@ int __wrap_open(const char *path, int flags, ...)
     set_name(&recorded_names, name, file);
   }
   else
-    file = at >= 0 ? recorded_names.list[at].file : adopt(path, name);
+  {
+    require(at >= 0);
+    file = recorded_names.list[at].file;
+  }
   file_of_fd[fd] = (int)file + 1;
   return fd;
 }
@@ -239,7 +360,7 @@ ssize_t __real_pwritev2(int fd, const struct iovec *iov, int count, off_t off, i
 ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int count, off_t off, int flags);
 ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int count, off_t off, int flags)
 {
-  ssize_t n = __real_pwritev2(fd, iov, count, off, flags);
+  ssize_t n = __real_pwritev2(fd, iov, count, off, flags & ~RWF_DSYNC);
   require(count == 1);
   if (is_recorded_fd(fd) && n >= 0)
     note_write(fd, iov->iov_base, (size_t)n, (uint64_t)off, flags & RWF_DSYNC);
@@ -256,7 +377,7 @@ static void note_sync(int fd)
     add_call(CALL_SYNC_DIR);
 }
 
-/* Nothing is lost here if it is not really done. */
+/* As with RWF_DSYNC, nothing is lost here if it is not really done. */
 int __wrap_fsync(int fd);
 int __wrap_fsync(int fd)
 {
@@ -276,8 +397,6 @@ int __wrap_rename(const char *from, const char *to);
 int __wrap_rename(const char *from, const char *to)
 {
   const char *name = recorded_name(from), *to_name = recorded_name(to);
-  if (name != NULL && find_name(&recorded_names, name) < 0)
-    (void)adopt(from, name);
   int rc = __real_rename(from, to);
   if (name == NULL || rc != 0)
     return rc;
@@ -289,15 +408,10 @@ int __wrap_rename(const char *from, const char *to)
   return rc;
 }
 
-static void note_unlink(const char *path, const char *name)
+static void note_unlink(const char *name)
 {
-  if (find_name(&recorded_names, name) < 0)
-  {
-    if (access(path, F_OK) != 0)
-      return;
-    (void)adopt(path, name);
-  }
   struct call *call = add_call(CALL_UNLINK);
+  require(find_name(&recorded_names, name) >= 0);
   snprintf(call->name, sizeof call->name, "%s", name);
   change_names(&recorded_names, call);
 }
@@ -307,59 +421,34 @@ int __wrap_unlink(const char *path);
 int __wrap_unlink(const char *path)
 {
   const char *name = recorded_name(path);
-  if (name != NULL)
-    note_unlink(path, name);
-  return __real_unlink(path);
+  int rc = __real_unlink(path);
+  if (name != NULL && rc == 0)
+    note_unlink(name);
+  return rc;
 }
 
 int __real_unlinkat(int dir, const char *name, int flags);
 int __wrap_unlinkat(int dir, const char *name, int flags);
 int __wrap_unlinkat(int dir, const char *name, int flags)
 {
-  char path[sizeof recorded_dir + NAME_LEN_MAX];
-  snprintf(path, sizeof path, "%s%s", recorded_dir, name);
-  if (recording != NULL)
-    note_unlink(path, name);
-  return __real_unlinkat(dir, name, flags);
+  int rc = __real_unlinkat(dir, name, flags);
+  if (recording != NULL && rc == 0)
+    note_unlink(name);
+  return rc;
 }
 
 /* ---- playing ---- */
-
-/* A sector as it was after a write that has not been synced. */
-struct pending
-{
-  uint64_t sector;
-  uint8_t data[SECTOR];
-};
-
-struct played_file
-{
-  uint8_t *now, *durable;
-  uint64_t len, durable_len, room;
-  struct pending *pending;
-  size_t pending_count, pending_room;
-};
-
-struct crash_player
-{
-  const struct crash_record *record;
-  enum crash_fault fault;
-  size_t at;
-  struct played_file *files;
-  struct names now, durable;
-  size_t dir_calls[NAMES_MAX]; /* changes of names since the directory was synced */
-  unsigned dir_call_count;
-  uint64_t noted[CRASH_KINDS];
-};
 
 struct crash_player *crash_play(const struct crash_record *record, enum crash_fault fault)
 {
   struct crash_player *player = calloc(1, sizeof *player);
   require(player != NULL);
   player->record = record;
-  player->fault = fault;
   player->files = calloc(record->file_count + 1, sizeof *player->files);
   require(player->files != NULL);
+  while (player->at < record->adopted)
+    (void)crash_step(player);
+  player->fault = fault;
   return player;
 }
 

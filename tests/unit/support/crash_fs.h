@@ -22,7 +22,9 @@
 struct crash_record;
 struct crash_player;
 
-/* Begins to record what is done to files in DIR, which exists; ends it. */
+/* Begins to record what is done to files in DIR, which exists and whose content is on the
+ * device; ends it.
+ */
 void crash_begin(const char *dir);
 struct crash_record *crash_end(void);
 void crash_record_free(struct crash_record *record);
@@ -52,6 +54,11 @@ void crash_player_free(struct crash_player *player);
 
 /* What has been noted last for KIND before where the player stands; 0 at first. */
 uint64_t crash_noted(const struct crash_player *player, unsigned kind);
+
+/* The same in a DIR that crash_kill_image() has just made: what PLAYER knows to be on the device
+ * is so, and no more.
+ */
+void crash_begin_killed(const char *dir, const struct crash_player *player);
 
 /* Makes DIR, which must be empty, what a crash would leave now. */
 void crash_kill_image(const struct crash_player *player, struct rnd *rnd, const char *dir);
