@@ -135,22 +135,23 @@ static void work(const char *dir, struct rnd *rnd, uint64_t run, unsigned steps)
   crash_note(NOTE_SYNCED, program.next);
   for (unsigned i = 0; i < steps; i++)
   {
-    uint64_t *last = &program.ends[program.next - 1 - program.base];
+    bool any = program.next > program.base;
+    uint64_t last = any ? program.ends[program.next - 1 - program.base] : 0;
     switch (rnd_below(rnd, 10))
     {
     case 0: release(&program, rnd); break;
     case 1:
     case 2:
-      if (program.next == program.base)
+      if (!any)
         break;
-      require_ok(bz_redo_sync(program.redo, *last, ERR));
+      require_ok(bz_redo_sync(program.redo, last, ERR));
       crash_note(NOTE_SYNCED, program.next);
       break;
     case 3:
     case 4:
-      if (program.next == program.base)
+      if (!any)
         break;
-      require_ok(bz_redo_write(program.redo, *last, ERR));
+      require_ok(bz_redo_write(program.redo, last, ERR));
       crash_note(NOTE_WRITTEN, program.next);
       break;
     default: append(&program);

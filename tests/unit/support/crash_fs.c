@@ -190,7 +190,8 @@ void crash_note(unsigned kind, uint64_t number)
 static void adopt_name(const char *name, unsigned file)
 {
   struct call *call = add_call(CALL_CREATE);
-  snprintf(call->name, sizeof call->name, "%s", name);
+  require(strlen(name) < sizeof call->name);
+  strcpy(call->name, name);
   call->file = file;
 }
 
