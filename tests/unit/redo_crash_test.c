@@ -133,6 +133,8 @@ static void work(const char *dir, struct rnd *rnd, uint64_t run, unsigned steps)
   /* What is found is there for good. */
   crash_note(NOTE_APPENDED, program.next);
   crash_note(NOTE_SYNCED, program.next);
+  if (back.count > 0)
+    crash_note(NOTE_RELEASED, back.first);
   for (unsigned i = 0; i < steps; i++)
   {
     bool any = program.next > program.base;
@@ -186,7 +188,7 @@ static uint64_t max(uint64_t a, uint64_t b)
 /* What was promised before the run that is recorded. */
 struct promise
 {
-  uint64_t synced, appended, released;
+  uint64_t synced, appended, releasing, released;
 };
 
 /* Does what is found hold what was promised? NULL: it does. */
@@ -196,7 +198,7 @@ static const char *judge(const struct crash_player *player, bool killed, enum bl
   uint64_t synced = max(before->synced, crash_noted(player, NOTE_SYNCED));
   uint64_t written = max(synced, crash_noted(player, NOTE_WRITTEN));
   uint64_t appended = max(before->appended, crash_noted(player, NOTE_APPENDED));
-  uint64_t releasing = max(before->released, crash_noted(player, NOTE_RELEASING));
+  uint64_t releasing = max(before->releasing, crash_noted(player, NOTE_RELEASING));
   uint64_t released = max(before->released, crash_noted(player, NOTE_RELEASED));
   uint64_t end = back->first + back->count;
   if (rc != BLITZ_OK)
@@ -270,7 +272,9 @@ static void crash_everywhere(const struct crash_record *record, enum crash_fault
         continue;
       struct promise then = {.synced = max(before->synced, crash_noted(player, NOTE_SYNCED)),
                              .appended = back.first + back.count,
-                             .released = back.first};
+                             .releasing =
+                                 max(before->releasing, crash_noted(player, NOTE_RELEASING)),
+                             .released = max(before->released, crash_noted(player, NOTE_RELEASED))};
       if (killed)
         crash_begin_killed(dir, player);
       else
