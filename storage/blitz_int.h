@@ -11,9 +11,9 @@
 #define BLITZ_INT_H
 
 #include "blitz.h"
-#include "error.h"
-#include "format.h"
-#include "index.h"
+#include "base/error.h"
+#include "rows/format.h"
+#include "index/index.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

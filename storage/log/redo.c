@@ -8,7 +8,7 @@
  * slow. Whoever waits is woken when its own record is where it wants it; one of those whose
  * record is not is woken as well, to go on.
  */
-#include "redo_file.h"
+#include "log/redo_file.h"
 
 #include <assert.h>
 #include <pthread.h>

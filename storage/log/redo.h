@@ -23,7 +23,7 @@
 #define BZ_REDO_H
 
 #include "blitz.h"
-#include "error.h"
+#include "base/error.h"
 
 #define BZ_REDO_PAYLOAD_MAX ((size_t)1 << 20) /* bytes of a record, if a file has room for it */
 #define BZ_REDO_FILE_LEN_MIN ((uint64_t)64 << 10)

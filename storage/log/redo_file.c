@@ -3,10 +3,10 @@
  * redo_file.c: the files of the log as bytes: names, control file, heads, records. See
  * redo_file.h for the format.
  */
-#include "redo_file.h"
+#include "log/redo_file.h"
 
-#include "bytes.h"
-#include "crc32c.h"
+#include "base/bytes.h"
+#include "base/crc32c.h"
 
 #include <fcntl.h>
 #include <stdio.h>

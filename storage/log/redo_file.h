@@ -17,7 +17,7 @@
 #ifndef BZ_REDO_FILE_H
 #define BZ_REDO_FILE_H
 
-#include "redo.h"
+#include "log/redo.h"
 
 #define BZ_REDO_PAGE 4096
 #define BZ_REDO_HEAD_LEN 24

@@ -3,7 +3,7 @@
  * redo_read.c: what an earlier run has logged. Each file but the last was synced before the
  * next was used (D4), so records end, or are damaged, in the last one alone.
  */
-#include "redo_file.h"
+#include "log/redo_file.h"
 
 #include <dirent.h>
 #include <inttypes.h>

@@ -7,7 +7,7 @@
  *  3. What is no regular file is an error at once; nothing planted is followed or overwritten.
  *  4. Holes of a sparse copy are allocated before the file is used.
  */
-#include "format.h"
+#include "rows/format.h"
 #include "support.h"
 
 #include <errno.h>

@@ -4,7 +4,7 @@
  * purpose: whoever changes the format must change them, and the version, too. The
  * table is the example of docs/FORMAT.md.
  */
-#include "siphash.h"
+#include "base/siphash.h"
 #include "support.h"
 
 #include <string.h>

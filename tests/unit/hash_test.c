@@ -8,9 +8,9 @@
  *  3. Buckets grow in segments among the rows while a scan is open, which sees its moment, and
  *     the closed file has them before the rows again.
  */
-#include "hash.h"
+#include "rows/hash.h"
 
-#include "crc32c.h"
+#include "base/crc32c.h"
 #include "support.h"
 
 #include <unistd.h>

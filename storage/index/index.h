@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * index.h: the index file PATH.bzx, for the rest of the engine. It is an LMDB
+ * environment with one named database for each index; the files here alone
+ * include lmdb.h.
+ *
+ *   file.c    the file: open, trust, close
+ *   verify.c  whether its bytes are an index file at all
+ *   env.c     LMDB's environment: opening it by descriptors, its map, read transactions
+ *   write.c   write transactions, databases
+ *   tree.c    entries of one index: put, remove, seek, step
+ *   label.c   the order of entries with long keys
+ *   count.c   how many entries lie between two keys; samples
+ *
+ * Invariants:
+ *  X1. A commit of entries carries the number of the commit of the rows that it
+ *      belongs to, in the index file first and then in the data file's header, which
+ *      stores the rows' number last. An index file is believed only if it and the
+ *      header have the same number, not beyond the header's last commit.
+ *  X2. An entry's row key is right. Its offset is where the row was when the entry
+ *      was stored: a hint, to be verified.
+ *  X3. Whoever writes has the table's writer slot, and stays in one thread from
+ *      bz_index_write_begin() to the end.
+ *  X4. LMDB writes with the system's calls and reads through the map: a full disk is an
+ *      error of a change or of a commit, which leaves the file as it was.
+ *  X5. LMDB gets a file that was opened here, by its descriptor: no name is followed.
+ *  X6. A file that may have been changed since it was closed is looked over whole before
+ *      LMDB, which believes what it reads, sees it.
+ */
+#ifndef BZ_INDEX_H
+#define BZ_INDEX_H
+
+#include "blitz.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct MDB_env;
+struct MDB_txn;
+struct MDB_cursor;
+struct blitz_table;
+
+/* Databases of a file: those of the table's indexes, and as many that are added and dropped. */
+#define BZ_DBIS_MAX (2 * BLITZ_INDEXES_MAX + 3)
+
+/* A sum over all entries of a database, by which a change of any is known. */
+struct bz_index_sum
+{
+  bool used;
+  uint64_t id; /* of the index */
+  uint64_t sum;
+};
+
+/* An open index file. */
+struct bz_index_file
+{
+  struct MDB_env *env;
+  char *name;
+  unsigned count; /* of indexes */
+  uint64_t ids[BLITZ_INDEXES_MAX];
+  unsigned dbis[BLITZ_INDEXES_MAX];
+  unsigned page_len;
+  atomic_ullong disabled; /* bit n: index n is not kept */
+  atomic_ullong pages;    /* in use, or kept by readers */
+  atomic_bool broken;     /* entries were lost: the file must be made anew */
+
+  /* Only the writer: what is committed, and with the changes of the write transaction. */
+  struct bz_index_sum sums[BZ_DBIS_MAX];
+  struct bz_index_sum write_sums[BZ_DBIS_MAX];
+  uint64_t last_label; /* that a long key got last, and where */
+  unsigned last_label_dbi;
+
+  /* Counts ends of write transactions, whose cursors are no more. */
+  atomic_ullong write_serial;
+
+  /* Changed under the table's snapshot_lock. */
+  unsigned readers;         /* read transactions that are open */
+  bool writing;             /* there is a write transaction */
+  uint64_t committing;      /* LMDB's number of a commit of which the rows are not seen yet */
+  atomic_ullong map_wanted; /* length that the map is to get; 0: it is long enough */
+  uint64_t map_refused;     /* the system did not give that much */
+  bool holding;             /* new read transactions wait, so that the map can grow */
+  int64_t hold_after_ms[2]; /* not again before; and if there is no room without it */
+  pthread_cond_t changed;   /* any of these has */
+};
+
+/* An entry as it is found. It points into the file's map: good until the read transaction
+ * ends or the write transaction changes something.
+ */
+struct bz_entry
+{
+  struct blitz_slice sort_key; /* orders entries: the key, and the row key unless unique */
+  struct blitz_slice key;
+  struct blitz_slice row_key;
+  struct blitz_slice payload;
+  uint64_t off; /* of the row, a hint */
+  bool unique;
+};
+
+/* ---- file.c -------------------------------------------------------------------------- */
+
+/* How far an index file may be believed. */
+struct bz_index_trust
+{
+  bool check_bytes;   /* the table was closed: the file's checksum must hold */
+  uint64_t committed; /* last commit in the data file's header, before any repair */
+  bool never;         /* not at all */
+};
+
+/* Opens table->path's index file, or makes a new one. Sets *BUILDP to the indexes that
+ * must be made anew, and *REASONP to why, NULL if all of them simply are not there yet.
+ */
+enum blitz_rc bz_index_open(struct blitz_table *table, const struct blitz_indexes *indexes,
+                            const struct bz_index_trust *trust, uint64_t *buildp,
+                            const char **reasonp, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Closes it. CLEAN: syncs it first, and stores its checksum in the data file's header. */
+void bz_index_close(struct blitz_table *table, bool clean);
+
+/* Removes or renames the files of a table that nobody has open; fine if there are none. */
+void bz_index_unlink(const char *path);
+enum blitz_rc bz_index_rename(const char *from, const char *to,
+                              struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* ---- verify.c ----------------------------------------------------------------------- */
+
+/* Has the file that FD is open for the structure of an index file, from one end to the other?
+ * Then LMDB may read it.
+ */
+bool bz_index_verify(int fd) BLITZ_MUST_CHECK;
+
+/* ---- env.c -------------------------------------------------------------------------- */
+
+/* Begins a read transaction, *TXNP being NULL or one that has ended. All need snapshot_lock,
+ * which the first one may give up for a moment.
+ */
+enum blitz_rc bz_index_read_begin(struct blitz_table *table,
+                                  struct MDB_txn **txnp) BLITZ_MUST_CHECK;
+void bz_index_read_end(struct blitz_table *table, struct MDB_txn *txn);
+void bz_index_read_free(struct MDB_txn *txn);
+
+/* Do readers keep the map from growing? They should begin anew where they can. */
+static inline bool bz_index_wants_map(const struct bz_index_file *file)
+{
+  return atomic_load_explicit(&file->map_wanted, memory_order_relaxed) != 0;
+}
+
+/* ---- write.c ------------------------------------------------------------------------ */
+
+/* LEN: bytes of entries that are known to come. */
+enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, struct MDB_txn **txnp,
+                                   struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Commits entries for commit SEQ of the rows. After a failure the file is as it was before.
+ * Else new read transactions wait for bz_index_published(), which needs snapshot_lock: the
+ * rows of that commit are seen from then on.
+ */
+enum blitz_rc bz_index_write_commit(struct blitz_table *table, struct MDB_txn *txn, uint64_t seq,
+                                    struct blitz_error *err) BLITZ_MUST_CHECK;
+void bz_index_published(struct blitz_table *table);
+void bz_index_write_abort(struct blitz_table *table, struct MDB_txn *txn);
+
+/* Says that the file must be made anew when it is opened next. */
+void bz_index_set_broken(struct blitz_table *table);
+
+/* The databases of indexes that a table is not open with; see blitz_table_add_indexes(). */
+enum blitz_rc bz_index_db_create(struct blitz_table *table, struct MDB_txn *txn, uint64_t id,
+                                 unsigned *dbip, struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_index_db_drop(struct blitz_table *table, struct MDB_txn *txn, uint64_t id,
+                               struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Removes all entries of a database. */
+enum blitz_rc bz_index_db_clear(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                                struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* ---- tree.c ------------------------------------------------------------ */
+
+/* Stores ENTRY for the row ROW_KEY at OFF. BLITZ_DUPLICATE: there is one with that key
+ * already, and nothing has changed; not if REPLACE.
+ */
+enum blitz_rc bz_tree_put(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                          const struct blitz_index_entry *entry, struct blitz_slice row_key,
+                          uint64_t off, bool replace, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* What bz_tree_append() keeps from one call to the next; empty at first. KEY is to be freed. */
+struct bz_tree_tail
+{
+  uint8_t *key; /* the last long one */
+  size_t len;
+  uint64_t label;
+};
+
+/* Stores ENTRY behind all that there are, at a cursor of a write transaction.
+ * BLITZ_DUPLICATE: the last one has the same sort key.
+ */
+enum blitz_rc bz_tree_append(struct blitz_table *table, struct MDB_cursor *mc,
+                             struct bz_tree_tail *tail, const struct bz_entry *entry,
+                             struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Removes the entry of ENTRY's key and ROW_KEY. BLITZ_NOT_FOUND: there is none. */
+enum blitz_rc bz_tree_remove(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                             const struct blitz_index_entry *entry, struct blitz_slice row_key,
+                             struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* The entry of ENTRY's key (and of ROW_KEY, unless it is unique), but for its keys. */
+enum blitz_rc bz_tree_get(const struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                          const struct blitz_index_entry *entry, struct blitz_slice row_key,
+                          struct bz_entry *found, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* A cursor on a database; closing NULL is allowed. That of a write transaction must be
+ * closed before the transaction ends.
+ */
+enum blitz_rc bz_tree_open_cursor(const struct blitz_table *table, struct MDB_txn *txn,
+                                  unsigned dbi, struct MDB_cursor **mcp,
+                                  struct blitz_error *err) BLITZ_MUST_CHECK;
+void bz_tree_close_cursor(struct MDB_cursor *mc);
+
+/* Uses a cursor of a read transaction in one that has begun since. */
+enum blitz_rc bz_tree_renew_cursor(const struct blitz_table *table, struct MDB_txn *txn,
+                                   struct MDB_cursor *mc, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Seek and step with a cursor, which finds itself at *FOUND then. BLITZ_END: nowhere. */
+enum blitz_rc bz_tree_seek(struct MDB_cursor *mc, struct blitz_slice key, enum blitz_seek where,
+                           struct bz_entry *found) BLITZ_MUST_CHECK;
+enum blitz_rc bz_tree_step(struct MDB_cursor *mc, bool forward,
+                           struct bz_entry *found) BLITZ_MUST_CHECK;
+
+/* ---- count.c ----------------------------------------------------------- */
+
+struct bz_tree_shape
+{
+  uint64_t entry_count, page_count;
+  unsigned depth;
+};
+
+void bz_tree_shape(struct MDB_txn *txn, unsigned dbi, struct bz_tree_shape *shape);
+
+/* The way down a committed tree to where a seek would end. */
+#define BZ_TREE_DEPTH_MAX 32
+struct bz_tree_path
+{
+  unsigned depth;
+  struct
+  {
+    const uint8_t *page;
+    unsigned slot, slots;
+  } steps[BZ_TREE_DEPTH_MAX];
+  double weights[BZ_TREE_DEPTH_MAX]; /* entries below a node, on average */
+};
+enum blitz_rc bz_tree_find_path(struct MDB_txn *txn, uint64_t id, struct blitz_slice key,
+                                bool beyond, struct bz_tree_path *path) BLITZ_MUST_CHECK;
+
+/* About how many entries are between the ends of two paths in one transaction. */
+double bz_tree_between(const struct bz_tree_path *low, const struct bz_tree_path *high);
+
+/* Calls VISIT for the entries of about MAX / 64 places. */
+enum blitz_rc bz_tree_sample(struct MDB_txn *txn, uint64_t id, unsigned dbi, uint64_t max,
+                             blitz_visit_fn *visit, void *arg) BLITZ_MUST_CHECK;
+
+#endif /* BZ_INDEX_H */

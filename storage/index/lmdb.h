@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * lmdb.h: what the files here share of LMDB.
+ *
+ * Bytes of a database's pair. Numbers are little-endian unless said otherwise.
+ *
+ *   key    the sort key, if it has up to LONG_HEAD bytes
+ *          else its first LONG_HEAD bytes and a label, 8 bytes, big-endian
+ *   value  word (8): offset of the row / 16 << 16 | length of the row key << 2 |
+ *                    WORD_LONG | WORD_UNIQUE
+ *          of a long one: length of the sort key (4), the sort key
+ *          of a unique one: the row key
+ *          the payload
+ *
+ * The sort key is the entry's key, and behind it the row key unless the entry is
+ * unique. Labels order long sort keys that begin with the same LONG_HEAD bytes. LMDB's
+ * limit of 511 bytes is met exactly by a long one, so the two kinds do not mix.
+ */
+#ifndef BZ_INDEX_LMDB_H
+#define BZ_INDEX_LMDB_H
+
+#include "blitz_int.h"
+#include "base/bytes.h"
+#include "index/index.h"
+
+#include <lmdb.h>
+#include <string.h>
+
+#define LONG_HEAD 503
+#define LABEL_LEN 8
+#define LMDB_KEY_MAX (LONG_HEAD + LABEL_LEN)
+#define WORD_LEN 8
+#define LONG_LEN_LEN 4
+#define WORD_UNIQUE 1u
+#define WORD_LONG 2u
+#define WORD_ROW_KEY_SHIFT 2
+#define WORD_ROW_KEY_MASK 0x3fffu
+#define WORD_OFF_SHIFT 16
+
+#define DB_NAME_LEN 18 /* `i`, an id in hexadecimal, and a zero */
+
+void bz_index_db_name(uint64_t id, char name[DB_NAME_LEN]);
+bool bz_index_db_id(const MDB_val *name, uint64_t *idp); /* false: it is no such name */
+
+/* ---- file.c --------------------------------------------------------------------------- */
+
+/* The file's own record: its key in the unnamed database, and its bytes for commit SEQ. */
+#define RECORD_LEN_MAX (36 + 8 * BLITZ_INDEXES_MAX + 16 * BZ_DBIS_MAX)
+MDB_val bz_index_record_key(void);
+size_t bz_index_make_record(const struct blitz_table *table, uint64_t seq, uint8_t *to);
+
+/* What the record says of the sum of index ID's entries. False: nothing, or it is damaged. */
+bool bz_index_record_sum(const MDB_val *record, uint64_t id, uint64_t *sump);
+
+/* An error for LMDB's or the system's number. */
+enum blitz_rc bz_index_fail(const struct blitz_table *table, int mdb_rc, struct blitz_error *err);
+
+/* The same, of a write transaction; for its writer. */
+enum blitz_rc bz_index_write_fail(const struct blitz_table *table, int mdb_rc,
+                                  struct blitz_error *err);
+
+/* ---- env.c ---------------------------------------------------------------------------- */
+
+/* Opens the environment in the file that FD is open for. 0, or LMDB's or the system's number. */
+int bz_env_open(struct bz_index_file *file, int fd, bool readonly);
+void bz_env_close(struct bz_index_file *file);
+
+/* Length of what LMDB uses of the file. */
+uint64_t bz_env_used(const struct bz_index_file *file);
+
+/* Cuts off what no committed page is in. *LENP: the file's length. False: errno. */
+bool bz_env_cut(const struct bz_index_file *file, uint64_t *lenp);
+
+/* Says that the map is to have LEN bytes. */
+void bz_env_want_map(struct bz_index_file *file, uint64_t len);
+
+/* Makes the map longer if that is wanted and nobody is in it; needs snapshot_lock. */
+void bz_env_grow_map(struct bz_index_file *file);
+
+/* The same, for a transaction to come that stores LEN bytes; waits a little for readers. */
+void bz_env_make_room(struct blitz_table *table, uint64_t len);
+
+/* ---- tree.c ---------------------------------------------------------------------- */
+
+/* What a pair adds to the sum of its database; its label does not count. */
+uint64_t bz_pair_sum(const MDB_val *key, const MDB_val *value);
+
+/* Takes a pair apart. False: it is damaged. */
+bool bz_entry_parse(const MDB_val *key, const MDB_val *value, struct bz_entry *entry);
+
+/* ---- label.c --------------------------------------------------------------------- */
+
+#define LABEL_FIRST (UINT64_C(1) << 63)
+#define LABEL_STEP (UINT64_C(1) << 32)
+
+/* What a bisection among long keys found. */
+struct bz_gap
+{
+  bool exact; /* the entry is there, with the label `after` */
+  bool has_before, has_after;
+  uint64_t before, after; /* labels of the neighbours */
+};
+
+/* A key of LMDB's for a long sort key. */
+static inline MDB_val bz_labelled(const uint8_t *head, uint64_t label, uint8_t to[LMDB_KEY_MAX])
+{
+  memcpy(to, head, LONG_HEAD);
+  bz_store_be64(to + LONG_HEAD, label);
+  return (MDB_val){LMDB_KEY_MAX, to};
+}
+
+static inline bool bz_in_group(const MDB_val *key, const uint8_t *head)
+{
+  return key->mv_size == LMDB_KEY_MAX && memcmp(key->mv_data, head, LONG_HEAD) == 0;
+}
+
+static inline uint64_t bz_label_of(const MDB_val *key)
+{
+  return bz_load_be64((const uint8_t *)key->mv_data + LONG_HEAD);
+}
+
+/* A label for a new key; false: there is none left between its neighbours. */
+bool bz_label_between(struct bz_index_file *file, unsigned dbi, const struct bz_gap *gap,
+                      uint64_t *label);
+
+/* Spreads the labels with HEAD around one anew, so that there is room. */
+enum blitz_rc bz_label_spread(struct blitz_table *table, MDB_txn *txn, unsigned dbi,
+                              const uint8_t *head, uint64_t around, struct blitz_error *err);
+
+/* The unnamed database, in which the others are by their names. */
+#define MAIN_DBI 1
+
+#endif /* BZ_INDEX_LMDB_H */

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * tree.c: the entries of one index: a database of LMDB's. How an entry's bytes
+ * are laid out is in lmdb.h.
+ *
+ * LMDB's keys have at most 511 bytes. A longer sort key keeps its first LONG_HEAD
+ * bytes in place, and the whole of it in the value; among those that begin alike, a
+ * label in the key gives the order. A new one gets a label between those of its
+ * neighbours, which are found by bisection (label.c).
+ */
+#include "base/crc32c.h"
+#include "index/lmdb.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A sort key in one piece. */
+struct sort_key
+{
+  size_t len;
+  uint8_t bytes[BLITZ_INDEX_KEY_MAX + BLITZ_KEY_MAX];
+};
+
+/* ---- bytes of an entry ---------------------------------------------------------- */
+
+uint64_t bz_pair_sum(const MDB_val *key, const MDB_val *value)
+{
+  size_t len = key->mv_size < LONG_HEAD ? key->mv_size : LONG_HEAD;
+  uint64_t sum = (uint64_t)bz_crc32c(0, key->mv_data, len) << 32 |
+                 bz_crc32c((uint32_t)len, value->mv_data, value->mv_size);
+
+  /* Sums of what is alike must not cancel out. */
+  sum = (sum ^ sum >> 31) * UINT64_C(0x9E3779B97F4A7C15);
+  return sum ^ sum >> 29;
+}
+
+bool bz_entry_parse(const MDB_val *key, const MDB_val *value, struct bz_entry *entry)
+{
+  const uint8_t *from = value->mv_data;
+  const uint8_t *end = from + value->mv_size;
+  uint64_t word;
+  size_t row_key_len;
+
+  if (value->mv_size < WORD_LEN)
+    return false;
+  word = bz_load_le64(from);
+  from += WORD_LEN;
+  row_key_len = word >> WORD_ROW_KEY_SHIFT & WORD_ROW_KEY_MASK;
+  entry->off = word >> WORD_OFF_SHIFT << BZ_ALIGN_POWER;
+  entry->unique = (word & WORD_UNIQUE) != 0;
+  entry->sort_key = (struct blitz_slice){key->mv_data, key->mv_size};
+  if (word & WORD_LONG)
+  {
+    if (end - from < LONG_LEN_LEN || (size_t)(end - from) - LONG_LEN_LEN < bz_load_le32(from))
+      return false;
+    entry->sort_key = (struct blitz_slice){from + LONG_LEN_LEN, bz_load_le32(from)};
+    from += LONG_LEN_LEN + entry->sort_key.len;
+  }
+  entry->key = entry->sort_key;
+  if (entry->unique)
+  {
+    if ((size_t)(end - from) < row_key_len)
+      return false;
+    entry->row_key = (struct blitz_slice){from, row_key_len};
+    from += row_key_len;
+  }
+  else
+  {
+    if (entry->sort_key.len < row_key_len)
+      return false;
+    entry->key.len -= row_key_len;
+    entry->row_key =
+        (struct blitz_slice){(const uint8_t *)entry->sort_key.data + entry->key.len, row_key_len};
+  }
+  entry->payload = (struct blitz_slice){from, (size_t)(end - from)};
+  return true;
+}
+
+static size_t value_len(const struct blitz_slice *sort_key, bool unique, size_t row_key_len,
+                        size_t payload_len)
+{
+  return WORD_LEN + (sort_key->len > LONG_HEAD ? LONG_LEN_LEN + sort_key->len : 0) +
+         (unique ? row_key_len : 0) + payload_len;
+}
+
+static uint8_t *put_slice(uint8_t *to, struct blitz_slice slice)
+{
+  if (slice.len > 0)
+    memcpy(to, slice.data, slice.len);
+  return to + slice.len;
+}
+
+static void fill_value(uint8_t *to, struct blitz_slice sort_key, bool unique,
+                       struct blitz_slice row_key, struct blitz_slice payload, uint64_t off)
+{
+  bool is_long = sort_key.len > LONG_HEAD;
+
+  assert(row_key.len <= WORD_ROW_KEY_MASK);
+  bz_store_le64(to, off >> BZ_ALIGN_POWER << WORD_OFF_SHIFT | row_key.len << WORD_ROW_KEY_SHIFT |
+                        (is_long ? WORD_LONG : 0) | (unique ? WORD_UNIQUE : 0));
+  to += WORD_LEN;
+  if (is_long)
+  {
+    bz_store_le32(to, (uint32_t)sort_key.len);
+    to = put_slice(to + LONG_LEN_LEN, sort_key);
+  }
+  if (unique)
+    to = put_slice(to, row_key);
+  put_slice(to, payload);
+}
+
+static enum blitz_rc make_sort_key(const struct blitz_table *table,
+                                   const struct blitz_index_entry *entry,
+                                   struct blitz_slice row_key, struct sort_key *to,
+                                   struct blitz_error *err)
+{
+  if (entry->key.len > BLITZ_INDEX_KEY_MAX)
+    return bz_fail(err, BLITZ_TOO_BIG, 0,
+                   "%s: a key of %zu bytes is too long for an index: the limit is %d", table->file,
+                   entry->key.len, BLITZ_INDEX_KEY_MAX);
+  memcpy(to->bytes, entry->key.data, entry->key.len);
+  to->len = entry->key.len;
+  if (!entry->unique)
+    to->len = (size_t)(put_slice(to->bytes + to->len, row_key) - to->bytes);
+  return BLITZ_OK;
+}
+
+static int compare(struct blitz_slice a, struct blitz_slice b)
+{
+  int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
+
+  return order != 0 ? order : a.len < b.len ? -1 : a.len > b.len;
+}
+
+/* ---- places ------------------------------------------------------------------------ */
+
+/* The smallest key beyond all that begin with KEY, whose last bytes are cut. False: none. */
+static bool successor(uint8_t *key, size_t *len)
+{
+  while (*len > 0 && key[*len - 1] == 0xFF)
+    --*len;
+  if (*len == 0)
+    return false;
+  key[*len - 1]++;
+  return true;
+}
+
+/* Where among the entries with KEY's head KEY stands: behind those that are less, and,
+ * if BEYOND, behind those that begin with it too.
+ */
+static int find_gap(MDB_cursor *mc, struct blitz_slice key, bool beyond, struct bz_gap *gap)
+{
+  uint64_t low = 0, high = UINT64_MAX;
+  uint8_t buf[LMDB_KEY_MAX];
+
+  *gap = (struct bz_gap){.after = UINT64_MAX};
+  for (;;)
+  {
+    uint64_t middle = low + (high - low) / 2, label;
+    MDB_val at = bz_labelled(key.data, middle, buf), value;
+    struct bz_entry entry;
+    int rc = mdb_cursor_get(mc, &at, &value, MDB_SET_RANGE), order;
+
+    if (rc != 0 && rc != MDB_NOTFOUND)
+      return rc;
+    if (rc == MDB_NOTFOUND || !bz_in_group(&at, key.data) || (label = bz_label_of(&at)) > high)
+    {
+      if (middle == low)
+        return 0;
+      high = middle - 1;
+      continue;
+    }
+    if (!bz_entry_parse(&at, &value, &entry))
+      return MDB_CORRUPTED;
+    order = compare(entry.sort_key, key);
+    if (order == 0)
+      gap->exact = true;
+    if (beyond && entry.sort_key.len >= key.len &&
+        memcmp(entry.sort_key.data, key.data, key.len) == 0)
+      order = -1;
+    if (order < 0)
+    {
+      gap->has_before = true;
+      gap->before = label;
+      if (label == high)
+        return 0;
+      low = label + 1;
+    }
+    else
+    {
+      gap->has_after = true;
+      gap->after = label;
+      if (order == 0 || middle == low)
+        return 0;
+      high = middle - 1;
+    }
+  }
+}
+
+/* Puts the cursor at the first pair from KEY on, or if BEYOND from the first one on that
+ * does not begin with it.
+ */
+static int seek_pair(MDB_cursor *mc, struct blitz_slice key, bool beyond, MDB_val *at,
+                     MDB_val *value)
+{
+  uint8_t buf[LMDB_KEY_MAX];
+  size_t len = key.len < LONG_HEAD ? key.len : LONG_HEAD;
+
+  if (key.len > LONG_HEAD)
+  {
+    struct bz_gap gap;
+    int rc = find_gap(mc, key, beyond, &gap);
+    if (rc != 0)
+      return rc;
+    if (gap.has_after)
+    {
+      *at = bz_labelled(key.data, gap.after, buf);
+      return mdb_cursor_get(mc, at, value, MDB_SET_RANGE);
+    }
+    beyond = true; /* behind all of that head */
+  }
+  if (len > 0)
+    memcpy(buf, key.data, len);
+  if (beyond && !successor(buf, &len))
+    return MDB_NOTFOUND;
+  if (len == 0)
+    return mdb_cursor_get(mc, at, value, MDB_FIRST);
+  *at = (MDB_val){len, buf};
+  return mdb_cursor_get(mc, at, value, MDB_SET_RANGE);
+}
+
+static enum blitz_rc found_pair(int rc, const MDB_val *key, const MDB_val *value,
+                                struct bz_entry *found)
+{
+  if (rc == MDB_NOTFOUND)
+    return BLITZ_END;
+  if (rc != 0)
+    return rc == ENOMEM ? BLITZ_NOMEM : BLITZ_CORRUPT;
+  return bz_entry_parse(key, value, found) ? BLITZ_OK : BLITZ_CORRUPT;
+}
+
+enum blitz_rc bz_tree_open_cursor(const struct blitz_table *table, struct MDB_txn *txn,
+                                  unsigned dbi, struct MDB_cursor **mcp, struct blitz_error *err)
+{
+  int rc = mdb_cursor_open(txn, dbi, mcp);
+
+  return rc == 0 ? BLITZ_OK : bz_index_fail(table, rc, err);
+}
+
+enum blitz_rc bz_tree_renew_cursor(const struct blitz_table *table, struct MDB_txn *txn,
+                                   struct MDB_cursor *mc, struct blitz_error *err)
+{
+  int rc = mdb_cursor_renew(txn, mc);
+
+  return rc == 0 ? BLITZ_OK : bz_index_fail(table, rc, err);
+}
+
+void bz_tree_close_cursor(struct MDB_cursor *mc)
+{
+  if (mc != NULL)
+    mdb_cursor_close(mc);
+}
+
+enum blitz_rc bz_tree_seek(struct MDB_cursor *mc, struct blitz_slice key, enum blitz_seek where,
+                           struct bz_entry *found)
+{
+  bool backward = where == BLITZ_SEEK_LAST || where == BLITZ_SEEK_BEFORE;
+  bool beyond = where == BLITZ_SEEK_LAST || where == BLITZ_SEEK_AFTER;
+  MDB_val at, value;
+  int rc = seek_pair(mc, key, beyond, &at, &value);
+
+  if (backward)
+    rc = rc == MDB_NOTFOUND ? mdb_cursor_get(mc, &at, &value, MDB_LAST)
+         : rc == 0          ? mdb_cursor_get(mc, &at, &value, MDB_PREV)
+                            : rc;
+  return found_pair(rc, &at, &value, found);
+}
+
+enum blitz_rc bz_tree_step(struct MDB_cursor *mc, bool forward, struct bz_entry *found)
+{
+  MDB_val at, value;
+  int rc = mdb_cursor_get(mc, &at, &value, forward ? MDB_NEXT : MDB_PREV);
+
+  return found_pair(rc, &at, &value, found);
+}
+
+/* The pair with the sort key KEY; AT has a buffer of its own, BUF. */
+static int get_pair(MDB_txn *txn, unsigned dbi, struct blitz_slice key, uint8_t buf[LMDB_KEY_MAX],
+                    MDB_val *at, MDB_val *value)
+{
+  struct bz_gap gap;
+  MDB_cursor *mc;
+  int rc;
+
+  *at = (MDB_val){key.len, (void *)(uintptr_t)key.data};
+  if (key.len > LONG_HEAD)
+  {
+    rc = mdb_cursor_open(txn, dbi, &mc);
+    if (rc != 0)
+      return rc;
+    rc = find_gap(mc, key, false, &gap);
+    mdb_cursor_close(mc);
+    if (rc != 0)
+      return rc;
+    if (!gap.exact)
+      return MDB_NOTFOUND;
+    *at = bz_labelled(key.data, gap.after, buf);
+  }
+  return mdb_get(txn, dbi, at, value);
+}
+
+enum blitz_rc bz_tree_get(const struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                          const struct blitz_index_entry *entry, struct blitz_slice row_key,
+                          struct bz_entry *found, struct blitz_error *err)
+{
+  struct sort_key key;
+  uint8_t buf[LMDB_KEY_MAX];
+  MDB_val at, value;
+  enum blitz_rc rc = make_sort_key(table, entry, row_key, &key, err);
+  int mdb_rc;
+
+  if (rc != BLITZ_OK)
+    return rc;
+  mdb_rc = get_pair(txn, dbi, (struct blitz_slice){key.bytes, key.len}, buf, &at, &value);
+  if (mdb_rc == MDB_NOTFOUND)
+    return BLITZ_NOT_FOUND;
+  if (mdb_rc != 0)
+    return bz_index_fail(table, mdb_rc, err);
+  if (!bz_entry_parse(&at, &value, found))
+    return bz_index_fail(table, MDB_CORRUPTED, err);
+  /* The caller knows them; here they may be on the stack. */
+  found->sort_key = found->key = (struct blitz_slice){NULL, 0};
+  if (!found->unique)
+    found->row_key = row_key;
+  return BLITZ_OK;
+}
+
+/* The key of LMDB's to put a long sort key under. *EXISTS: there is one already. */
+static enum blitz_rc place_long(struct blitz_table *table, MDB_txn *txn, unsigned dbi,
+                                struct blitz_slice key, uint8_t buf[LMDB_KEY_MAX], MDB_val *at,
+                                bool *exists, struct blitz_error *err)
+{
+  struct bz_gap gap;
+  uint64_t label;
+
+  for (;;)
+  {
+    MDB_cursor *mc;
+    enum blitz_rc rc;
+    int mdb_rc = mdb_cursor_open(txn, dbi, &mc);
+
+    if (mdb_rc == 0)
+    {
+      mdb_rc = find_gap(mc, key, false, &gap);
+      mdb_cursor_close(mc);
+    }
+    if (mdb_rc != 0)
+      return bz_index_fail(table, mdb_rc, err);
+    *exists = gap.exact;
+    if (gap.exact || bz_label_between(table->index, dbi, &gap, &label))
+      break;
+    rc = bz_label_spread(table, txn, dbi, key.data, gap.has_before ? gap.before : gap.after, err);
+    if (rc != BLITZ_OK)
+      return rc;
+  }
+  *at = bz_labelled(key.data, gap.exact ? gap.after : label, buf);
+  return BLITZ_OK;
+}
+
+/* ---- changes -------------------------------------------------------------------------- */
+
+enum blitz_rc bz_tree_put(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                          const struct blitz_index_entry *entry, struct blitz_slice row_key,
+                          uint64_t off, bool replace, struct blitz_error *err)
+{
+  struct sort_key bytes;
+  struct blitz_slice key;
+  uint8_t buf[LMDB_KEY_MAX];
+  MDB_val at, old, value = {0, NULL};
+  uint64_t *sum = &table->index->write_sums[dbi].sum;
+  bool exists = false;
+  enum blitz_rc rc = make_sort_key(table, entry, row_key, &bytes, err);
+  int mdb_rc;
+
+  if (rc != BLITZ_OK)
+    return rc;
+  key = (struct blitz_slice){bytes.bytes, bytes.len};
+  at = (MDB_val){key.len, bytes.bytes};
+  value.mv_size = value_len(&key, entry->unique, row_key.len, entry->payload.len);
+  if (key.len > LONG_HEAD)
+    rc = place_long(table, txn, dbi, key, buf, &at, &exists, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  mdb_rc = exists && !replace ? MDB_KEYEXIST : 0;
+  if (replace && mdb_get(txn, dbi, &at, &old) == 0)
+    *sum -= bz_pair_sum(&at, &old);
+  if (mdb_rc == 0)
+    mdb_rc = mdb_put(txn, dbi, &at, &value, MDB_RESERVE | (replace ? 0 : MDB_NOOVERWRITE));
+  if (mdb_rc == MDB_KEYEXIST)
+    return bz_fail(err, BLITZ_DUPLICATE, 0, "%s: there is a row with that key", table->file);
+  if (mdb_rc != 0)
+    return bz_index_write_fail(table, mdb_rc, err);
+  fill_value(value.mv_data, key, entry->unique, row_key, entry->payload, off);
+  *sum += bz_pair_sum(&at, &value);
+  return BLITZ_OK;
+}
+
+/* The label of the next long key, which stands behind the last one of TAIL. */
+static enum blitz_rc next_label(struct bz_tree_tail *tail, struct blitz_slice key)
+{
+  uint8_t *bytes;
+
+  if (tail->len > 0 && compare((struct blitz_slice){tail->key, tail->len}, key) == 0)
+    return BLITZ_DUPLICATE;
+  if (tail->len > 0 && memcmp(tail->key, key.data, LONG_HEAD) == 0)
+    tail->label += LABEL_STEP;
+  else
+    tail->label = LABEL_FIRST;
+  bytes = realloc(tail->key, key.len);
+  if (bytes == NULL)
+    return BLITZ_NOMEM;
+  memcpy(bytes, key.data, key.len);
+  tail->key = bytes;
+  tail->len = key.len;
+  return BLITZ_OK;
+}
+
+enum blitz_rc bz_tree_append(struct blitz_table *table, struct MDB_cursor *mc,
+                             struct bz_tree_tail *tail, const struct bz_entry *entry,
+                             struct blitz_error *err)
+{
+  uint8_t buf[LMDB_KEY_MAX];
+  struct blitz_slice key = entry->sort_key;
+  MDB_val at = {key.len, (void *)(uintptr_t)key.data};
+  MDB_val value = {value_len(&key, entry->unique, entry->row_key.len, entry->payload.len), NULL};
+  int mdb_rc;
+
+  if (key.len > LONG_HEAD)
+  {
+    enum blitz_rc rc = next_label(tail, key);
+    if (rc != BLITZ_OK)
+      return bz_fail(err, rc, 0, "%s cannot be built: %s", table->index->name,
+                     rc == BLITZ_NOMEM ? "out of memory" : "there are equal rows");
+    at = bz_labelled(key.data, tail->label, buf);
+  }
+  mdb_rc = mdb_cursor_put(mc, &at, &value, MDB_APPEND | MDB_RESERVE);
+  if (mdb_rc == MDB_KEYEXIST)
+    return bz_fail(err, BLITZ_DUPLICATE, 0, "%s cannot be built: there are equal rows",
+                   table->index->name);
+  if (mdb_rc != 0)
+    return bz_index_write_fail(table, mdb_rc, err);
+  fill_value(value.mv_data, key, entry->unique, entry->row_key, entry->payload, entry->off);
+  table->index->write_sums[mdb_cursor_dbi(mc)].sum += bz_pair_sum(&at, &value);
+  return BLITZ_OK;
+}
+
+enum blitz_rc bz_tree_remove(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                             const struct blitz_index_entry *entry, struct blitz_slice row_key,
+                             struct blitz_error *err)
+{
+  struct sort_key bytes;
+  uint8_t buf[LMDB_KEY_MAX];
+  MDB_val at, value;
+  enum blitz_rc rc = make_sort_key(table, entry, row_key, &bytes, err);
+  int mdb_rc;
+
+  if (rc != BLITZ_OK)
+    return rc;
+  mdb_rc = get_pair(txn, dbi, (struct blitz_slice){bytes.bytes, bytes.len}, buf, &at, &value);
+  if (mdb_rc == 0)
+  {
+    table->index->write_sums[dbi].sum -= bz_pair_sum(&at, &value);
+    mdb_rc = mdb_del(txn, dbi, &at, NULL);
+  }
+  if (mdb_rc == MDB_NOTFOUND)
+    return BLITZ_NOT_FOUND;
+  return mdb_rc == 0 ? BLITZ_OK : bz_index_write_fail(table, mdb_rc, err);
+}

@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * index_cursor.c: reading in the order of an index.
+ *
+ * A cursor reads its view, whose pages and rows stay where they are, so that entries and
+ * rows are looked at in place. While it goes forward and somebody wants the rows, it reads
+ * some entries ahead, and has all their rows fetched at once.
+ *
+ * Or it reads what its own transaction has made of the index, where entries move with each
+ * change. Then it keeps a copy of the sort key, and finds its place again.
+ */
+#include "read/cursor.h"
+#include "txn/entries.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define AHEAD_FIRST 4
+#define ROW_KEY_LINE 64 /* a row's key and value mostly begin in its first lines of memory */
+
+/* ---- places ---------------------------------------------------------------------- */
+
+static struct bz_index_file *file_of(const struct blitz_cursor *cursor)
+{
+  return cursor->table->index;
+}
+
+/* A cursor of a write transaction has gone with it. */
+static bool mc_is_alive(const struct blitz_cursor *cursor)
+{
+  const struct bz_index_position *index = &cursor->index;
+
+  return index->mc != NULL && (index->mc_mode == BZ_INDEX_VIEW ||
+                               index->mc_serial == atomic_load(&file_of(cursor)->write_serial));
+}
+
+static void close_mc(struct blitz_cursor *cursor)
+{
+  if (mc_is_alive(cursor))
+    bz_tree_close_cursor(cursor->index.mc);
+  cursor->index.mc = NULL;
+}
+
+void bz_index_position_reset(struct blitz_cursor *cursor)
+{
+  struct bz_index_position *index = &cursor->index;
+
+  if (index->mode == BZ_INDEX_OWN)
+    close_mc(cursor);
+  index->mode = BZ_INDEX_NONE;
+  index->at_entry = false;
+  index->resting = false;
+  index->reads_rows = false;
+  index->ahead.pos = index->ahead.count = index->ahead.window = 0;
+}
+
+void bz_index_position_free(struct blitz_cursor *cursor)
+{
+  close_mc(cursor);
+  free(cursor->index.sort_key.data);
+  cursor->index.sort_key = (struct bz_buffer){NULL, 0};
+}
+
+/* Copies the current entry's sort key, which is about to move. */
+static enum blitz_rc keep_sort_key(struct blitz_cursor *cursor, struct blitz_error *err)
+{
+  struct bz_index_position *index = &cursor->index;
+  size_t len = index->entry.sort_key.len;
+
+  if (bz_buffer_reserve(&index->sort_key, len + 1) != BLITZ_OK)
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory reading %s", cursor->table->file);
+  memcpy(index->sort_key.data, index->entry.sort_key.data, len);
+  index->sort_key_len = len;
+  return BLITZ_OK;
+}
+
+/* The table's changes in the cursor's transaction; NULL: there are none. */
+static struct bz_writes *own_writes(const struct blitz_cursor *cursor)
+{
+  return bz_txn_writes(cursor->txn, cursor->table);
+}
+
+static enum blitz_rc open_mc(struct blitz_cursor *cursor, struct MDB_txn *txn, uint64_t serial,
+                             struct blitz_error *err)
+{
+  struct bz_index_position *index = &cursor->index;
+  unsigned dbi = file_of(cursor)->dbis[index->index_no];
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (mc_is_alive(cursor) && index->mc_index_no == index->index_no && index->mc_mode == index->mode)
+  {
+    if (index->mc_serial == serial)
+      return BLITZ_OK;
+    if (index->mode == BZ_INDEX_VIEW)
+      rc = bz_tree_renew_cursor(cursor->table, txn, index->mc, err);
+    index->mc_serial = serial;
+    return rc;
+  }
+  close_mc(cursor);
+  index->own_changes = UINT64_MAX; /* a new one is nowhere */
+  rc = bz_tree_open_cursor(cursor->table, txn, dbi, &index->mc, err);
+  index->mc_index_no = index->index_no;
+  index->mc_mode = index->mode;
+  index->mc_serial = serial;
+  return rc;
+}
+
+/* Makes sure that there is something to read with. */
+static enum blitz_rc prepare(struct blitz_cursor *cursor, struct blitz_error *err)
+{
+  struct bz_index_position *index = &cursor->index;
+  struct MDB_txn *txn;
+  enum blitz_rc rc;
+
+  if (index->mode == BZ_INDEX_NONE)
+    return bz_fail(err, BLITZ_INVALID, 0, "no index of %s is being read", cursor->table->file);
+  if (index->mode == BZ_INDEX_VIEW)
+  {
+    rc = bz_view_take(cursor, true, err);
+    return rc != BLITZ_OK ? rc
+                          : open_mc(cursor, cursor->view->index_txn, cursor->view->serial, err);
+  }
+  if (own_writes(cursor) == NULL)
+    return bz_fail(err, BLITZ_INVALID, 0, "the transaction that changed %s has ended",
+                   cursor->table->file);
+  rc = bz_entries_txn(own_writes(cursor), &txn, err);
+  return rc != BLITZ_OK ? rc
+                        : open_mc(cursor, txn, atomic_load(&file_of(cursor)->write_serial), err);
+}
+
+/* ---- the public part ----------------------------------------------------------------- */
+
+enum blitz_rc blitz_index_begin(struct blitz_cursor *cursor, unsigned index_no,
+                                struct blitz_error *err)
+{
+  struct bz_index_position *index = &cursor->index;
+  const struct bz_index_file *file = file_of(cursor);
+
+  bz_index_position_reset(cursor);
+  bz_cursor_stop_scan(cursor);
+  cursor->row.off = 0;
+  if (file == NULL || index_no >= file->count)
+    return bz_fail(err, BLITZ_INVALID, 0, "%s has no index %u", cursor->table->file, index_no);
+  if (atomic_load(&file->disabled) >> index_no & 1)
+    return bz_fail(err, BLITZ_INVALID, 0, "index %u of %s is disabled", index_no,
+                   cursor->table->file);
+  if (atomic_load_explicit(&file->broken, memory_order_relaxed))
+    return bz_fail(err, BLITZ_CORRUPT, 0, "%s is out of date. Repair the table", file->name);
+  index->index_no = index_no;
+  index->mode = own_writes(cursor) != NULL ? BZ_INDEX_OWN : BZ_INDEX_VIEW;
+  return BLITZ_OK;
+}
+
+void blitz_cursor_rest(struct blitz_cursor *cursor)
+{
+  struct bz_index_position *index = &cursor->index;
+
+  if (cursor->view == NULL || index->mode != BZ_INDEX_VIEW || cursor->keeps_view)
+    return;
+  if (index->at_entry && keep_sort_key(cursor, NULL) != BLITZ_OK)
+    return;
+  index->resting = index->at_entry;
+  cursor->row.off = 0;
+  bz_view_leave(cursor);
+}
+
+void blitz_index_end(struct blitz_cursor *cursor)
+{
+  bz_index_position_reset(cursor);
+  cursor->row.off = 0;
+  if (!cursor->keeps_view)
+    bz_view_leave(cursor);
+}
+
+/* What reading an entry ended with, as the caller shall see it. */
+static enum blitz_rc arrived(struct blitz_cursor *cursor, enum blitz_rc rc, struct blitz_error *err)
+{
+  struct bz_index_position *index = &cursor->index;
+
+  index->at_entry = rc == BLITZ_OK;
+  if (rc == BLITZ_OK)
+    cursor->row.off = 0;
+  if (rc == BLITZ_OK && index->mode == BZ_INDEX_OWN)
+  {
+    index->own_changes = own_writes(cursor)->index_changes;
+    return keep_sort_key(cursor, err);
+  }
+  if (rc == BLITZ_NOMEM)
+    return bz_fail(err, rc, 0, "out of memory reading %s", cursor->table->file);
+  if (rc != BLITZ_CORRUPT)
+    return rc;
+  return bz_fail(err, rc, 0, "%s is damaged. Repair the table, which makes it anew from the rows",
+                 file_of(cursor)->name);
+}
+
+enum blitz_rc blitz_index_seek(struct blitz_cursor *cursor, struct blitz_slice key,
+                               enum blitz_seek where, struct blitz_error *err)
+{
+  struct bz_index_position *index = &cursor->index;
+  enum blitz_rc rc = prepare(cursor, err);
+
+  cursor->row.off = 0;
+  index->at_entry = false;
+  index->resting = false;
+  index->ahead.pos = index->ahead.count = index->ahead.window = 0;
+  index->ahead.end = false;
+  /* LMDB would look first whether the key is in the page where the cursor is: seldom so, and
+   * what it looks at is seldom in the processor's caches.
+   */
+  if (rc == BLITZ_OK && index->mode == BZ_INDEX_VIEW)
+    rc = bz_tree_renew_cursor(cursor->table, cursor->view->index_txn, index->mc, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  rc = bz_tree_seek(index->mc, key, where, &index->entry);
+  return arrived(cursor, rc, err);
+}
+
+/* ---- reading ahead --------------------------------------------------------------------- */
+
+static void prefetch_row(const struct blitz_cursor *cursor, uint64_t off)
+{
+  const struct bz_snapshot *snapshot = &cursor->view->snapshot;
+
+  if (off < snapshot->first || off >= snapshot->end)
+    return;
+  __builtin_prefetch(snapshot->map->base + off);
+  __builtin_prefetch(snapshot->map->base + off + ROW_KEY_LINE);
+  __builtin_prefetch(snapshot->map->base + off + 2 * ROW_KEY_LINE);
+}
+
+/* Reads the next entries, as many as the window says. */
+static enum blitz_rc read_ahead(struct blitz_cursor *cursor)
+{
+  struct bz_ahead *ahead = &cursor->index.ahead;
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (ahead->end)
+    return BLITZ_END;
+  ahead->pos = ahead->count = 0;
+  while (ahead->count < ahead->window)
+  {
+    struct bz_entry *entry = &ahead->entries[ahead->count];
+    rc = bz_tree_step(cursor->index.mc, true, entry);
+    if (rc != BLITZ_OK)
+      break;
+    prefetch_row(cursor, entry->off);
+    ahead->count++;
+  }
+  ahead->end = rc == BLITZ_END;
+  if (ahead->window < BZ_AHEAD_MAX)
+    ahead->window *= 2;
+  return ahead->count > 0 ? BLITZ_OK : rc;
+}
+
+static enum blitz_rc step_ahead(struct blitz_cursor *cursor)
+{
+  struct bz_index_position *index = &cursor->index;
+  struct bz_ahead *ahead = &index->ahead;
+
+  if (ahead->window == 0)
+    ahead->window = AHEAD_FIRST;
+  if (ahead->pos == ahead->count)
+  {
+    enum blitz_rc rc = read_ahead(cursor);
+    if (rc != BLITZ_OK)
+      return rc;
+  }
+  index->entry = ahead->entries[ahead->pos++];
+  return BLITZ_OK;
+}
+
+/* ---- steps ---------------------------------------------------------------------------------- */
+
+static bool is_at(const struct bz_index_position *index, struct blitz_slice sort_key)
+{
+  return index->entry.sort_key.len == sort_key.len &&
+         memcmp(index->entry.sort_key.data, sort_key.data, sort_key.len) == 0;
+}
+
+/* Puts the cursor back to where it was by the kept sort key, and then a step further. */
+static enum blitz_rc step_from_key(struct blitz_cursor *cursor, bool forward)
+{
+  struct bz_index_position *index = &cursor->index;
+  struct blitz_slice key = {index->sort_key.data, index->sort_key_len};
+
+  enum blitz_rc rc;
+
+  index->ahead.pos = index->ahead.count = index->ahead.window = 0;
+  index->ahead.end = false;
+  /* Another sort key may begin with this one, since row keys may begin alike. */
+  rc = bz_tree_seek(index->mc, key, forward ? BLITZ_SEEK_FIRST : BLITZ_SEEK_BEFORE, &index->entry);
+  if (rc == BLITZ_OK && forward && is_at(index, key))
+    rc = bz_tree_step(index->mc, true, &index->entry);
+  return rc;
+}
+
+/* Takes a view of now in the place of one that is old. */
+static enum blitz_rc renew_view(struct blitz_cursor *cursor, struct blitz_error *err)
+{
+  enum blitz_rc rc = cursor->index.resting ? BLITZ_OK : keep_sort_key(cursor, err);
+
+  if (rc != BLITZ_OK)
+    return rc;
+  cursor->index.resting = false;
+  cursor->row.off = 0;
+  bz_view_leave(cursor);
+  bz_count(&bz_counters.view_renewals, 1);
+  return prepare(cursor, err);
+}
+
+static enum blitz_rc step(struct blitz_cursor *cursor, bool forward, struct blitz_error *err)
+{
+  struct bz_index_position *index = &cursor->index;
+  enum blitz_rc rc;
+
+  if (index->mode == BZ_INDEX_OWN)
+  {
+    rc = prepare(cursor, err);
+    if (rc != BLITZ_OK)
+      return rc;
+    return index->own_changes != own_writes(cursor)->index_changes
+               ? step_from_key(cursor, forward)
+               : bz_tree_step(index->mc, forward, &index->entry);
+  }
+  if (index->resting || bz_view_is_stale(cursor))
+  {
+    rc = renew_view(cursor, err);
+    if (rc == BLITZ_OK)
+      rc = step_from_key(cursor, forward);
+    index->resting = rc == BLITZ_END;
+    return rc;
+  }
+  if (forward && index->reads_rows)
+    return step_ahead(cursor);
+  if (index->ahead.count > 0)
+  {
+    /* The tree's cursor is beyond the entry that the caller is at. */
+    rc = keep_sort_key(cursor, err);
+    return rc != BLITZ_OK ? rc : step_from_key(cursor, forward);
+  }
+  index->ahead.end = false; /* there is, after a step back */
+  return bz_tree_step(index->mc, forward, &index->entry);
+}
+
+enum blitz_rc blitz_index_step(struct blitz_cursor *cursor, bool forward, struct blitz_error *err)
+{
+  struct bz_entry before = cursor->index.entry;
+  enum blitz_rc rc;
+
+  if (cursor->index.mode != BZ_INDEX_NONE && !cursor->index.at_entry)
+    return BLITZ_END;
+  rc = step(cursor, forward, err);
+  if (rc == BLITZ_END)
+  {
+    cursor->index.entry = before;
+    return rc;
+  }
+  return arrived(cursor, rc, err);
+}
+
+struct blitz_slice blitz_index_key(const struct blitz_cursor *cursor)
+{
+  return cursor->index.entry.key;
+}
+
+struct blitz_slice blitz_index_payload(const struct blitz_cursor *cursor)
+{
+  return cursor->index.entry.payload;
+}
+
+struct blitz_slice blitz_index_row_key(const struct blitz_cursor *cursor)
+{
+  return cursor->index.entry.row_key;
+}
+
+/* Looks for the entry that the cursor was at before its transaction changed something. */
+static enum blitz_rc find_own_entry(struct blitz_cursor *cursor, struct blitz_error *err)
+{
+  struct bz_index_position *index = &cursor->index;
+  struct blitz_slice key = {index->sort_key.data, index->sort_key_len};
+  enum blitz_rc rc = prepare(cursor, err);
+
+  if (rc != BLITZ_OK || index->own_changes == own_writes(cursor)->index_changes)
+    return rc;
+  rc = bz_tree_seek(index->mc, key, BLITZ_SEEK_FIRST, &index->entry);
+  index->own_changes = UINT64_MAX; /* it may stand elsewhere now */
+  if (rc == BLITZ_END || (rc == BLITZ_OK && !is_at(index, key)))
+    return bz_fail(err, BLITZ_NOT_FOUND, 0, "the row of %s is not there any more",
+                   cursor->table->file);
+  return rc == BLITZ_OK ? rc : arrived(cursor, rc, err);
+}
+
+enum blitz_rc blitz_index_row(struct blitz_cursor *cursor, struct blitz_slice *value,
+                              struct blitz_error *err)
+{
+  struct bz_index_position *index = &cursor->index;
+  enum blitz_rc rc;
+
+  *value = (struct blitz_slice){NULL, 0};
+  if (!index->at_entry || index->resting)
+    return bz_fail(err, BLITZ_INVALID, 0, "the cursor is at no entry of %s", cursor->table->file);
+  index->reads_rows = true;
+  if (cursor->row.off == 0 && index->mode == BZ_INDEX_OWN)
+  {
+    rc = find_own_entry(cursor, err);
+    if (rc != BLITZ_OK)
+      return rc;
+  }
+  if (cursor->row.off == 0)
+  {
+    rc = index->mode == BZ_INDEX_OWN
+             ? bz_cursor_read_key(cursor, index->entry.row_key, err)
+             : bz_view_row(cursor, index->entry.row_key, index->entry.off, &cursor->row);
+    if (rc == BLITZ_NOT_FOUND || rc == BLITZ_CORRUPT)
+    {
+      cursor->row.off = 0;
+      return bz_fail(err, BLITZ_CORRUPT, 0,
+                     "an entry of %s leads to no row. Repair the table, which makes it anew",
+                     file_of(cursor)->name);
+    }
+    if (rc != BLITZ_OK)
+      return rc;
+  }
+  *value = bz_row_value(&cursor->row);
+  return BLITZ_OK;
+}
+
+enum blitz_rc bz_index_need_row(struct blitz_cursor *cursor, struct blitz_error *err)
+{
+  struct blitz_slice value;
+
+  if (cursor->index.mode == BZ_INDEX_NONE || !cursor->index.at_entry || cursor->index.resting ||
+      cursor->row.off != 0)
+    return BLITZ_OK;
+  return blitz_index_row(cursor, &value, err);
+}
+
+/* ---- figures ------------------------------------------------------------------------------ */
+
+/* Counts the entries from where the cursor is up to the place of TO, up to MAX. */
+static enum blitz_rc count_few(struct MDB_cursor *mc, struct bz_entry *entry, struct blitz_slice to,
+                               bool beyond, uint64_t max, uint64_t *countp)
+{
+  enum blitz_rc rc = BLITZ_OK;
+  uint64_t count = 0;
+
+  while (rc == BLITZ_OK && count < max)
+  {
+    size_t len = entry->key.len < to.len ? entry->key.len : to.len;
+    int order = len > 0 ? memcmp(entry->key.data, to.data, len) : 0;
+    if (order > 0 || (order == 0 && !beyond))
+      break;
+    count++;
+    rc = bz_tree_step(mc, true, entry);
+  }
+  *countp = count;
+  return rc == BLITZ_END ? BLITZ_OK : rc;
+}
+
+#define FEW 64
+
+/* Counts what is too much for count_few(), by the ways down the tree. */
+static enum blitz_rc count_many(const struct blitz_cursor *cursor, unsigned index_no,
+                                struct blitz_slice from, bool from_beyond, struct blitz_slice to,
+                                bool to_beyond, uint64_t *countp)
+{
+  struct MDB_txn *txn = cursor->view->index_txn;
+  uint64_t id = file_of(cursor)->ids[index_no];
+  struct bz_tree_path low, high;
+  struct bz_tree_shape shape;
+  enum blitz_rc rc = bz_tree_find_path(txn, id, from, from_beyond, &low);
+  double count;
+
+  if (rc == BLITZ_OK)
+    rc = bz_tree_find_path(txn, id, to, to_beyond, &high);
+  if (rc != BLITZ_OK)
+    return rc;
+  bz_tree_shape(txn, file_of(cursor)->dbis[index_no], &shape);
+  count = bz_tree_between(&low, &high);
+  if (count > (double)shape.entry_count)
+    count = (double)shape.entry_count;
+  if (count > (double)*countp)
+    *countp = (uint64_t)count;
+  return BLITZ_OK;
+}
+
+enum blitz_rc blitz_index_estimate(struct blitz_cursor *cursor, unsigned index_no,
+                                   struct blitz_slice from, enum blitz_seek from_where,
+                                   struct blitz_slice to, enum blitz_seek to_where,
+                                   uint64_t *countp, struct blitz_error *err)
+{
+  const struct bz_index_file *file = file_of(cursor);
+  bool had_view = cursor->view != NULL, to_beyond = to_where == BLITZ_SEEK_AFTER;
+  struct MDB_cursor *mc = NULL;
+  struct bz_entry entry;
+  enum blitz_rc rc;
+
+  *countp = 0;
+  if (file == NULL || index_no >= file->count)
+    return bz_fail(err, BLITZ_INVALID, 0, "%s has no index %u", cursor->table->file, index_no);
+  rc = bz_view_take(cursor, true, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  rc = bz_tree_open_cursor(cursor->table, cursor->view->index_txn, file->dbis[index_no], &mc, err);
+  if (rc == BLITZ_OK)
+    rc = bz_tree_seek(mc, from, from_where, &entry);
+  if (rc == BLITZ_OK)
+    rc = count_few(mc, &entry, to, to_beyond, FEW, countp);
+  bz_tree_close_cursor(mc);
+  if (rc == BLITZ_OK && *countp == FEW)
+    rc = count_many(cursor, index_no, from, from_where == BLITZ_SEEK_AFTER, to, to_beyond, countp);
+  if (!had_view && !cursor->keeps_view)
+    bz_view_leave(cursor);
+  return rc == BLITZ_END ? BLITZ_OK : rc;
+}
+
+enum blitz_rc blitz_index_sample(struct blitz_cursor *cursor, unsigned index_no, uint64_t max,
+                                 blitz_visit_fn *visit, void *arg, struct blitz_error *err)
+{
+  const struct bz_index_file *file = file_of(cursor);
+  bool had_view = cursor->view != NULL;
+  enum blitz_rc rc;
+
+  if (file == NULL || index_no >= file->count)
+    return bz_fail(err, BLITZ_INVALID, 0, "%s has no index %u", cursor->table->file, index_no);
+  rc = bz_view_take(cursor, true, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  rc = bz_tree_sample(cursor->view->index_txn, file->ids[index_no], file->dbis[index_no], max,
+                      visit, arg);
+  if (!had_view && !cursor->keeps_view)
+    bz_view_leave(cursor);
+  return rc == BLITZ_OK ? rc : bz_fail(err, rc, 0, "%s cannot be read", file->name);
+}
+
+void blitz_prefetch(struct blitz_cursor *cursor, const struct blitz_slice *keys, unsigned count)
+{
+  const uint8_t *base = atomic_load_explicit(&cursor->table->map, memory_order_acquire)->base;
+  uint64_t buckets = atomic_load_explicit(&cursor->table->bucket_count, memory_order_acquire);
+
+  /* Buckets first, all of them at once; then what they point to. */
+  for (unsigned round = 0; round < 2; round++)
+    for (unsigned i = 0; i < count; i++)
+    {
+      uint8_t buf[BZ_FILE_KEY_MAX];
+      uint64_t bucket_off;
+      if (keys[i].len > BLITZ_KEY_MAX)
+        continue;
+      bucket_off = bz_bucket_off_of(
+          cursor->table, bz_hash(buf, bz_file_key(cursor->table, buf, keys[i])).bucket, buckets);
+      if (round == 0)
+        __builtin_prefetch(base + bucket_off);
+      else
+        __builtin_prefetch(base +
+                           (bz_word_load(base, bucket_off) == 0
+                                ? 0
+                                : be64toh(bz_word_load(base, bucket_off)) << BZ_ALIGN_POWER));
+    }
+}

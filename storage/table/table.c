@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * table.c: tables as a whole: create, open, close, drop, rename, sync, and
+ * the registry by which all of a process share one struct blitz_table for a file.
+ *
+ * Invariants:
+ *  1. A file is marked open from the first change on. The mark goes at close, after
+ *     everything else is on the device, so a file without it needs no repair.
+ *  2. The registry's lock is held for moments only: whoever opens a table puts it
+ *     in first, marked `opening`, and others wait for that table alone.
+ */
+#include "blitz_int.h"
+#include "table/build.h"
+#include "base/bytes.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct bz_counters bz_counters;
+
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t registry_changed = PTHREAD_COND_INITIALIZER;
+static struct blitz_table *registry;
+
+void blitz_counters_get(struct blitz_counters *counters)
+{
+  counters->commits = atomic_load(&bz_counters.commits);
+  counters->rollbacks = atomic_load(&bz_counters.rollbacks);
+  counters->rows_inserted = atomic_load(&bz_counters.rows_inserted);
+  counters->rows_updated = atomic_load(&bz_counters.rows_updated);
+  counters->rows_removed = atomic_load(&bz_counters.rows_removed);
+  counters->read_retries = atomic_load(&bz_counters.read_retries);
+  counters->write_waits = atomic_load(&bz_counters.write_waits);
+  counters->bucket_splits = atomic_load(&bz_counters.bucket_splits);
+  counters->rows_moved = atomic_load(&bz_counters.rows_moved);
+  counters->bytes_allocated = atomic_load(&bz_counters.bytes_allocated);
+  counters->recoveries = atomic_load(&bz_counters.recoveries);
+  counters->index_rebuilds = atomic_load(&bz_counters.index_rebuilds);
+  counters->index_lookups = atomic_load(&bz_counters.index_lookups);
+  counters->index_misses = atomic_load(&bz_counters.index_misses);
+  counters->view_renewals = atomic_load(&bz_counters.view_renewals);
+}
+
+enum blitz_rc bz_damaged(const struct blitz_table *table, uint64_t off, struct blitz_error *err)
+{
+  return bz_fail(err, BLITZ_CORRUPT, 0,
+                 "%s is damaged at or near byte %llu. Restore it from a backup, or repair it, "
+                 "which keeps all rows but the damaged ones",
+                 table->file, (unsigned long long)off);
+}
+
+/* ---- opening and closing -------------------------------------------------- */
+
+void bz_table_free(struct blitz_table *table)
+{
+  bz_space_clear(table);
+  bz_file_close(table);
+  pthread_mutex_destroy(&table->slot_lock);
+  pthread_cond_destroy(&table->slot_free);
+  pthread_mutex_destroy(&table->snapshot_lock);
+  pthread_mutex_destroy(&table->counter_lock);
+  free(table->path);
+  free(table->file);
+  free(table);
+}
+
+struct blitz_table *bz_table_new(const char *path, unsigned flags)
+{
+  pthread_condattr_t attr;
+  struct blitz_table *table = aligned_alloc(64, sizeof *table);
+
+  if (table == NULL)
+    return NULL;
+  memset(table, 0, sizeof *table);
+  table->fd = -1;
+  table->flags = flags;
+  table->path = strdup(path);
+  table->file = bz_file_name(path);
+  pthread_mutex_init(&table->slot_lock, NULL);
+  pthread_condattr_init(&attr);
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+  pthread_cond_init(&table->slot_free, &attr);
+  pthread_condattr_destroy(&attr);
+  pthread_mutex_init(&table->snapshot_lock, NULL);
+  bz_removed_init(table);
+  pthread_mutex_init(&table->counter_lock, NULL);
+  if (table->path != NULL && table->file != NULL)
+    return table;
+  bz_table_free(table);
+  return NULL;
+}
+
+/* Are the rows of the file what the caller takes them for? */
+static enum blitz_rc check_layout(const struct blitz_table *table, const struct bz_header *header,
+                                  const struct blitz_open_options *options, struct blitz_error *err)
+{
+  uint64_t layout = options->layout;
+
+  if (header->version != BZ_VERSION && (options->flags & BLITZ_OPEN_NO_CONVERT))
+    return bz_fail(err, BLITZ_FOREIGN, 0,
+                   "%s has format version %u, in which keys of this kind were written in another "
+                   "way. Dump the table with the version that wrote it, and load it into this one",
+                   table->file, header->version);
+  if (layout == 0 || header->layout == 0 || layout == header->layout)
+    return BLITZ_OK;
+  return bz_fail(err, BLITZ_FOREIGN, 0,
+                 "%s belongs to another table definition: its rows have the layout %016" PRIx64
+                 ", those of this definition %016" PRIx64
+                 ". Put the file that belongs to the definition in its place",
+                 table->file, header->layout, layout);
+}
+
+/* Makes a file whole that was opened, or finds that it is. *TRUST: how far its indexes may
+ * be believed after that.
+ */
+static enum blitz_rc open_content(struct blitz_table *table, const struct bz_header *header,
+                                  const struct blitz_open_options *options,
+                                  struct bz_index_trust *trust, struct blitz_error *err)
+{
+  bool repair = (options->flags & BLITZ_OPEN_REPAIR) != 0;
+  enum blitz_rc rc;
+
+  trust->committed = header->committed;
+  trust->check_bytes = !header->open;
+  trust->never = false;
+  if (header->open || repair)
+  {
+    rc = bz_recover(table, header, options, err);
+    atomic_store(&table->damaged,
+                 (bz_word_load(bz_base(table), BZ_STATE_OFF) & htole64(BZ_FILE_DAMAGED)) != 0);
+    /* What the machine wrote of the index file before it died, nobody knows. */
+    trust->never = table->rows_lost > 0 || repair || !bz_file_is_of_this_boot(header);
+    return rc;
+  }
+  if (bz_load_le32(bz_base(table) + BZ_CLOSED_CRC_OFF) != bz_file_closed_crc(table))
+    return bz_fail(err, BLITZ_CORRUPT, 0,
+                   "the header or the bucket array of %s is damaged. Restore it from a backup, "
+                   "or repair it, which keeps all rows that are intact",
+                   table->file);
+  return options->flags & BLITZ_OPEN_READONLY ? BLITZ_OK : bz_space_load(table, err);
+}
+
+/* Opens the data file. */
+static enum blitz_rc open_rows(struct blitz_table *table, const struct blitz_open_options *options,
+                               struct bz_index_trust *trust, struct blitz_error *err)
+{
+  struct bz_header header;
+  enum blitz_rc rc = bz_file_open(table, &header, err);
+
+  if (rc == BLITZ_OK)
+    rc = check_layout(table, &header, options, err);
+  if (rc == BLITZ_OK)
+    rc = open_content(table, &header, options, trust, err);
+  if (rc != BLITZ_OK || header.version == BZ_VERSION)
+    return rc;
+  rc = bz_convert(table, options->layout, err);
+  if (rc == BLITZ_OK)
+    rc = bz_file_open(table, &header, err);
+  if (rc == BLITZ_OK)
+    rc = open_content(table, &header, &(struct blitz_open_options){0}, trust, err);
+  return rc;
+}
+
+static enum blitz_rc open_indexes(struct blitz_table *table,
+                                  const struct blitz_open_options *options,
+                                  const struct bz_index_trust *trust, struct blitz_error *err)
+{
+  const char *reason;
+  uint64_t build;
+  enum blitz_rc rc = bz_index_open(table, options->indexes, trust, &build, &reason, err);
+
+  if (rc == BLITZ_OK && build != 0)
+    rc = bz_build(table, build, options->indexer, reason != NULL ? reason : "without them",
+                  options->flags & BLITZ_OPEN_REPAIR ? BLITZ_LOG_NOTE : BLITZ_LOG_WARNING, err);
+  /* Half a file would be called damaged the next time. */
+  if (rc != BLITZ_OK && reason != NULL && build != 0)
+    bz_index_unlink(table->path);
+  if (rc == BLITZ_OK && table->dirty)
+    bz_file_stamp(table);
+  return rc;
+}
+
+static enum blitz_rc open_file(struct blitz_table *table, const struct blitz_open_options *options,
+                               struct blitz_error *err)
+{
+  struct bz_index_trust trust;
+  enum blitz_rc rc = open_rows(table, options, &trust, err);
+
+  if (rc != BLITZ_OK || options->indexes == NULL || options->indexes->count == 0)
+    return rc;
+  rc = open_indexes(table, options, &trust, err);
+  /* The rows are as they were, or as recovery has left them. */
+  if (rc != BLITZ_OK)
+    (void)!bz_table_finish(table);
+  return rc;
+}
+
+static struct blitz_table *find_open(const char *path)
+{
+  for (struct blitz_table *table = registry; table != NULL; table = table->next)
+    if (strcmp(table->path, path) == 0)
+      return table;
+  return NULL;
+}
+
+static void registry_remove(struct blitz_table *table)
+{
+  struct blitz_table **link = &registry;
+
+  while (*link != table)
+    link = &(*link)->next;
+  *link = table->next;
+  pthread_cond_broadcast(&registry_changed);
+}
+
+/* The open table PATH with one more reference; or a new one, marked `opening`,
+ * that the caller is to open; or NULL.
+ */
+static struct blitz_table *registry_get(const char *path, unsigned flags)
+{
+  struct blitz_table *table;
+
+  while ((table = find_open(path)) != NULL && table->opening)
+    pthread_cond_wait(&registry_changed, &registry_lock);
+  if (table != NULL)
+  {
+    table->refs++;
+    return table;
+  }
+  table = bz_table_new(path, flags);
+  if (table == NULL)
+    return NULL;
+  table->refs = 1;
+  table->opening = true;
+  table->next = registry;
+  registry = table;
+  return table;
+}
+
+/* Is TABLE, which is open, open with INDEXES? */
+static bool has_indexes(const struct blitz_table *table, const struct blitz_indexes *indexes)
+{
+  const struct bz_index_file *file = table->index;
+
+  if (indexes == NULL || indexes->count == 0)
+    return true;
+  return file != NULL && file->count == indexes->count &&
+         memcmp(file->ids, indexes->ids, file->count * sizeof *file->ids) == 0;
+}
+
+enum blitz_rc blitz_table_open(const char *path, unsigned flags, struct blitz_table **tablep,
+                               struct blitz_error *err)
+{
+  return blitz_table_open_with(path, &(struct blitz_open_options){.flags = flags}, tablep, err);
+}
+
+enum blitz_rc blitz_table_open_indexed(const char *path, unsigned flags,
+                                       const struct blitz_indexes *indexes,
+                                       const struct blitz_indexer *indexer,
+                                       struct blitz_table **tablep, struct blitz_error *err)
+{
+  struct blitz_open_options options = {.flags = flags, .indexes = indexes, .indexer = indexer};
+
+  return blitz_table_open_with(path, &options, tablep, err);
+}
+
+enum blitz_rc blitz_table_open_with(const char *path, const struct blitz_open_options *options,
+                                    struct blitz_table **tablep, struct blitz_error *err)
+{
+  struct blitz_table *table, *failed = NULL;
+  enum blitz_rc rc = BLITZ_OK;
+
+  *tablep = NULL;
+  pthread_mutex_lock(&registry_lock);
+  table = registry_get(path, options->flags);
+  if (table == NULL)
+    rc = bz_fail(err, BLITZ_NOMEM, 0, "out of memory opening %s", path);
+  else if (table->opening)
+  {
+    pthread_mutex_unlock(&registry_lock);
+    rc = open_file(table, options, err);
+    pthread_mutex_lock(&registry_lock);
+    table->opening = false;
+    if (rc != BLITZ_OK)
+    {
+      registry_remove(table);
+      failed = table;
+    }
+    pthread_cond_broadcast(&registry_changed);
+  }
+  else if (!has_indexes(table, options->indexes))
+  {
+    table->refs--;
+    rc = bz_fail(err, BLITZ_INVALID, 0, "%s is open with other indexes", table->file);
+  }
+  pthread_mutex_unlock(&registry_lock);
+  if (failed != NULL)
+  {
+    if (failed->index != NULL)
+      bz_index_close(failed, false);
+    bz_table_free(failed);
+  }
+  if (rc == BLITZ_OK)
+    *tablep = table;
+  return rc;
+}
+
+/* Writes what a closed file carries. False: it is not to be marked as closed. */
+static bool finish_file(struct blitz_table *table)
+{
+  uint64_t buckets_end;
+  uint8_t *base;
+
+  bz_removed_sweep_all(table);
+  if (!bz_grow_finish(table))
+  {
+    bz_log(BLITZ_LOG_WARNING,
+           "%s could not be closed for lack of space: it will be repaired "
+           "when it is opened",
+           table->file);
+    return false;
+  }
+  bz_space_save(table);
+  base = bz_base(table);
+  /* Nothing of rows that were here before the array; and an empty free-block pool, for
+   * Tokyo Cabinet.
+   */
+  buckets_end = BZ_HEADER_LEN + atomic_load(&table->bucket_count) * BZ_BUCKET_LEN;
+  memset(base + buckets_end, 0, atomic_load(&table->first) - buckets_end);
+  return true;
+}
+
+/* Syncs the files, then takes the mark away. */
+bool bz_table_finish(struct blitz_table *table)
+{
+  uint8_t *base;
+  bool clean = table->dirty && !atomic_load(&table->broken) && finish_file(table);
+
+  if (table->index != NULL)
+    bz_index_close(table, clean || !table->dirty);
+  if (!clean)
+    return !table->dirty;
+  base = bz_base(table);
+  bz_store_le32(base + BZ_CLOSED_CRC_OFF, bz_file_closed_crc(table));
+  if (!(table->flags & BLITZ_OPEN_TEMPORARY) && fdatasync(table->fd) != 0)
+  {
+    bz_log(BLITZ_LOG_ERROR, "%s could not be synced (%s): it will be repaired when it is opened",
+           table->file, strerror(errno));
+    return false;
+  }
+  base[BZ_TC_FLAGS_OFF] &= (uint8_t)~BZ_TC_FLAG_OPEN;
+  return true;
+}
+
+void blitz_table_close(struct blitz_table *table)
+{
+  bool last;
+
+  pthread_mutex_lock(&registry_lock);
+  last = --table->refs == 0;
+  if (last)
+    table->opening = true; /* who opens it now waits until it is closed */
+  pthread_mutex_unlock(&registry_lock);
+  if (!last)
+    return;
+  (void)!bz_table_finish(table);
+  bz_file_close(table);
+  pthread_mutex_lock(&registry_lock);
+  registry_remove(table);
+  pthread_mutex_unlock(&registry_lock);
+  bz_table_free(table);
+}
+
+/* ---- files by name --------------------------------------------------------- */
+
+enum blitz_rc blitz_table_create(const char *path, const struct blitz_create_options *options,
+                                 bool replace, struct blitz_error *err)
+{
+  char *name = bz_file_name(path);
+  enum blitz_rc rc;
+
+  if (name == NULL)
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory creating %s", path);
+  rc = bz_file_create(name, options, replace, err);
+  free(name);
+  return rc;
+}
+
+enum blitz_rc blitz_table_drop(const char *path, struct blitz_error *err)
+{
+  char *name = bz_file_name(path);
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (name == NULL)
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory removing %s", path);
+  if (unlink(name) != 0)
+    rc = bz_fail(err, bz_rc_of_errno(errno), errno, "cannot remove %s", name);
+  else
+    bz_index_unlink(path);
+  free(name);
+  return rc;
+}
+
+enum blitz_rc blitz_table_rename(const char *from, const char *to, struct blitz_error *err)
+{
+  char *from_name = bz_file_name(from), *to_name = bz_file_name(to);
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (from_name == NULL || to_name == NULL)
+    rc = bz_fail(err, BLITZ_NOMEM, 0, "out of memory renaming %s", from);
+  else if (rename(from_name, to_name) != 0)
+    rc = bz_fail(err, bz_rc_of_errno(errno), errno, "cannot rename %s to %s", from_name, to_name);
+  else
+    /* A file that does not go along is made anew. */
+    (void)!bz_index_rename(from, to, NULL);
+  free(from_name);
+  free(to_name);
+  return rc;
+}
+
+/* ---- syncing ---------------------------------------------------------------- */
+
+enum blitz_rc blitz_table_sync(struct blitz_table *table, struct blitz_error *err)
+{
+  if (fdatasync(table->fd) == 0)
+    return BLITZ_OK;
+  return bz_fail(err, bz_rc_of_errno(errno), errno, "cannot sync %s", table->file);
+}
+
+/* ---- figures and the caller's number ---------------------------------------- */
+
+void blitz_table_stats(struct blitz_table *table, struct blitz_table_stats *stats)
+{
+  uint64_t end = atomic_load(&table->end);
+  uint64_t free_len = atomic_load(&table->space.free_len);
+
+  stats->row_count = atomic_load(&table->row_count);
+  stats->file_len = atomic_load(&table->allocated);
+  stats->free_len = free_len;
+  stats->data_len = end - free_len;
+  stats->bucket_count = atomic_load(&table->bucket_count);
+  stats->rows_lost = table->rows_lost;
+}
+
+uint64_t blitz_table_counter(struct blitz_table *table)
+{
+  uint64_t n;
+
+  pthread_mutex_lock(&table->counter_lock);
+  n = bz_load_le64(atomic_load(&table->map)->base + BZ_COUNTER_OFF);
+  pthread_mutex_unlock(&table->counter_lock);
+  return n;
+}
+
+static enum blitz_rc store_counter(struct blitz_table *table, uint64_t n, bool only_raise,
+                                   struct blitz_error *err)
+{
+  uint8_t *at;
+
+  if (table->flags & BLITZ_OPEN_READONLY)
+    return bz_fail(err, BLITZ_READONLY, 0, "%s is open for reading only", table->file);
+  pthread_mutex_lock(&table->counter_lock);
+  at = atomic_load(&table->map)->base + BZ_COUNTER_OFF;
+  if (!only_raise || bz_load_le64(at) < n)
+    bz_store_le64(at, n);
+  pthread_mutex_unlock(&table->counter_lock);
+  return BLITZ_OK;
+}
+
+enum blitz_rc blitz_table_counter_raise(struct blitz_table *table, uint64_t n,
+                                        struct blitz_error *err)
+{
+  return store_counter(table, n, true, err);
+}
+
+enum blitz_rc blitz_table_counter_set(struct blitz_table *table, uint64_t n,
+                                      struct blitz_error *err)
+{
+  return store_counter(table, n, false, err);
+}

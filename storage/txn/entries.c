@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * entries.c: a change's entries in the indexes; see entries.h.
+ */
+#include "txn/entries.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_kept(const struct bz_writes *writes, unsigned index_no)
+{
+  return (atomic_load_explicit(&writes->table->index->disabled, memory_order_relaxed) >> index_no &
+          1) == 0;
+}
+
+static bool same(struct blitz_slice a, struct blitz_slice b)
+{
+  return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+/* Changes were made in part: there must be no more of them. */
+static enum blitz_rc doom(struct bz_writes *writes, enum blitz_rc rc)
+{
+  if (rc != BLITZ_OK)
+    writes->doomed = true;
+  return rc;
+}
+
+static enum blitz_rc begin_txn(struct bz_writes *writes, struct blitz_error *err)
+{
+  uint64_t len = 0;
+
+  if (writes->index_txn != NULL)
+    return BLITZ_OK;
+  for (unsigned i = 0; writes->sorts != NULL && i < writes->table->index->count; i++)
+    if (writes->sorts[i] != NULL)
+      len += bz_sort_len(writes->sorts[i]);
+  return bz_index_write_begin(writes->table, len, &writes->index_txn, err);
+}
+
+enum blitz_rc bz_entries_txn(struct bz_writes *writes, struct MDB_txn **txnp,
+                             struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (writes->sorts != NULL)
+    rc = bz_entries_settle(writes, NULL, NULL, err);
+  if (rc == BLITZ_OK)
+    rc = begin_txn(writes, err);
+  *txnp = writes->index_txn;
+  return rc;
+}
+
+/* Must another row with the same entry be looked for? */
+static bool is_to_check(const struct blitz_index_entry *entry)
+{
+  return entry->unique && !entry->by_row_key;
+}
+
+/* Makes the entry of a row, in the caller's words. */
+static enum blitz_rc make_entry(const struct blitz_txn *txn, const struct bz_writes *writes,
+                                unsigned index_no, struct blitz_slice value,
+                                struct blitz_index_entry *entry, struct blitz_error *err)
+{
+  if (txn->indexer == NULL)
+    return bz_fail(err, BLITZ_INVALID, 0, "%s has indexes, and nobody makes their entries",
+                   writes->table->file);
+  entry->by_row_key = false;
+  return txn->indexer->make_entry(txn->indexer->arg, index_no, value, entry, err);
+}
+
+static enum blitz_rc duplicate_in(const struct bz_writes *writes, unsigned index_no,
+                                  struct blitz_error *err)
+{
+  bz_fail(err, BLITZ_DUPLICATE, 0, "%s: there is a row with that key in index %u",
+          writes->table->file, index_no);
+  if (err != NULL)
+    err->index_no = index_no;
+  return BLITZ_DUPLICATE;
+}
+
+/* ---- one entry ------------------------------------------------------------------- */
+
+/* Where entries of index INDEX_NO are sorted; NULL: they are stored at once. An entry of
+ * which a duplicate is to be refused at once ends the sorting.
+ */
+static enum blitz_rc sort_for(struct bz_writes *writes, unsigned index_no,
+                              const struct blitz_index_entry *entry, struct bz_sort **sortp,
+                              struct blitz_error *err)
+{
+  static const struct bz_work silent;
+  enum blitz_rc rc = BLITZ_OK;
+
+  *sortp = writes->sorts != NULL ? writes->sorts[index_no] : NULL;
+  if (*sortp != NULL && is_to_check(entry) && !writes->late_duplicates)
+  {
+    rc = begin_txn(writes, err);
+    if (rc == BLITZ_OK)
+      rc = bz_entries_append(writes->table, writes->index_txn, writes->table->index->dbis[index_no],
+                             *sortp, &silent, err);
+    bz_sort_free(*sortp);
+    *sortp = writes->sorts[index_no] = NULL;
+  }
+  if (rc == BLITZ_OK && *sortp == NULL)
+    rc = begin_txn(writes, err);
+  return rc;
+}
+
+static enum blitz_rc put(struct bz_writes *writes, unsigned index_no,
+                         const struct blitz_index_entry *entry, struct blitz_slice key,
+                         uint64_t off, bool replace, struct blitz_error *err)
+{
+  struct bz_sort *sort;
+  enum blitz_rc rc = sort_for(writes, index_no, entry, &sort, err);
+
+  if (rc != BLITZ_OK)
+    return rc;
+  if (sort != NULL)
+    return bz_sort_add(sort, entry, key, off, err);
+  writes->index_changes++;
+  rc = bz_tree_put(writes->table, writes->index_txn, writes->table->index->dbis[index_no], entry,
+                   key, off, replace, err);
+  return rc == BLITZ_DUPLICATE ? duplicate_in(writes, index_no, err) : rc;
+}
+
+static enum blitz_rc take_out(struct bz_writes *writes, unsigned index_no,
+                              const struct blitz_index_entry *entry, struct blitz_slice key,
+                              struct blitz_error *err)
+{
+  struct MDB_txn *index_txn;
+  enum blitz_rc rc = bz_entries_txn(writes, &index_txn, err);
+
+  if (rc != BLITZ_OK)
+    return rc;
+  writes->index_changes++;
+  rc = bz_tree_remove(writes->table, index_txn, writes->table->index->dbis[index_no], entry, key,
+                      err);
+  if (rc == BLITZ_NOT_FOUND)
+    return bz_fail(err, BLITZ_CORRUPT, 0,
+                   "%s has no entry for a row in index %u. Repair the table, which makes its "
+                   "indexes anew",
+                   writes->table->index->name, index_no);
+  return rc;
+}
+
+/* Is there an entry of another row where ENTRY, which is unique, is to go? */
+static enum blitz_rc check_unique(struct bz_writes *writes, unsigned index_no,
+                                  const struct blitz_index_entry *entry, struct blitz_error *err)
+{
+  struct bz_sort *sort;
+  struct bz_entry found;
+  enum blitz_rc rc;
+
+  if (!is_to_check(entry))
+    return BLITZ_OK;
+  rc = sort_for(writes, index_no, entry, &sort, err);
+  if (rc != BLITZ_OK || sort != NULL)
+    return rc;
+  rc = bz_tree_get(writes->table, writes->index_txn, writes->table->index->dbis[index_no], entry,
+                   (struct blitz_slice){NULL, 0}, &found, err);
+  if (rc == BLITZ_OK)
+    return duplicate_in(writes, index_no, err);
+  return rc == BLITZ_NOT_FOUND ? BLITZ_OK : rc;
+}
+
+/* ---- rows --------------------------------------------------------------------------- */
+
+/* With one index, storing the entry is the check. */
+enum blitz_rc bz_entries_insert(struct blitz_txn *txn, struct bz_writes *writes,
+                                struct blitz_slice key, struct blitz_slice value, uint64_t off,
+                                struct blitz_error *err)
+{
+  unsigned count = writes->table->index->count;
+  struct blitz_index_entry entry;
+  enum blitz_rc rc = BLITZ_OK;
+
+  for (unsigned i = 0; i < count && count > 1 && rc == BLITZ_OK; i++)
+  {
+    if (!is_kept(writes, i))
+      continue;
+    rc = make_entry(txn, writes, i, value, &entry, err);
+    if (rc == BLITZ_OK && entry.key.len > BLITZ_INDEX_KEY_MAX)
+      return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a key is too long for an index",
+                     writes->table->file);
+    if (rc == BLITZ_OK)
+      rc = check_unique(writes, i, &entry, err);
+  }
+  if (rc != BLITZ_OK)
+    return rc;
+  for (unsigned i = 0; i < count && rc == BLITZ_OK; i++)
+  {
+    if (!is_kept(writes, i))
+      continue;
+    rc = make_entry(txn, writes, i, value, &entry, err);
+    if (rc == BLITZ_OK)
+      rc = put(writes, i, &entry, key, off, false, err);
+    if (i == 0 && (rc == BLITZ_DUPLICATE || rc == BLITZ_TOO_BIG))
+      return rc;
+  }
+  return doom(writes, rc);
+}
+
+enum blitz_rc bz_entries_remove(struct blitz_txn *txn, struct bz_writes *writes,
+                                struct blitz_slice key, struct blitz_slice old_value,
+                                struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  for (unsigned i = 0; i < writes->table->index->count && rc == BLITZ_OK; i++)
+  {
+    struct blitz_index_entry entry;
+    if (!is_kept(writes, i))
+      continue;
+    rc = make_entry(txn, writes, i, old_value, &entry, err);
+    if (rc == BLITZ_OK)
+      rc = take_out(writes, i, &entry, key, err);
+  }
+  return doom(writes, rc);
+}
+
+/* An entry that an update changes. While others are made, `data` of its slices is a place in the
+ * buffer.
+ */
+struct entry_change
+{
+  unsigned index_no;
+  bool moves; /* to another key, or it becomes another row's */
+  struct blitz_index_entry from, to;
+};
+
+/* An update of one row. */
+struct update
+{
+  struct blitz_slice key, value, new_key, new_value;
+  uint64_t new_off;
+  bool same_key;
+  unsigned count;
+  struct entry_change changes[BLITZ_INDEXES_MAX];
+};
+
+static enum blitz_rc no_memory(const struct bz_writes *writes, struct blitz_error *err)
+{
+  return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", writes->table->file);
+}
+
+/* Copies what SLICE points to behind the first *LENP bytes of the buffer. */
+static enum blitz_rc keep_slice(struct bz_writes *writes, struct blitz_slice *slice, size_t *lenp)
+{
+  size_t at = *lenp;
+
+  if (bz_buffer_reserve(&writes->entry_buf, at + slice->len + 1) != BLITZ_OK)
+    return BLITZ_NOMEM;
+  if (slice->len > 0)
+    memcpy(writes->entry_buf.data + at, slice->data, slice->len);
+  slice->data = (const void *)(uintptr_t)at;
+  *lenp += slice->len;
+  return BLITZ_OK;
+}
+
+static enum blitz_rc keep_entry(struct bz_writes *writes, struct blitz_index_entry *entry,
+                                size_t *lenp)
+{
+  enum blitz_rc rc = keep_slice(writes, &entry->key, lenp);
+
+  return rc == BLITZ_OK ? keep_slice(writes, &entry->payload, lenp) : rc;
+}
+
+static struct blitz_slice kept(const struct bz_writes *writes, struct blitz_slice slice)
+{
+  return (struct blitz_slice){writes->entry_buf.data + (uintptr_t)slice.data, slice.len};
+}
+
+static void show_kept(const struct bz_writes *writes, struct blitz_index_entry *entry)
+{
+  entry->key = kept(writes, entry->key);
+  entry->payload = kept(writes, entry->payload);
+}
+
+/* Makes a row's entries in an index, as it is and as it is to be, and if they differ adds the
+ * change to UPDATE.
+ */
+static enum blitz_rc compare_entries(struct blitz_txn *txn, struct bz_writes *writes,
+                                     struct update *update, unsigned index_no, size_t *lenp,
+                                     struct blitz_error *err)
+{
+  struct entry_change *change = &update->changes[update->count];
+  size_t len = *lenp;
+  enum blitz_rc rc = make_entry(txn, writes, index_no, update->value, &change->from, err);
+  bool same_place;
+
+  if (rc != BLITZ_OK)
+    return rc;
+  if (keep_entry(writes, &change->from, &len) != BLITZ_OK)
+    return no_memory(writes, err);
+  rc = make_entry(txn, writes, index_no, update->new_value, &change->to, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  same_place = same(kept(writes, change->from.key), change->to.key) &&
+               change->from.unique == change->to.unique;
+  if (update->same_key && same_place &&
+      same(kept(writes, change->from.payload), change->to.payload))
+    return BLITZ_OK;
+  if (keep_entry(writes, &change->to, &len) != BLITZ_OK)
+    return no_memory(writes, err);
+  change->index_no = index_no;
+  change->moves = !same_place;
+  update->count++;
+  *lenp = len;
+  return BLITZ_OK;
+}
+
+/* Finds out which entries change, by comparing them. */
+static enum blitz_rc find_changes(struct blitz_txn *txn, struct bz_writes *writes,
+                                  struct update *update, struct blitz_error *err)
+{
+  const struct blitz_indexer *indexer = txn->indexer;
+  uint64_t differ = UINT64_MAX;
+  size_t len = 0;
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (update->same_key && indexer != NULL && indexer->differ != NULL)
+    differ = indexer->differ(indexer->arg, update->value, update->new_value);
+  for (unsigned i = 0; i < writes->table->index->count && rc == BLITZ_OK; i++)
+    if ((differ >> i & 1) && is_kept(writes, i))
+      rc = compare_entries(txn, writes, update, i, &len, err);
+  for (unsigned i = 0; i < update->count; i++)
+  {
+    show_kept(writes, &update->changes[i].from);
+    show_kept(writes, &update->changes[i].to);
+  }
+  return rc;
+}
+
+static enum blitz_rc check_change(struct bz_writes *writes, const struct entry_change *change,
+                                  struct blitz_error *err)
+{
+  if (change->to.key.len > BLITZ_INDEX_KEY_MAX)
+    return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a key is too long for an index",
+                   writes->table->file);
+  return change->moves ? check_unique(writes, change->index_no, &change->to, err) : BLITZ_OK;
+}
+
+static enum blitz_rc apply_change(struct bz_writes *writes, const struct update *update,
+                                  const struct entry_change *change, struct blitz_error *err)
+{
+  enum blitz_rc rc;
+
+  if (update->same_key && !change->moves)
+    return put(writes, change->index_no, &change->to, update->new_key, update->new_off, true, err);
+  rc = take_out(writes, change->index_no, &change->from, update->key, err);
+  if (rc == BLITZ_OK)
+    rc = put(writes, change->index_no, &change->to, update->new_key, update->new_off, false, err);
+  return rc;
+}
+
+enum blitz_rc bz_entries_update(struct blitz_txn *txn, struct bz_writes *writes,
+                                struct blitz_slice key, struct blitz_slice old_value,
+                                struct blitz_slice new_key, struct blitz_slice new_value,
+                                uint64_t new_off, struct blitz_error *err)
+{
+  struct update update;
+  struct MDB_txn *index_txn;
+  enum blitz_rc rc = BLITZ_OK;
+
+  update.key = key;
+  update.value = old_value;
+  update.new_key = new_key;
+  update.new_value = new_value;
+  update.new_off = new_off;
+  update.same_key = same(key, new_key);
+  update.count = 0;
+  if (writes->sorts != NULL)
+    rc = bz_entries_txn(writes, &index_txn, err);
+  if (rc == BLITZ_OK)
+    rc = find_changes(txn, writes, &update, err);
+  for (unsigned i = 0; i < update.count && rc == BLITZ_OK; i++)
+    rc = check_change(writes, &update.changes[i], err);
+  if (rc != BLITZ_OK)
+    return rc;
+  for (unsigned i = 0; i < update.count && rc == BLITZ_OK; i++)
+    rc = apply_change(writes, &update, &update.changes[i], err);
+  return doom(writes, rc);
+}
+
+enum blitz_rc bz_entries_clear(struct bz_writes *writes, struct blitz_error *err)
+{
+  struct MDB_txn *index_txn;
+  enum blitz_rc rc = bz_entries_txn(writes, &index_txn, err);
+
+  writes->index_changes++;
+  for (unsigned i = 0; i < writes->table->index->count && rc == BLITZ_OK; i++)
+    rc = bz_index_db_clear(writes->table, index_txn, writes->table->index->dbis[i], err);
+  return doom(writes, rc);
+}
+
+/* ---- sorting first -------------------------------------------------------------------- */
+
+static void free_sorts(struct bz_writes *writes)
+{
+  if (writes->sorts == NULL)
+    return;
+  for (unsigned i = 0; i < writes->table->index->count; i++)
+    bz_sort_free(writes->sorts[i]);
+  free(writes->sorts);
+  writes->sorts = NULL;
+}
+
+enum blitz_rc bz_entries_sort(struct bz_writes *writes, bool late_duplicates,
+                              struct blitz_error *err)
+{
+  unsigned count = writes->table->index->count;
+
+  writes->late_duplicates = late_duplicates;
+  writes->sorts = calloc(count, sizeof(struct bz_sort *));
+  for (unsigned i = 0; i < count && writes->sorts != NULL; i++)
+  {
+    writes->sorts[i] = bz_sort_create();
+    if (writes->sorts[i] == NULL)
+      free_sorts(writes);
+  }
+  if (writes->sorts != NULL)
+    return BLITZ_OK;
+  return bz_fail(err, BLITZ_NOMEM, 0, "out of memory loading %s", writes->table->file);
+}
+
+/* Shows the caller the row that ENTRY is of, which may have moved since. */
+static void show_duplicate(struct blitz_table *table, const struct bz_entry *entry,
+                           const struct bz_work *work)
+{
+  uint8_t buf[BZ_FILE_KEY_MAX];
+  struct bz_key key = {.data = buf};
+  struct bz_place place;
+
+  if (work->duplicate == NULL)
+    return;
+  key.len = bz_file_key(table, buf, entry->row_key);
+  key.hash = bz_hash(buf, key.len);
+  if (bz_hash_find(table, &key, &place) == BLITZ_OK)
+    work->duplicate(work->arg, bz_row_value(&place.row));
+}
+
+enum blitz_rc bz_entries_append(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                                struct bz_sort *sort, const struct bz_work *work,
+                                struct blitz_error *err)
+{
+  struct bz_tree_tail tail = {NULL, 0, 0};
+  struct MDB_cursor *mc = NULL;
+  struct bz_entry entry;
+  enum blitz_rc rc = bz_sort_finish(sort, err);
+  uint64_t done = 0;
+
+  if (rc == BLITZ_OK)
+    rc = bz_tree_open_cursor(table, txn, dbi, &mc, err);
+  while (rc == BLITZ_OK && (rc = bz_sort_next(sort, &entry, err)) == BLITZ_OK)
+  {
+    rc = bz_tree_append(table, mc, &tail, &entry, err);
+    if (rc == BLITZ_DUPLICATE)
+      show_duplicate(table, &entry, work);
+    if (rc == BLITZ_OK && ++done % BZ_WORK_STEP == 0 && !bz_work_report(work, done))
+      rc = bz_fail(err, BLITZ_STOPPED, 0, "building an index of %s was stopped", table->file);
+  }
+  bz_tree_close_cursor(mc);
+  free(tail.key);
+  return rc == BLITZ_END ? BLITZ_OK : rc;
+}
+
+enum blitz_rc bz_entries_settle(struct bz_writes *writes, blitz_duplicate_fn *duplicate, void *arg,
+                                struct blitz_error *err)
+{
+  struct blitz_table *table = writes->table;
+  struct bz_work work = {.duplicate = duplicate, .arg = arg};
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (writes->sorts == NULL)
+    return BLITZ_OK;
+  rc = begin_txn(writes, err);
+  writes->index_changes++;
+  for (unsigned i = 0; i < table->index->count && rc == BLITZ_OK; i++)
+  {
+    if (writes->sorts[i] == NULL || !is_kept(writes, i))
+      continue;
+    rc = bz_entries_append(table, writes->index_txn, table->index->dbis[i], writes->sorts[i], &work,
+                           err);
+    if (rc == BLITZ_DUPLICATE && err != NULL)
+      err->index_no = i;
+  }
+  free_sorts(writes);
+  return doom(writes, rc);
+}
+
+/* ---- the end ---------------------------------------------------------------------------- */
+
+struct MDB_txn *bz_entries_take(struct bz_writes *writes)
+{
+  struct MDB_txn *txn;
+
+  if (bz_entries_settle(writes, NULL, NULL, NULL) != BLITZ_OK)
+    bz_index_set_broken(writes->table);
+  txn = writes->index_txn;
+  writes->index_txn = NULL;
+  return txn;
+}
+
+void bz_entries_rollback(struct bz_writes *writes)
+{
+  free_sorts(writes);
+  if (writes->index_txn != NULL)
+    bz_index_write_abort(writes->table, writes->index_txn);
+  writes->index_txn = NULL;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * entries.h: what the changes of rows do to the table's indexes. For txn.c, writes.c,
+ * change.c and index_cursor.c.
+ *
+ * A transaction's entries go to a write transaction of the index file at once. Nobody
+ * else sees them there; the commit of the rows commits them, and a rollback drops them.
+ * While an empty table is loaded they are sorted first, and stored when all are there or
+ * somebody asks for them.
+ */
+#ifndef BZ_ENTRIES_H
+#define BZ_ENTRIES_H
+
+#include "index/sort.h"
+#include "txn/txn.h"
+
+/* Who hears of a long work, and what of. */
+struct bz_work
+{
+  blitz_progress_fn *progress;   /* NULL is allowed */
+  blitz_duplicate_fn *duplicate; /* NULL is allowed */
+  void *arg;                     /* for both */
+  uint64_t before, total;        /* steps done before this part of the work; all of them */
+};
+
+#define BZ_WORK_STEP 4096 /* reports come after so many steps */
+
+/* False: stop. */
+static inline bool bz_work_report(const struct bz_work *work, uint64_t done)
+{
+  return work->progress == NULL || work->progress(work->arg, work->before + done, work->total);
+}
+
+/* The write transaction of WRITES, begun if it is not there yet, with all entries in it. */
+enum blitz_rc bz_entries_txn(struct bz_writes *writes, struct MDB_txn **txnp,
+                             struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Entries for a new row KEY at OFF. BLITZ_DUPLICATE: nothing has changed. After another
+ * failure of this or the next functions the transaction can only be rolled back.
+ */
+enum blitz_rc bz_entries_insert(struct blitz_txn *txn, struct bz_writes *writes,
+                                struct blitz_slice key, struct blitz_slice value, uint64_t off,
+                                struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* The row KEY with the value OLD_VALUE goes. */
+enum blitz_rc bz_entries_remove(struct blitz_txn *txn, struct bz_writes *writes,
+                                struct blitz_slice key, struct blitz_slice old_value,
+                                struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* It becomes the row NEW_KEY with NEW_VALUE at NEW_OFF. BLITZ_DUPLICATE: nothing has
+ * changed.
+ */
+enum blitz_rc bz_entries_update(struct blitz_txn *txn, struct bz_writes *writes,
+                                struct blitz_slice key, struct blitz_slice old_value,
+                                struct blitz_slice new_key, struct blitz_slice new_value,
+                                uint64_t new_off, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Sorts entries from now on before they are stored, those of unique indexes too if
+ * LATE_DUPLICATES. The table is empty.
+ */
+enum blitz_rc bz_entries_sort(struct bz_writes *writes, bool late_duplicates,
+                              struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Stores what is sorted. BLITZ_DUPLICATE: err->index_no, DUPLICATE was called. */
+enum blitz_rc bz_entries_settle(struct bz_writes *writes, blitz_duplicate_fn *duplicate, void *arg,
+                                struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* At the end of the transaction: what is to be committed, NULL: nothing. */
+struct MDB_txn *bz_entries_take(struct bz_writes *writes);
+void bz_entries_rollback(struct bz_writes *writes);
+
+/* Empties all indexes: all rows go. */
+enum blitz_rc bz_entries_clear(struct bz_writes *writes, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Stores all that SORT has in the empty database DBI. */
+enum blitz_rc bz_entries_append(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                                struct bz_sort *sort, const struct bz_work *work,
+                                struct blitz_error *err) BLITZ_MUST_CHECK;
+
+#endif /* BZ_ENTRIES_H */

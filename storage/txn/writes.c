@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * writes.c: a transaction's changes of one table, as a list and by key.
+ *
+ * Who has a struct bz_writes has the table's writer slot, and the file is marked
+ * open. Finding by key goes through an index that is made when it is first asked.
+ */
+#include "txn/txn.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINEAR_MAX 8       /* changes that are searched without an index */
+#define KEEP_ROOM_MAX 1024 /* changes whose memory is kept for the next transaction */
+
+/* ---- begin and end --------------------------------------------------------- */
+
+void bz_writes_free(struct bz_writes *writes)
+{
+  if (writes == NULL)
+    return;
+  free(writes->changes);
+  free(writes->index);
+  free(writes->entry_buf.data);
+  bz_moves_clear(&writes->moves);
+  free(writes);
+}
+
+void bz_writes_end(struct blitz_txn *txn, struct bz_writes *writes)
+{
+  txn->writes = writes->next;
+  bz_slot_release(writes->table);
+  if (txn->spare != NULL || writes->room > KEEP_ROOM_MAX)
+  {
+    bz_writes_free(writes);
+    return;
+  }
+  bz_moves_clear(&writes->moves);
+  if (writes->indexed > 0)
+    memset(writes->index, 0, writes->index_room * sizeof *writes->index);
+  *writes = (struct bz_writes){.changes = writes->changes,
+                               .room = writes->room,
+                               .index = writes->index,
+                               .index_room = writes->index_room,
+                               .entry_buf = writes->entry_buf};
+  txn->spare = writes;
+}
+
+/* ---- by key ---------------------------------------------------------------- */
+
+static bool change_has_key(const struct bz_writes *writes, const struct bz_change *change,
+                           const struct bz_key *key)
+{
+  struct bz_row row;
+  uint64_t off = change->new_off != 0 ? change->new_off : change->old_off;
+
+  return change->hash == key->hash.bucket && off != 0 && bz_block_row(writes->table, off, &row) &&
+         row.key_len == key->len && memcmp(row.key, key->data, key->len) == 0;
+}
+
+static uint32_t index_slot(const struct bz_writes *writes, uint64_t hash)
+{
+  return (uint32_t)((hash * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & (writes->index_room - 1);
+}
+
+static void index_change(struct bz_writes *writes, uint32_t position)
+{
+  uint32_t slot = index_slot(writes, writes->changes[position].hash);
+
+  while (writes->index[slot] != 0)
+    slot = (slot + 1) & (writes->index_room - 1);
+  writes->index[slot] = position + 1;
+}
+
+/* The change of KEY. The index is brought up to date here, because a scan that
+ * changes each row that it meets needs none (find_current()).
+ */
+struct bz_change *bz_writes_find(struct bz_writes *writes, const struct bz_key *key)
+{
+  if (writes->count <= LINEAR_MAX)
+  {
+    for (uint32_t i = 0; i < writes->count; i++)
+      if (change_has_key(writes, &writes->changes[i], key))
+        return &writes->changes[i];
+    return NULL;
+  }
+  while (writes->indexed < writes->count)
+    index_change(writes, writes->indexed++);
+  for (uint32_t slot = index_slot(writes, key->hash.bucket); writes->index[slot] != 0;
+       slot = (slot + 1) & (writes->index_room - 1))
+  {
+    struct bz_change *change = &writes->changes[writes->index[slot] - 1];
+    if (change_has_key(writes, change, key))
+      return change;
+  }
+  return NULL;
+}
+
+/* A committed row that is not at its key any more is among the moves. */
+uint64_t bz_writes_origin(const struct bz_writes *writes, const struct bz_change *change)
+{
+  const struct bz_move *move = bz_moves_to(&writes->moves, change->new_off);
+
+  if (move != NULL)
+    return move->from;
+  if (change->old_off != 0 && bz_moves_from(&writes->moves, change->old_off) == NULL)
+    return change->old_off;
+  return change->new_off;
+}
+
+static bool grow_index(struct bz_writes *writes)
+{
+  uint32_t room = writes->index_room > 0 ? writes->index_room : 4 * LINEAR_MAX;
+  uint32_t *index;
+
+  while (room < writes->room * 2)
+    room *= 2;
+  index = calloc(room, sizeof *index);
+  if (index == NULL)
+    return false;
+  free(writes->index);
+  writes->index = index;
+  writes->index_room = room;
+  writes->indexed = 0;
+  return true;
+}
+
+static enum blitz_rc reserve_changes(struct bz_writes *writes, struct blitz_error *err)
+{
+  uint32_t room = writes->room > 0 ? writes->room : LINEAR_MAX;
+  struct bz_change *changes;
+
+  if (writes->count > UINT32_MAX / 8)
+    return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: too many rows are changed at once",
+                   writes->table->file);
+  while (room < writes->count + 2)
+    room *= 2;
+  if (room != writes->room)
+  {
+    changes = realloc(writes->changes, room * sizeof *changes);
+    if (changes == NULL)
+      return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s: too many rows at once",
+                     writes->table->file);
+    writes->changes = changes;
+    writes->room = room;
+  }
+  if (room > LINEAR_MAX && writes->index_room < room * 2 && !grow_index(writes))
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s: too many rows at once",
+                   writes->table->file);
+  return BLITZ_OK;
+}
+
+/* Makes room for what one call changes: two changes at most, each of which may leave a
+ * block behind at once and another one at commit.
+ */
+static enum blitz_rc reserve(struct bz_writes *writes, struct blitz_error *err)
+{
+  enum blitz_rc rc = writes->load != NULL ? BLITZ_OK : reserve_changes(writes, err);
+
+  if (rc == BLITZ_OK)
+    rc = bz_removed_prepare(writes->table, (size_t)writes->count + 4, err);
+  return rc;
+}
+
+enum blitz_rc bz_writes_begin(struct blitz_txn *txn, struct blitz_table *table,
+                              struct bz_writes **writesp, struct blitz_error *err)
+{
+  struct bz_writes *writes = bz_txn_writes(txn, table);
+  enum blitz_rc rc;
+
+  *writesp = writes;
+  if (writes != NULL && writes->doomed)
+    return bz_fail(err, BLITZ_INVALID, 0, "%s: a change failed, and must be rolled back first",
+                   table->file);
+  if (writes != NULL)
+    return reserve(writes, err);
+  if (table->flags & BLITZ_OPEN_READONLY)
+    return bz_fail(err, BLITZ_READONLY, 0, "%s is open for reading only", table->file);
+  if (atomic_load_explicit(&table->broken, memory_order_relaxed))
+    return bz_damaged(table, 0, err);
+  writes = txn->spare != NULL ? txn->spare : calloc(1, sizeof *writes);
+  if (writes == NULL)
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
+  txn->spare = writes;
+  rc = bz_slot_take(table, txn, txn->lock_timeout, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  bz_file_mark_dirty(table);
+  /* Changes without the indexes leave them behind. */
+  if (table->index == NULL)
+    bz_word_store(bz_base(table), BZ_INDEX_SEQ_OFF, 0);
+  txn->spare = NULL;
+  writes->table = table;
+  writes->next = txn->writes;
+  txn->writes = writes;
+  *writesp = writes;
+  return reserve(writes, err);
+}
+
+void bz_writes_add(struct bz_writes *writes, const struct bz_key *key, uint64_t new_off,
+                   uint64_t old_off)
+{
+  assert(writes->count < writes->room);
+  writes->changes[writes->count++] = (struct bz_change){key->hash.bucket, new_off, old_off};
+  if (old_off > writes->old_off_max)
+    writes->old_off_max = old_off;
+}
