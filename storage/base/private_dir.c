@@ -8,7 +8,7 @@
  * moment either: its maker sees that it is gone, and makes another.
  */
 #include "base/private_dir.h"
-#include "index/sort.h"
+#include "base/temporary.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -88,7 +88,7 @@ static void remove_left(void)
   char place[BZ_PRIVATE_DIR_MAX];
 
   remove_left_in(IN_MEMORY);
-  bz_sort_path(place, sizeof place, "");
+  bz_temporary_path(place, sizeof place, "");
   remove_left_in(place);
 }
 
@@ -145,7 +145,7 @@ int bz_private_dir_make(char name[BZ_PRIVATE_DIR_MAX])
     if (tries < TRIES)
       snprintf(name, BZ_PRIVATE_DIR_MAX, "%s", IN_MEMORY "/" PREFIX SUFFIX);
     else
-      bz_sort_path(name, BZ_PRIVATE_DIR_MAX, PREFIX SUFFIX);
+      bz_temporary_path(name, BZ_PRIVATE_DIR_MAX, PREFIX SUFFIX);
     fd = make(name);
   }
   return fd;

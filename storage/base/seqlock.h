@@ -8,9 +8,9 @@
 #ifndef BZ_SEQLOCK_H
 #define BZ_SEQLOCK_H
 
-#include "blitz_int.h"
-
 #include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 
 /* Between these, reads that race with the writer are meant to. Only ThreadSanitizer
  * wants to know.
@@ -35,6 +35,12 @@ void AnnotateHappensAfter(const char *file, int line, const volatile void *addre
 #define BZ_HAPPENS_BEFORE(address) ((void)0)
 #define BZ_HAPPENS_AFTER(address) ((void)0)
 #endif
+
+/* Odd while a writer changes the buckets of its stripe. */
+struct bz_stripe
+{
+  _Alignas(64) atomic_uint version;
+};
 
 static inline void bz_stripe_begin(struct bz_stripe *stripe)
 {

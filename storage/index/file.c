@@ -5,7 +5,6 @@
  */
 #include "base/crc32c.h"
 #include "index/lmdb.h"
-#include "base/seqlock.h"
 
 #include <errno.h>
 #include <fcntl.h>

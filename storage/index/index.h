@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * index.h: the index file PATH.bzx, for the rest of the engine. It is an LMDB
- * environment with one named database for each index; the files here alone
- * include lmdb.h.
+ * index.h: the index file PATH.bzx of an open table, an LMDB environment with one named
+ * database for each index: entries that are stored and removed, read in their order, sorted,
+ * counted, and whether a file is to be believed at all. This room alone includes lmdb.h. It
+ * knows of rows what an entry says, of the data file its header, and of no transaction of
+ * rows.
+ *
+ * Who may call what: a write transaction is the writer's, and so is all that takes its
+ * struct MDB_txn; a read transaction is the thread's that began it. Opening and closing are
+ * for who opens and closes the table. "Needs snapshot_lock": the caller holds it.
  *
  *   file.c    the file: open, trust, close
  *   verify.c  whether its bytes are an index file at all
@@ -11,6 +17,7 @@
  *   tree.c    entries of one index: put, remove, seek, step
  *   label.c   the order of entries with long keys
  *   count.c   how many entries lie between two keys; samples
+ *   sort.c    entries in order, in bounded memory; append.c: into an empty database
  *
  * Invariants:
  *  X1. A commit of entries carries the number of the commit of the rows that it
@@ -26,19 +33,17 @@
  *  X5. LMDB gets a file that was opened here, by its descriptor: no name is followed.
  *  X6. A file that may have been changed since it was closed is looked over whole before
  *      LMDB, which believes what it reads, sees it.
+ *
+ * Private to the room: lmdb.h, page.h.
  */
 #ifndef BZ_INDEX_H
 #define BZ_INDEX_H
 
-#include "blitz.h"
-
-#include <pthread.h>
-#include <stdatomic.h>
+#include "rows/rows.h"
 
 struct MDB_env;
 struct MDB_txn;
 struct MDB_cursor;
-struct blitz_table;
 
 /* Databases of a file: those of the table's indexes, and as many that are added and dropped. */
 #define BZ_DBIS_MAX (2 * BLITZ_INDEXES_MAX + 3)
@@ -224,6 +229,54 @@ enum blitz_rc bz_tree_seek(struct MDB_cursor *mc, struct blitz_slice key, enum b
                            struct bz_entry *found) BLITZ_MUST_CHECK;
 enum blitz_rc bz_tree_step(struct MDB_cursor *mc, bool forward,
                            struct bz_entry *found) BLITZ_MUST_CHECK;
+
+/* ---- sort.c: entries in order, in bounded memory ------------------------------ */
+
+/* What does not fit goes to a temporary file in sorted runs, which are merged at the end. */
+struct bz_sort;
+
+/* NULL: out of memory. */
+struct bz_sort *bz_sort_create(void);
+void bz_sort_free(struct bz_sort *sort); /* NULL is allowed */
+
+/* Adds the entry of row ROW_KEY at OFF. */
+enum blitz_rc bz_sort_add(struct bz_sort *sort, const struct blitz_index_entry *entry,
+                          struct blitz_slice row_key, uint64_t off,
+                          struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Bytes of what was added. */
+uint64_t bz_sort_len(const struct bz_sort *sort);
+
+/* After the last one; then bz_sort_next() gives them one by one. */
+enum blitz_rc bz_sort_finish(struct bz_sort *sort, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* The next entry in the order of sort keys, good until the next call. BLITZ_END: no more. */
+enum blitz_rc bz_sort_next(struct bz_sort *sort, struct bz_entry *entry,
+                           struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* ---- append.c: sorted entries into an empty database ----------------------------- */
+
+/* Who hears of a long work, and what of. */
+struct bz_work
+{
+  blitz_progress_fn *progress;   /* NULL is allowed */
+  blitz_duplicate_fn *duplicate; /* NULL is allowed */
+  void *arg;                     /* for both */
+  uint64_t before, total;        /* steps done before this part of the work; all of them */
+};
+
+#define BZ_WORK_STEP 4096 /* reports come after so many steps */
+
+/* False: stop. */
+static inline bool bz_work_report(const struct bz_work *work, uint64_t done)
+{
+  return work->progress == NULL || work->progress(work->arg, work->before + done, work->total);
+}
+
+/* Stores all that SORT has in the empty database DBI. */
+enum blitz_rc bz_index_append(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                              struct bz_sort *sort, const struct bz_work *work,
+                              struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* ---- count.c ----------------------------------------------------------- */
 

@@ -12,6 +12,7 @@
  * Keys that come in ascending or descending order do not halve the room each time: one that
  * stands beside the last one is put near to it.
  */
+#include "base/counters.h"
 #include "index/lmdb.h"
 
 #include <errno.h>

@@ -19,8 +19,6 @@
 #ifndef BZ_INDEX_LMDB_H
 #define BZ_INDEX_LMDB_H
 
-#include "blitz_int.h"
-#include "base/bytes.h"
 #include "index/index.h"
 
 #include <lmdb.h>

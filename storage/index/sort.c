@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * sort.c: sorting index entries; see sort.h.
+ * sort.c: sorting index entries.
  *
  * A run is collected in memory: the entries' bytes one behind the other, and an array of
  * the first eight bytes of each sort key and where it is. The array is sorted by those
  * eight bytes, by radix, and ties by the rest. A run that is full is written out.
  */
-#include "index/sort.h"
+#include "index/index.h"
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/temporary.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,41 +72,16 @@ struct bz_sort
 /* ---- settings ----------------------------------------------------------------- */
 
 static pthread_mutex_t settings_lock = PTHREAD_MUTEX_INITIALIZER;
-static char *settings_dir;
 static size_t settings_bytes = BYTES_DEFAULT;
 
 enum blitz_rc blitz_set_sort(const char *dir, size_t bytes)
 {
-  char *copy = strdup(dir);
-
-  if (copy == NULL)
+  if (bz_temporary_set_dir(dir) != BLITZ_OK)
     return BLITZ_NOMEM;
   pthread_mutex_lock(&settings_lock);
-  free(settings_dir);
-  settings_dir = copy;
   settings_bytes = bytes > BYTES_MIN ? bytes : BYTES_MIN;
   pthread_mutex_unlock(&settings_lock);
   return BLITZ_OK;
-}
-
-void bz_sort_path(char *to, size_t len, const char *name)
-{
-  pthread_mutex_lock(&settings_lock);
-  snprintf(to, len, "%s/%s", settings_dir != NULL ? settings_dir : "/tmp", name);
-  pthread_mutex_unlock(&settings_lock);
-}
-
-/* A file without a name. -1: errno says why. */
-static int open_temporary(void)
-{
-  char name[4096];
-  int fd;
-
-  bz_sort_path(name, sizeof name, "blitz_sort_XXXXXX");
-  fd = mkostemp(name, O_CLOEXEC);
-  if (fd >= 0)
-    unlink(name);
-  return fd;
 }
 
 /* ---- the object ------------------------------------------------------------------ */
@@ -281,7 +256,7 @@ static enum blitz_rc spill(struct bz_sort *sort, struct blitz_error *err)
   if (rc != BLITZ_OK)
     return rc;
   if (sort->fd < 0)
-    sort->fd = open_temporary();
+    sort->fd = bz_temporary_open("blitz_sort_XXXXXX");
   if (sort->fd < 0)
     return write_failed(err);
   buf = malloc(READ_LEN);

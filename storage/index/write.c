@@ -8,7 +8,6 @@
  * the file must be closed; then it is void.
  */
 #include "index/lmdb.h"
-#include "base/seqlock.h"
 
 #include <errno.h>
 #include <fcntl.h>

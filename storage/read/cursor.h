@@ -5,7 +5,7 @@
 #ifndef BZ_CURSOR_H
 #define BZ_CURSOR_H
 
-#include "blitz_int.h"
+#include "txn/txn.h"
 
 /* A moment of a table: of its rows, and if somebody asked for it of its indexes, the same
  * commit. It is open while somebody uses it.

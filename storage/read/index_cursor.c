@@ -9,8 +9,8 @@
  * Or it reads what its own transaction has made of the index, where entries move with each
  * change. Then it keeps a copy of the sort key, and finds its place again.
  */
+#include "base/counters.h"
 #include "read/cursor.h"
-#include "txn/entries.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -74,10 +74,15 @@ static enum blitz_rc keep_sort_key(struct blitz_cursor *cursor, struct blitz_err
   return BLITZ_OK;
 }
 
-/* The table's changes in the cursor's transaction; NULL: there are none. */
-static struct bz_writes *own_writes(const struct blitz_cursor *cursor)
+/* Has the cursor's transaction changed the table? */
+static bool has_changes(const struct blitz_cursor *cursor)
 {
-  return bz_txn_writes(cursor->txn, cursor->table);
+  return bz_txn_changes(cursor->txn, cursor->table);
+}
+
+static uint64_t own_changes(const struct blitz_cursor *cursor)
+{
+  return bz_txn_entry_changes(cursor->txn, cursor->table);
 }
 
 static enum blitz_rc open_mc(struct blitz_cursor *cursor, struct MDB_txn *txn, uint64_t serial,
@@ -120,10 +125,10 @@ static enum blitz_rc prepare(struct blitz_cursor *cursor, struct blitz_error *er
     return rc != BLITZ_OK ? rc
                           : open_mc(cursor, cursor->view->index_txn, cursor->view->serial, err);
   }
-  if (own_writes(cursor) == NULL)
+  if (!has_changes(cursor))
     return bz_fail(err, BLITZ_INVALID, 0, "the transaction that changed %s has ended",
                    cursor->table->file);
-  rc = bz_entries_txn(own_writes(cursor), &txn, err);
+  rc = bz_txn_entries(cursor->txn, cursor->table, &txn, err);
   return rc != BLITZ_OK ? rc
                         : open_mc(cursor, txn, atomic_load(&file_of(cursor)->write_serial), err);
 }
@@ -147,7 +152,7 @@ enum blitz_rc blitz_index_begin(struct blitz_cursor *cursor, unsigned index_no,
   if (atomic_load_explicit(&file->broken, memory_order_relaxed))
     return bz_fail(err, BLITZ_CORRUPT, 0, "%s is out of date. Repair the table", file->name);
   index->index_no = index_no;
-  index->mode = own_writes(cursor) != NULL ? BZ_INDEX_OWN : BZ_INDEX_VIEW;
+  index->mode = has_changes(cursor) ? BZ_INDEX_OWN : BZ_INDEX_VIEW;
   return BLITZ_OK;
 }
 
@@ -182,7 +187,7 @@ static enum blitz_rc arrived(struct blitz_cursor *cursor, enum blitz_rc rc, stru
     cursor->row.off = 0;
   if (rc == BLITZ_OK && index->mode == BZ_INDEX_OWN)
   {
-    index->own_changes = own_writes(cursor)->index_changes;
+    index->own_changes = own_changes(cursor);
     return keep_sort_key(cursor, err);
   }
   if (rc == BLITZ_NOMEM)
@@ -318,7 +323,7 @@ static enum blitz_rc step(struct blitz_cursor *cursor, bool forward, struct blit
     rc = prepare(cursor, err);
     if (rc != BLITZ_OK)
       return rc;
-    return index->own_changes != own_writes(cursor)->index_changes
+    return index->own_changes != own_changes(cursor)
                ? step_from_key(cursor, forward)
                : bz_tree_step(index->mc, forward, &index->entry);
   }
@@ -380,7 +385,7 @@ static enum blitz_rc find_own_entry(struct blitz_cursor *cursor, struct blitz_er
   struct blitz_slice key = {index->sort_key.data, index->sort_key_len};
   enum blitz_rc rc = prepare(cursor, err);
 
-  if (rc != BLITZ_OK || index->own_changes == own_writes(cursor)->index_changes)
+  if (rc != BLITZ_OK || index->own_changes == own_changes(cursor))
     return rc;
   rc = bz_tree_seek(index->mc, key, BLITZ_SEEK_FIRST, &index->entry);
   index->own_changes = UINT64_MAX; /* it may stand elsewhere now */

@@ -7,8 +7,6 @@
  * gives keys to look up properly, or nothing.
  */
 #include "read/cursor.h"
-#include "rows/hash.h"
-#include "base/seqlock.h"
 
 #include <string.h>
 

@@ -4,8 +4,8 @@
  * transaction of the indexes, taken together, so that they belong to the same commit.
  * Cursors of one thread may share one.
  */
+#include "base/counters.h"
 #include "read/cursor.h"
-#include "base/seqlock.h"
 
 #include <assert.h>
 #include <time.h>
@@ -46,6 +46,15 @@ static enum blitz_rc open_view(struct blitz_table *table, struct bz_view *view, 
   return rc;
 }
 
+/* Frees some of what nobody but the view has wanted, if nobody writes. */
+static void tidy(struct blitz_table *table)
+{
+  if (atomic_load(&table->removed.count) == 0 || !bz_slot_try(table))
+    return;
+  bz_removed_tidy(table);
+  bz_slot_release(table);
+}
+
 static void close_view(struct blitz_table *table, struct bz_view *view)
 {
   pthread_mutex_lock(&table->snapshot_lock);
@@ -62,7 +71,7 @@ static void close_view(struct blitz_table *table, struct bz_view *view)
     bz_count(&bz_counters.index_misses, view->misses);
     view->lookups = view->misses = 0;
   }
-  bz_removed_tidy(table);
+  tidy(table);
 }
 
 /* A view of rows alone becomes one of now with the indexes. What positions need stays. */

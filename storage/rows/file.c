@@ -10,9 +10,9 @@
  *     stays for readers that are in it.
  *  3. A file appears under its name whole, by rename.
  */
-#include "blitz_int.h"
-#include "base/bytes.h"
+#include "base/counters.h"
 #include "base/crc32c.h"
+#include "rows/space.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +32,14 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+
+enum blitz_rc bz_damaged(const struct blitz_table *table, uint64_t off, struct blitz_error *err)
+{
+  return bz_fail(err, BLITZ_CORRUPT, 0,
+                 "%s is damaged at or near byte %llu. Restore it from a backup, or repair it, "
+                 "which keeps all rows but the damaged ones",
+                 table->file, (unsigned long long)off);
+}
 
 char *bz_file_name(const char *path)
 {

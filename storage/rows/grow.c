@@ -18,7 +18,9 @@
  *  G3. Blocks before `first` are nobody's. It moves only while nobody reads, or while there
  *     are no blocks.
  */
+#include "base/counters.h"
 #include "rows/hash.h"
+#include "rows/space.h"
 
 #define SEGMENT_HEAD_LEN BZ_ALIGN
 #define SEGMENT_BUCKETS_MAX (UINT64_C(1) << 28) /* fit into a block */

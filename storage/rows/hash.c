@@ -26,8 +26,6 @@
  */
 #include "rows/hash.h"
 
-#include "base/seqlock.h"
-
 enum blitz_rc bz_hash_find(const struct blitz_table *table, const struct bz_key *key,
                            struct bz_place *place)
 {

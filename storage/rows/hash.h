@@ -6,15 +6,12 @@
 #ifndef BZ_HASH_H
 #define BZ_HASH_H
 
-#include "blitz_int.h"
-#include "base/bytes.h"
+#include "rows/rows.h"
 
 #include <string.h>
 
 /* Rows on the way from a bucket to any row below it; see H5. */
 #define BZ_DEPTH_MAX 64
-
-#define BZ_PREFETCH_KEY 40 /* bytes from a row's beginning into its key */
 
 enum bz_step
 {
@@ -55,26 +52,14 @@ static inline struct bz_stripe *bz_stripe_of(struct blitz_table *table, struct b
   return &table->stripes[hash.bucket % BZ_STRIPES];
 }
 
-/* A link, in a bucket or a row, as the offset of a row; 0: none. */
-static inline uint64_t bz_link(const uint8_t *base, uint64_t link_off)
-{
-  return bz_load_be64(base + link_off) << BZ_ALIGN_POWER;
-}
-
 static inline void bz_set_link(uint8_t *base, uint64_t link_off, uint64_t off)
 {
   atomic_thread_fence(memory_order_release);
   bz_store_be64(base + link_off, off >> BZ_ALIGN_POWER);
 }
 
-/* Asks for the head of the row at OFF and for its key, which may be in the next line of the
- * cache. OFF may be anything.
- */
-static inline void bz_prefetch_row(const uint8_t *base, uint64_t off)
-{
-  __builtin_prefetch(base + off);
-  __builtin_prefetch(base + off + BZ_PREFETCH_KEY);
-}
+/* Splits the next bucket in two. False: its tree is damaged. */
+bool bz_hash_split(struct blitz_table *table) BLITZ_MUST_CHECK;
 
 /* ---- tree.c: a bucket's tree as a whole, for the writer, in its stripe ---------------- */
 

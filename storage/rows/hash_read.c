@@ -7,8 +7,9 @@
  * checks every offset and believes nothing before the stripe's version has shown
  * that no change came between (seqlock.h).
  */
+#include "base/counters.h"
 #include "rows/hash.h"
-#include "base/seqlock.h"
+#include "rows/space.h"
 
 #include <sched.h>
 #include <stdlib.h>

@@ -24,7 +24,9 @@
  *      leaves blocks that tile the file, and a row that is to be kept is either as it was or
  *      live.
  */
+#include "base/counters.h"
 #include "rows/hash.h"
+#include "rows/space.h"
 
 #include <inttypes.h>
 

@@ -14,7 +14,7 @@
  *  V2. Readers look at the chains of a part, under its lock. All else is the writer's.
  *  V3. A row is here before it leaves its tree, and its block is freed after it has left here.
  */
-#include "blitz_int.h"
+#include "rows/space.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -374,10 +374,7 @@ void bz_removed_sweep(struct blitz_table *table, size_t removals)
 
 void bz_removed_tidy(struct blitz_table *table)
 {
-  if (table->removed.count == 0 || !bz_slot_try(table))
-    return;
   sweep(table, TIDY_LOOKS);
-  bz_slot_release(table);
 }
 
 bool bz_removed_make_room(struct blitz_table *table)

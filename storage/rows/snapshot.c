@@ -8,9 +8,7 @@
  * and what a commit removes stays readable while an older snapshot is open. See
  * docs/LOCKING.md for the argument, case by case.
  */
-#include "blitz_int.h"
-#include "base/bytes.h"
-#include "base/seqlock.h"
+#include "rows/space.h"
 
 #include <assert.h>
 #include <string.h>
@@ -29,28 +27,17 @@ void bz_snapshot_take(struct blitz_table *table, struct bz_snapshot *snapshot)
   table->snapshots = snapshot;
 }
 
-enum blitz_rc bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count,
-                                  struct MDB_txn *index_txn, struct blitz_error *err)
+void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count)
 {
   uint8_t *base = bz_base(table);
 
-  /* Entries first: all that the commit did is in the files before its number is. */
-  if (index_txn != NULL)
-  {
-    enum blitz_rc rc = bz_index_write_commit(table, index_txn, seq, err);
-    if (rc != BLITZ_OK)
-      return rc;
-  }
   pthread_mutex_lock(&table->snapshot_lock);
   bz_store_be64(base + BZ_TC_ROW_COUNT_OFF, row_count);
   bz_word_store(base, BZ_COMMITTED_OFF, htole64(seq));
   assert(seq > atomic_load_explicit(&table->committed, memory_order_relaxed));
   atomic_store_explicit(&table->row_count, row_count, memory_order_release);
   atomic_store_explicit(&table->committed, seq, memory_order_release);
-  if (index_txn != NULL)
-    bz_index_published(table);
   pthread_mutex_unlock(&table->snapshot_lock);
-  return BLITZ_OK;
 }
 
 void bz_snapshot_end(struct blitz_table *table, struct bz_snapshot *snapshot)

@@ -17,9 +17,8 @@
  *
  * Everything here is the writer's.
  */
-#include "blitz_int.h"
-#include "base/bytes.h"
 #include "base/crc32c.h"
+#include "rows/space.h"
 
 #include <assert.h>
 #include <stdlib.h>

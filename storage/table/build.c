@@ -7,17 +7,19 @@
  * The writer slot is held meanwhile. Nothing of it is seen before it is committed, all at
  * once.
  */
-#include "table/build.h"
-#include "txn/entries.h"
+#include "base/counters.h"
+#include "table/table.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Indexes in the making. */
+/* Indexes in the making, or other changes of indexes alone. */
 struct build
 {
   struct blitz_table *table;
+  struct blitz_txn *txn;     /* has the writer slot */
+  struct MDB_txn *index_txn; /* NULL: it has not begun */
   const struct blitz_indexer *indexer;
   blitz_duplicate_fn *duplicate;
   unsigned count;
@@ -30,15 +32,13 @@ struct build
 /* ---- holding the table ------------------------------------------------------------ */
 
 /* Takes the writer slot. */
-static enum blitz_rc begin(struct blitz_table *table, struct blitz_txn **txnp,
-                           struct bz_writes **writesp, struct blitz_error *err)
+static enum blitz_rc begin(struct build *build, struct blitz_error *err)
 {
-  enum blitz_rc rc = blitz_txn_create(txnp);
+  enum blitz_rc rc = blitz_txn_create(&build->txn);
 
-  *writesp = NULL;
   if (rc != BLITZ_OK)
-    return bz_fail(err, rc, 0, "out of memory changing %s", table->file);
-  return bz_writes_begin(*txnp, table, writesp, err);
+    return bz_fail(err, rc, 0, "out of memory changing %s", build->table->file);
+  return bz_txn_take(build->txn, build->table, err);
 }
 
 /* Makes an index file for a table that has had none. Readers that run meanwhile do not ask
@@ -63,18 +63,17 @@ static enum blitz_rc make_file(struct blitz_table *table, struct blitz_error *er
 }
 
 /* Commits if RC is BLITZ_OK, and gives the table back. */
-static enum blitz_rc end(struct blitz_table *table, struct blitz_txn *txn, struct bz_writes *writes,
-                         enum blitz_rc rc, struct blitz_error *err)
+static enum blitz_rc end(struct build *build, enum blitz_rc rc, struct blitz_error *err)
 {
+  struct blitz_table *table = build->table;
+
+  /* A commit of its own, so that no two states of the index file have the same number. */
   if (rc == BLITZ_OK)
-  {
-    struct MDB_txn *index_txn = writes->index_txn;
-    writes->index_txn = NULL;
-    /* A commit of its own, so that no two states of the index file have the same number. */
-    rc = bz_snapshot_publish(table, atomic_load(&table->committed) + 1,
-                             atomic_load(&table->row_count), index_txn, err);
-  }
-  blitz_txn_free(txn);
+    rc = bz_publish(table, atomic_load(&table->committed) + 1, atomic_load(&table->row_count),
+                    build->index_txn, err);
+  else if (build->index_txn != NULL)
+    bz_index_write_abort(table, build->index_txn);
+  blitz_txn_free(build->txn);
   return rc;
 }
 
@@ -135,15 +134,15 @@ static enum blitz_rc sort_rows(struct build *build, struct blitz_cursor *cursor,
   return rc == BLITZ_END ? BLITZ_OK : rc;
 }
 
-static enum blitz_rc store_entries(struct build *build, struct MDB_txn *index_txn,
-                                   struct blitz_error *err)
+static enum blitz_rc store_entries(struct build *build, struct blitz_error *err)
 {
   enum blitz_rc rc = BLITZ_OK;
 
   for (unsigned i = 0; i < build->count && rc == BLITZ_OK; i++)
   {
     struct bz_work work = work_of(build, build->rows * (i + 1));
-    rc = bz_entries_append(build->table, index_txn, build->dbis[i], build->sorts[i], &work, err);
+    rc = bz_index_append(build->table, build->index_txn, build->dbis[i], build->sorts[i], &work,
+                         err);
     if (rc == BLITZ_DUPLICATE && err != NULL)
       err->index_no = build->numbers[i];
     bz_sort_free(build->sorts[i]);
@@ -174,15 +173,14 @@ static enum blitz_rc collect(struct build *build, struct blitz_error *err)
 }
 
 /* Begins a write transaction of the index file in which there is room for all of it. */
-static enum blitz_rc begin_writing(const struct build *build, struct bz_writes *writes,
-                                   struct blitz_error *err)
+static enum blitz_rc begin_writing(struct build *build, struct blitz_error *err)
 {
   uint64_t len = 0;
 
   for (unsigned i = 0; i < build->count; i++)
     if (build->sorts[i] != NULL)
       len += bz_sort_len(build->sorts[i]);
-  return bz_index_write_begin(build->table, len, &writes->index_txn, err);
+  return bz_index_write_begin(build->table, len, &build->index_txn, err);
 }
 
 static void free_sorts(struct build *build)
@@ -192,59 +190,45 @@ static void free_sorts(struct build *build)
 }
 
 /* Fills the empty indexes of BUILD, after emptying those in CLEAR. */
-static enum blitz_rc write_indexes(struct build *build, uint64_t clear, struct MDB_txn *index_txn,
-                                   struct blitz_error *err)
+static enum blitz_rc write_indexes(struct build *build, uint64_t clear, struct blitz_error *err)
 {
   struct blitz_table *table = build->table;
   enum blitz_rc rc = BLITZ_OK;
 
   for (unsigned i = 0; i < table->index->count && rc == BLITZ_OK; i++)
     if (clear >> i & 1)
-      rc = bz_index_db_clear(table, index_txn, table->index->dbis[i], err);
+      rc = bz_index_db_clear(table, build->index_txn, table->index->dbis[i], err);
   if (rc == BLITZ_OK && build->rows > 0)
-    rc = store_entries(build, index_txn, err);
+    rc = store_entries(build, err);
   return rc;
 }
 
 /* Does all the work, and then takes the writer slot: nobody else has the table. A file that was
  * closed is marked as open only when there is something to commit.
  */
-static enum blitz_rc build_alone(struct build *build, struct blitz_txn **txnp,
-                                 struct bz_writes **writesp, struct blitz_error *err)
+static enum blitz_rc build_alone(struct build *build, struct blitz_error *err)
 {
-  struct bz_writes work = {.table = build->table};
   enum blitz_rc rc = BLITZ_OK;
 
-  *txnp = NULL;
-  *writesp = NULL;
   if (atomic_load(&build->table->row_count) > 0)
     rc = collect(build, err);
   if (rc == BLITZ_OK)
-    rc = begin_writing(build, &work, err);
+    rc = begin_writing(build, err);
   if (rc == BLITZ_OK)
-    rc = write_indexes(build, 0, work.index_txn, err);
-  if (rc == BLITZ_OK)
-    rc = begin(build->table, txnp, writesp, err);
-  if (rc == BLITZ_OK)
-    (*writesp)->index_txn = work.index_txn;
-  else if (work.index_txn != NULL)
-    bz_index_write_abort(build->table, work.index_txn);
-  return rc;
+    rc = write_indexes(build, 0, err);
+  return rc == BLITZ_OK ? begin(build, err) : rc;
 }
 
 /* The same beside readers, who may go on. */
-static enum blitz_rc build_in_slot(struct build *build, uint64_t clear, struct blitz_txn **txnp,
-                                   struct bz_writes **writesp, struct blitz_error *err)
+static enum blitz_rc build_in_slot(struct build *build, uint64_t clear, struct blitz_error *err)
 {
-  enum blitz_rc rc = begin(build->table, txnp, writesp, err);
+  enum blitz_rc rc = begin(build, err);
 
   if (rc == BLITZ_OK && atomic_load(&build->table->row_count) > 0)
     rc = collect(build, err);
   if (rc == BLITZ_OK)
-    rc = begin_writing(build, *writesp, err);
-  if (rc == BLITZ_OK)
-    rc = write_indexes(build, clear, (*writesp)->index_txn, err);
-  return rc;
+    rc = begin_writing(build, err);
+  return rc == BLITZ_OK ? write_indexes(build, clear, err) : rc;
 }
 
 /* Makes the indexes WHICH, of which those in CLEAR are not empty. ALONE: while the table is
@@ -256,8 +240,6 @@ static enum blitz_rc build_indexes(struct blitz_table *table, uint64_t which, ui
 {
   struct build build = {.table = table, .indexer = indexer};
   uint64_t disabled = atomic_load(&table->index->disabled);
-  struct blitz_txn *txn;
-  struct bz_writes *writes;
   enum blitz_rc rc;
 
   for (unsigned i = 0; i < table->index->count; i++)
@@ -266,12 +248,11 @@ static enum blitz_rc build_indexes(struct blitz_table *table, uint64_t which, ui
       build.numbers[build.count] = i;
       build.dbis[build.count++] = table->index->dbis[i];
     }
-  rc = alone ? build_alone(&build, &txn, &writes, err)
-             : build_in_slot(&build, clear, &txn, &writes, err);
+  rc = alone ? build_alone(&build, err) : build_in_slot(&build, clear, err);
   free_sorts(&build);
   /* The commit of the entries says that they are kept. */
   atomic_store(&table->index->disabled, disabled & ~which);
-  rc = end(table, txn, writes, rc, err);
+  rc = end(&build, rc, err);
   if (rc != BLITZ_OK)
     atomic_store(&table->index->disabled, disabled);
   return rc;
@@ -317,9 +298,7 @@ enum blitz_rc blitz_table_add_indexes(struct blitz_table *table, const struct bl
                                       blitz_duplicate_fn *duplicate, struct blitz_error *err)
 {
   struct build build = {.table = table, .indexer = indexer, .duplicate = duplicate};
-  struct blitz_txn *txn;
-  struct bz_writes *writes;
-  enum blitz_rc rc = begin(table, &txn, &writes, err);
+  enum blitz_rc rc = begin(&build, err);
 
   for (; build.count < more->count; build.count++)
     build.numbers[build.count] = build.count;
@@ -328,35 +307,34 @@ enum blitz_rc blitz_table_add_indexes(struct blitz_table *table, const struct bl
   if (rc == BLITZ_OK)
     rc = collect(&build, err);
   if (rc == BLITZ_OK)
-    rc = begin_writing(&build, writes, err);
+    rc = begin_writing(&build, err);
   for (unsigned i = 0; i < more->count && rc == BLITZ_OK; i++)
   {
-    rc = bz_index_db_create(table, writes->index_txn, more->ids[i], &build.dbis[i], err);
+    rc = bz_index_db_create(table, build.index_txn, more->ids[i], &build.dbis[i], err);
     /* An index that was given up may be there still. */
     if (rc == BLITZ_OK)
-      rc = bz_index_db_clear(table, writes->index_txn, build.dbis[i], err);
+      rc = bz_index_db_clear(table, build.index_txn, build.dbis[i], err);
   }
   if (rc == BLITZ_OK)
-    rc = store_entries(&build, writes->index_txn, err);
+    rc = store_entries(&build, err);
   free_sorts(&build);
-  return end(table, txn, writes, rc, err);
+  return end(&build, rc, err);
 }
 
 enum blitz_rc blitz_table_drop_indexes(struct blitz_table *table, const struct blitz_indexes *which,
                                        struct blitz_error *err)
 {
-  struct blitz_txn *txn;
-  struct bz_writes *writes;
+  struct build build = {.table = table};
   enum blitz_rc rc;
 
   if (table->index == NULL)
     return BLITZ_OK;
-  rc = begin(table, &txn, &writes, err);
+  rc = begin(&build, err);
   if (rc == BLITZ_OK)
-    rc = bz_index_write_begin(table, 0, &writes->index_txn, err);
+    rc = begin_writing(&build, err);
   for (unsigned i = 0; i < which->count && rc == BLITZ_OK; i++)
-    rc = bz_index_db_drop(table, writes->index_txn, which->ids[i], err);
-  return end(table, txn, writes, rc, err);
+    rc = bz_index_db_drop(table, build.index_txn, which->ids[i], err);
+  return end(&build, rc, err);
 }
 
 /* Empties indexes. */
@@ -364,17 +342,16 @@ static enum blitz_rc clear(struct blitz_table *table, uint64_t which, uint64_t d
                            struct blitz_error *err)
 {
   uint64_t disabled_before = atomic_load(&table->index->disabled);
-  struct blitz_txn *txn;
-  struct bz_writes *writes;
-  enum blitz_rc rc = begin(table, &txn, &writes, err);
+  struct build build = {.table = table};
+  enum blitz_rc rc = begin(&build, err);
 
   if (rc == BLITZ_OK)
-    rc = bz_index_write_begin(table, 0, &writes->index_txn, err);
+    rc = begin_writing(&build, err);
   for (unsigned i = 0; i < table->index->count && rc == BLITZ_OK; i++)
     if (which >> i & 1)
-      rc = bz_index_db_clear(table, writes->index_txn, table->index->dbis[i], err);
+      rc = bz_index_db_clear(table, build.index_txn, table->index->dbis[i], err);
   atomic_store(&table->index->disabled, disabled);
-  rc = end(table, txn, writes, rc, err);
+  rc = end(&build, rc, err);
   if (rc != BLITZ_OK)
     atomic_store(&table->index->disabled, disabled_before);
   return rc;

@@ -3,8 +3,7 @@
  * copy.c: the rows of a table in a new file: a copy while others go on, and the conversion
  * of a file of an earlier format version.
  */
-#include "blitz_int.h"
-#include "base/bytes.h"
+#include "table/table.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -9,9 +9,7 @@
  *  2. The registry's lock is held for moments only: whoever opens a table puts it
  *     in first, marked `opening`, and others wait for that table alone.
  */
-#include "blitz_int.h"
-#include "table/build.h"
-#include "base/bytes.h"
+#include "table/table.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -20,38 +18,9 @@
 #include <string.h>
 #include <unistd.h>
 
-struct bz_counters bz_counters;
-
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t registry_changed = PTHREAD_COND_INITIALIZER;
 static struct blitz_table *registry;
-
-void blitz_counters_get(struct blitz_counters *counters)
-{
-  counters->commits = atomic_load(&bz_counters.commits);
-  counters->rollbacks = atomic_load(&bz_counters.rollbacks);
-  counters->rows_inserted = atomic_load(&bz_counters.rows_inserted);
-  counters->rows_updated = atomic_load(&bz_counters.rows_updated);
-  counters->rows_removed = atomic_load(&bz_counters.rows_removed);
-  counters->read_retries = atomic_load(&bz_counters.read_retries);
-  counters->write_waits = atomic_load(&bz_counters.write_waits);
-  counters->bucket_splits = atomic_load(&bz_counters.bucket_splits);
-  counters->rows_moved = atomic_load(&bz_counters.rows_moved);
-  counters->bytes_allocated = atomic_load(&bz_counters.bytes_allocated);
-  counters->recoveries = atomic_load(&bz_counters.recoveries);
-  counters->index_rebuilds = atomic_load(&bz_counters.index_rebuilds);
-  counters->index_lookups = atomic_load(&bz_counters.index_lookups);
-  counters->index_misses = atomic_load(&bz_counters.index_misses);
-  counters->view_renewals = atomic_load(&bz_counters.view_renewals);
-}
-
-enum blitz_rc bz_damaged(const struct blitz_table *table, uint64_t off, struct blitz_error *err)
-{
-  return bz_fail(err, BLITZ_CORRUPT, 0,
-                 "%s is damaged at or near byte %llu. Restore it from a backup, or repair it, "
-                 "which keeps all rows but the damaged ones",
-                 table->file, (unsigned long long)off);
-}
 
 /* ---- opening and closing -------------------------------------------------- */
 

@@ -4,8 +4,8 @@
  * looks free to everyone else, and remembered (writes.c); in a load it goes to its
  * place (load.c). Whatever fails here has changed nothing.
  */
-#include "base/bytes.h"
 #include "txn/entries.h"
+#include "txn/load.h"
 
 #include <string.h>
 

@@ -38,8 +38,9 @@ static enum blitz_rc begin_txn(struct bz_writes *writes, struct blitz_error *err
   return bz_index_write_begin(writes->table, len, &writes->index_txn, err);
 }
 
-enum blitz_rc bz_entries_txn(struct bz_writes *writes, struct MDB_txn **txnp,
-                             struct blitz_error *err)
+/* The write transaction of WRITES, begun if it is not there yet, with all entries in it. */
+static enum blitz_rc entries_txn(struct bz_writes *writes, struct MDB_txn **txnp,
+                                 struct blitz_error *err)
 {
   enum blitz_rc rc = BLITZ_OK;
 
@@ -49,6 +50,17 @@ enum blitz_rc bz_entries_txn(struct bz_writes *writes, struct MDB_txn **txnp,
     rc = begin_txn(writes, err);
   *txnp = writes->index_txn;
   return rc;
+}
+
+enum blitz_rc bz_txn_entries(const struct blitz_txn *txn, const struct blitz_table *table,
+                             struct MDB_txn **index_txnp, struct blitz_error *err)
+{
+  return entries_txn(bz_txn_writes(txn, table), index_txnp, err);
+}
+
+uint64_t bz_txn_entry_changes(const struct blitz_txn *txn, const struct blitz_table *table)
+{
+  return bz_txn_writes(txn, table)->index_changes;
 }
 
 /* Must another row with the same entry be looked for? */
@@ -96,8 +108,8 @@ static enum blitz_rc sort_for(struct bz_writes *writes, unsigned index_no,
   {
     rc = begin_txn(writes, err);
     if (rc == BLITZ_OK)
-      rc = bz_entries_append(writes->table, writes->index_txn, writes->table->index->dbis[index_no],
-                             *sortp, &silent, err);
+      rc = bz_index_append(writes->table, writes->index_txn, writes->table->index->dbis[index_no],
+                           *sortp, &silent, err);
     bz_sort_free(*sortp);
     *sortp = writes->sorts[index_no] = NULL;
   }
@@ -128,7 +140,7 @@ static enum blitz_rc take_out(struct bz_writes *writes, unsigned index_no,
                               struct blitz_error *err)
 {
   struct MDB_txn *index_txn;
-  enum blitz_rc rc = bz_entries_txn(writes, &index_txn, err);
+  enum blitz_rc rc = entries_txn(writes, &index_txn, err);
 
   if (rc != BLITZ_OK)
     return rc;
@@ -370,7 +382,7 @@ enum blitz_rc bz_entries_update(struct blitz_txn *txn, struct bz_writes *writes,
   update.same_key = same(key, new_key);
   update.count = 0;
   if (writes->sorts != NULL)
-    rc = bz_entries_txn(writes, &index_txn, err);
+    rc = entries_txn(writes, &index_txn, err);
   if (rc == BLITZ_OK)
     rc = find_changes(txn, writes, &update, err);
   for (unsigned i = 0; i < update.count && rc == BLITZ_OK; i++)
@@ -385,7 +397,7 @@ enum blitz_rc bz_entries_update(struct blitz_txn *txn, struct bz_writes *writes,
 enum blitz_rc bz_entries_clear(struct bz_writes *writes, struct blitz_error *err)
 {
   struct MDB_txn *index_txn;
-  enum blitz_rc rc = bz_entries_txn(writes, &index_txn, err);
+  enum blitz_rc rc = entries_txn(writes, &index_txn, err);
 
   writes->index_changes++;
   for (unsigned i = 0; i < writes->table->index->count && rc == BLITZ_OK; i++)
@@ -423,47 +435,6 @@ enum blitz_rc bz_entries_sort(struct bz_writes *writes, bool late_duplicates,
   return bz_fail(err, BLITZ_NOMEM, 0, "out of memory loading %s", writes->table->file);
 }
 
-/* Shows the caller the row that ENTRY is of, which may have moved since. */
-static void show_duplicate(struct blitz_table *table, const struct bz_entry *entry,
-                           const struct bz_work *work)
-{
-  uint8_t buf[BZ_FILE_KEY_MAX];
-  struct bz_key key = {.data = buf};
-  struct bz_place place;
-
-  if (work->duplicate == NULL)
-    return;
-  key.len = bz_file_key(table, buf, entry->row_key);
-  key.hash = bz_hash(buf, key.len);
-  if (bz_hash_find(table, &key, &place) == BLITZ_OK)
-    work->duplicate(work->arg, bz_row_value(&place.row));
-}
-
-enum blitz_rc bz_entries_append(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
-                                struct bz_sort *sort, const struct bz_work *work,
-                                struct blitz_error *err)
-{
-  struct bz_tree_tail tail = {NULL, 0, 0};
-  struct MDB_cursor *mc = NULL;
-  struct bz_entry entry;
-  enum blitz_rc rc = bz_sort_finish(sort, err);
-  uint64_t done = 0;
-
-  if (rc == BLITZ_OK)
-    rc = bz_tree_open_cursor(table, txn, dbi, &mc, err);
-  while (rc == BLITZ_OK && (rc = bz_sort_next(sort, &entry, err)) == BLITZ_OK)
-  {
-    rc = bz_tree_append(table, mc, &tail, &entry, err);
-    if (rc == BLITZ_DUPLICATE)
-      show_duplicate(table, &entry, work);
-    if (rc == BLITZ_OK && ++done % BZ_WORK_STEP == 0 && !bz_work_report(work, done))
-      rc = bz_fail(err, BLITZ_STOPPED, 0, "building an index of %s was stopped", table->file);
-  }
-  bz_tree_close_cursor(mc);
-  free(tail.key);
-  return rc == BLITZ_END ? BLITZ_OK : rc;
-}
-
 enum blitz_rc bz_entries_settle(struct bz_writes *writes, blitz_duplicate_fn *duplicate, void *arg,
                                 struct blitz_error *err)
 {
@@ -479,8 +450,8 @@ enum blitz_rc bz_entries_settle(struct bz_writes *writes, blitz_duplicate_fn *du
   {
     if (writes->sorts[i] == NULL || !is_kept(writes, i))
       continue;
-    rc = bz_entries_append(table, writes->index_txn, table->index->dbis[i], writes->sorts[i], &work,
-                           err);
+    rc = bz_index_append(table, writes->index_txn, table->index->dbis[i], writes->sorts[i], &work,
+                         err);
     if (rc == BLITZ_DUPLICATE && err != NULL)
       err->index_no = i;
   }

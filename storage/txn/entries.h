@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * entries.h: what the changes of rows do to the table's indexes. For txn.c, writes.c,
- * change.c and index_cursor.c.
+ * entries.h: what the changes of rows do to the table's indexes. For txn.c and
+ * change.c.
  *
  * A transaction's entries go to a write transaction of the index file at once. Nobody
  * else sees them there; the commit of the rows commits them, and a rollback drops them.
@@ -11,29 +11,7 @@
 #ifndef BZ_ENTRIES_H
 #define BZ_ENTRIES_H
 
-#include "index/sort.h"
-#include "txn/txn.h"
-
-/* Who hears of a long work, and what of. */
-struct bz_work
-{
-  blitz_progress_fn *progress;   /* NULL is allowed */
-  blitz_duplicate_fn *duplicate; /* NULL is allowed */
-  void *arg;                     /* for both */
-  uint64_t before, total;        /* steps done before this part of the work; all of them */
-};
-
-#define BZ_WORK_STEP 4096 /* reports come after so many steps */
-
-/* False: stop. */
-static inline bool bz_work_report(const struct bz_work *work, uint64_t done)
-{
-  return work->progress == NULL || work->progress(work->arg, work->before + done, work->total);
-}
-
-/* The write transaction of WRITES, begun if it is not there yet, with all entries in it. */
-enum blitz_rc bz_entries_txn(struct bz_writes *writes, struct MDB_txn **txnp,
-                             struct blitz_error *err) BLITZ_MUST_CHECK;
+#include "txn/writes.h"
 
 /* Entries for a new row KEY at OFF. BLITZ_DUPLICATE: nothing has changed. After another
  * failure of this or the next functions the transaction can only be rolled back.
@@ -71,10 +49,5 @@ void bz_entries_rollback(struct bz_writes *writes);
 
 /* Empties all indexes: all rows go. */
 enum blitz_rc bz_entries_clear(struct bz_writes *writes, struct blitz_error *err) BLITZ_MUST_CHECK;
-
-/* Stores all that SORT has in the empty database DBI. */
-enum blitz_rc bz_entries_append(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
-                                struct bz_sort *sort, const struct bz_work *work,
-                                struct blitz_error *err) BLITZ_MUST_CHECK;
 
 #endif /* BZ_ENTRIES_H */

@@ -12,8 +12,8 @@
  * all their buckets is fetched at once instead of one after the other. Whoever
  * looks at the trees empties the queue first (bz_load_flush()).
  */
-#include "rows/hash.h"
-#include "base/seqlock.h"
+#include "txn/load.h"
+#include "txn/writes.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -63,7 +63,7 @@ enum blitz_rc bz_load_commit(struct blitz_table *table, struct bz_load *load, ui
   enum blitz_rc rc;
 
   bz_load_flush(table, load);
-  rc = bz_snapshot_publish(table, load_seq(table), rows, index_txn, err);
+  rc = bz_publish(table, load_seq(table), rows, index_txn, err);
   if (rc != BLITZ_OK)
   {
     bz_load_rollback(table, load);

@@ -10,7 +10,7 @@
  * remembered makes only reads by position fail.
  */
 #include "txn/moves.h"
-#include "txn/txn.h"
+#include "txn/writes.h"
 
 #include <stdlib.h>
 

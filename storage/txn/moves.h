@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * moves.h: where a transaction's rows are that got other keys. For txn.h, change.c and
- * moves.c; cursor.c asks by the functions in blitz_int.h.
+ * moves.h: where a transaction's rows are that got other keys. For writes.h, change.c
+ * and moves.c; cursors ask by the functions in txn.h.
  *
  * A committed row is known to a statement by its block, the row's origin. While it keeps
  * its key, the change of that key says where it is by now. Here stand the others: rows

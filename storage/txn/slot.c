@@ -4,7 +4,8 @@
  * held from the first change to the end of the transaction, possibly across calls
  * from different threads, so it is a condition and not a mutex.
  */
-#include "blitz_int.h"
+#include "base/counters.h"
+#include "txn/txn.h"
 
 #include <assert.h>
 #include <errno.h>

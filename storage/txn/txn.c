@@ -15,8 +15,9 @@
  *      beyond it, but whole.
  *  T4. A key has one change in a transaction, the sum of all that was done to it.
  */
+#include "base/counters.h"
 #include "txn/entries.h"
-#include "rows/hash.h"
+#include "txn/load.h"
 
 #include <stdlib.h>
 
@@ -135,6 +136,31 @@ enum bz_own bz_txn_own(const struct blitz_txn *txn, const struct blitz_table *ta
 
 /* ---- the end ------------------------------------------------------------------ */
 
+/* Makes commit SEQ seen, of which all is in its place. Entries, if there are any, are committed
+ * before: all that the commit did is in the files before its number is.
+ */
+static void publish(struct blitz_table *table, uint64_t seq, uint64_t row_count, bool has_entries)
+{
+  bz_snapshot_publish(table, seq, row_count);
+  if (!has_entries)
+    return;
+  pthread_mutex_lock(&table->snapshot_lock);
+  bz_index_published(table);
+  pthread_mutex_unlock(&table->snapshot_lock);
+}
+
+enum blitz_rc bz_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count,
+                         struct MDB_txn *index_txn, struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (index_txn != NULL)
+    rc = bz_index_write_commit(table, index_txn, seq, err);
+  if (rc == BLITZ_OK)
+    publish(table, seq, row_count, index_txn != NULL);
+  return rc;
+}
+
 static bool apply_change(struct blitz_table *table, const struct bz_change *change, uint64_t seq)
 {
   struct bz_row row;
@@ -247,13 +273,7 @@ static enum blitz_rc apply(struct bz_writes *writes, struct blitz_error *err)
       bz_set_broken(table);
   }
   rows += (uint64_t)writes->row_delta;
-  (void)!bz_snapshot_publish(table, seq, rows, NULL, NULL);
-  if (index_txn != NULL)
-  {
-    pthread_mutex_lock(&table->snapshot_lock);
-    bz_index_published(table);
-    pthread_mutex_unlock(&table->snapshot_lock);
-  }
+  publish(table, seq, rows, index_txn != NULL);
   bz_removed_sweep(table, writes->removed + writes->updated);
   return BLITZ_OK;
 }

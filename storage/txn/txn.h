@@ -1,86 +1,116 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * txn.h: what a transaction remembers of its changes. For txn.c, writes.c and
- * change.c alone; the others ask by the functions in blitz_int.h.
+ * txn.h: who may change a table, and the changes of transactions: what they are until the
+ * commit, the commit, and undoing them. What a program calls of that is in blitz.h.
+ *
+ * A transaction is one thread's at a time, and so is what is asked about it here. It has the
+ * writer slot of each table that it has changed, from the first change to its end (slot.c),
+ * and so it may call what is for the writer in rows.h and index.h. Nothing here wants a lock
+ * to be held; slot_lock and snapshot_lock are taken.
+ *
+ * Invariants stand where they are kept:
+ *   T1-T4   changes and the commit           txn.c
+ *   those of a load and of moved rows        load.c, moves.h
+ *
+ * Private to the room: writes.h, moves.h, entries.h, load.h.
  */
 #ifndef BZ_TXN_H
 #define BZ_TXN_H
 
-#include "blitz_int.h"
-#include "txn/moves.h"
+#include "index/index.h"
+#include "rows/rows.h"
 
-/* What was done to a key. new_off 0: the row goes; old_off 0: it was not there; both
- * 0: no change.
- */
-struct bz_change
+/* ---- slot.c: one writer a table -------------------------------------------- */
+
+enum blitz_rc bz_slot_take(struct blitz_table *table, const struct blitz_txn *txn,
+                           unsigned timeout_seconds, struct blitz_error *err) BLITZ_MUST_CHECK;
+void bz_slot_release(struct blitz_table *table);
+
+/* Takes the slot for a moment if it is free. */
+bool bz_slot_try(struct blitz_table *table) BLITZ_MUST_CHECK;
+
+/* ---- txn.c, moves.c, entries.c: what others ask of a transaction's changes ------------- */
+
+enum bz_own
 {
-  uint64_t hash;
-  uint64_t new_off; /* of a block BZ_STATE_INFLIGHT */
-  uint64_t old_off; /* of the committed row */
+  BZ_OWN_NONE,    /* the transaction has not changed that key */
+  BZ_OWN_ROW,     /* it made a row, the block at *OFFP */
+  BZ_OWN_REMOVED, /* it removed the row */
 };
 
-/* The changes of one table. Who has one has the table's writer slot. */
-struct bz_writes
-{
-  struct blitz_table *table;
-  struct bz_change *changes;
-  uint32_t count, room;
-  uint32_t *index; /* positions + 1 by hash, 0: none */
-  uint32_t index_room;
-  uint32_t indexed;          /* changes in it: the first ones */
-  uint64_t old_off_max;      /* of the changes */
-  struct bz_load *load;      /* not NULL: rows go to their places at once */
-  struct MDB_txn *index_txn; /* entries of indexes; NULL: none were changed yet */
-  uint64_t index_changes;    /* counts changes in it */
-  struct bz_sort **sorts;    /* by index; not NULL: entries are sorted first (entries.c) */
-  bool late_duplicates;      /* of sorted unique ones */
-  struct bz_moves moves;     /* of rows from key to key */
-  bool doomed;               /* a change was made in part: there is nothing but rollback */
-  struct bz_buffer entry_buf;
-  int64_t row_delta;
-  uint64_t inserted, updated, removed;
-  struct bz_writes *next;
-};
-
-struct blitz_txn
-{
-  struct bz_writes *writes;
-  struct bz_writes *spare; /* one, with its memory, for the next one */
-  unsigned lock_timeout;
-  const struct blitz_indexer *indexer;
-};
-
-/* The row in the block at OFF. */
-static inline bool bz_block_row(const struct blitz_table *table, uint64_t off, struct bz_row *row)
-{
-  return bz_row_parse(bz_base(table), off, atomic_load_explicit(&table->end, memory_order_relaxed),
-                      row);
-}
-
-/* TXN's changes of TABLE; NULL: there are none. */
-struct bz_writes *bz_txn_writes(const struct blitz_txn *txn, const struct blitz_table *table);
-
-/* The same, or new ones, after taking TABLE's writer slot; with room for what one call
- * changes: until the next such call, changes stay where they are in memory.
+/* What TXN, which may be NULL, did to a key of TABLE in the first LIMIT of its
+ * changes. While it loads the table, that is all that is there: BZ_OWN_ROW or
+ * BZ_OWN_REMOVED.
  */
-enum blitz_rc bz_writes_begin(struct blitz_txn *txn, struct blitz_table *table,
-                              struct bz_writes **writesp, struct blitz_error *err) BLITZ_MUST_CHECK;
+enum bz_own bz_txn_own(const struct blitz_txn *txn, const struct blitz_table *table,
+                       const struct bz_key *key, uint32_t limit, uint64_t *offp);
 
-/* Gives the slot back and forgets the changes. */
-void bz_writes_end(struct blitz_txn *txn, struct bz_writes *writes);
-
-void bz_writes_free(struct bz_writes *writes); /* NULL is allowed */
-
-/* The change of KEY; NULL: there is none. */
-struct bz_change *bz_writes_find(struct bz_writes *writes, const struct bz_key *key);
-
-/* The origin of the row that CHANGE has put under its key; the row's block, if the
- * transaction has inserted it. See moves.h.
+/* What became of the row that was once at POSITION, whatever its key is by now.
+ * bz_txn_forgot(): memory ran out, and that cannot be told.
  */
-uint64_t bz_writes_origin(const struct bz_writes *writes, const struct bz_change *change);
+bool bz_txn_forgot(const struct blitz_txn *txn, const struct blitz_table *table);
+enum bz_own bz_txn_own_at(const struct blitz_txn *txn, const struct blitz_table *table,
+                          uint64_t position, uint64_t *offp);
 
-/* Adds a change of KEY, of which there is none, in room from bz_writes_begin(). */
-void bz_writes_add(struct bz_writes *writes, const struct bz_key *key, uint64_t new_off,
-                   uint64_t old_off);
+/* The first place of the row KEY, read at OFF: the same whenever this transaction asks, but
+ * for rows that it has inserted.
+ */
+uint64_t bz_txn_origin(const struct blitz_txn *txn, const struct blitz_table *table,
+                       const struct bz_key *key, uint64_t off);
+
+/* How many keys of TABLE it has changed; and the block with the row of change I, 0
+ * if that change did not add a row.
+ */
+uint32_t bz_txn_change_count(const struct blitz_txn *txn, const struct blitz_table *table);
+uint64_t bz_txn_added_row(const struct blitz_txn *txn, const struct blitz_table *table, uint32_t i);
+
+/* Has TXN, which may be NULL, changed TABLE? */
+bool bz_txn_changes(const struct blitz_txn *txn, const struct blitz_table *table);
+
+/* Puts all that it has loaded into its place, so that a scan finds it. */
+void bz_txn_settle(struct blitz_txn *txn, const struct blitz_table *table);
+
+/* Is it loading TABLE (load.c)? */
+bool bz_txn_loads(const struct blitz_txn *txn, const struct blitz_table *table);
+
+/* The write transaction of TABLE's indexes, with all entries of TXN, which has changed TABLE;
+ * and how many times it has changed entries.
+ */
+enum blitz_rc bz_txn_entries(const struct blitz_txn *txn, const struct blitz_table *table,
+                             struct MDB_txn **index_txnp, struct blitz_error *err) BLITZ_MUST_CHECK;
+uint64_t bz_txn_entry_changes(const struct blitz_txn *txn, const struct blitz_table *table);
+
+/* ---- change.c: changes that are not in blitz.h ------------------------------------------ */
+
+/* Inserts a row of which the caller made the key, in a table with row ids too. */
+enum blitz_rc bz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
+                        struct blitz_slice value, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Changes of a row that was read at HINT_OFF (0: unknown), which saves looking for it. */
+enum blitz_rc bz_update(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
+                        uint64_t hint_off, struct blitz_slice new_key, struct blitz_slice value,
+                        struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_remove(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
+                        uint64_t hint_off, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Removes all entries, and a row without its entries; for blitz_remove_all(). */
+enum blitz_rc bz_remove_entries(struct blitz_txn *txn, struct blitz_table *table,
+                                struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_remove_alone(struct blitz_txn *txn, struct blitz_table *table,
+                              const struct bz_key *key, uint64_t hint_off,
+                              struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* ---- for who changes the indexes alone --------------------------------------------------- */
+
+/* Takes the writer slot of TABLE for TXN, which changes no row. */
+enum blitz_rc bz_txn_take(struct blitz_txn *txn, struct blitz_table *table,
+                          struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Ends commit number SEQ of the writer: its rows are in their places, ROW_COUNT are there now.
+ * INDEX_TXN, which may be NULL, are its entries in the indexes: whoever takes a view sees
+ * both or none. A failure is one of the entries: they are given up, and nothing is published.
+ */
+enum blitz_rc bz_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count,
+                         struct MDB_txn *index_txn, struct blitz_error *err) BLITZ_MUST_CHECK;
 
 #endif /* BZ_TXN_H */

@@ -5,7 +5,7 @@
  * Who has a struct bz_writes has the table's writer slot, and the file is marked
  * open. Finding by key goes through an index that is made when it is first asked.
  */
-#include "txn/txn.h"
+#include "txn/writes.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -196,6 +196,13 @@ enum blitz_rc bz_writes_begin(struct blitz_txn *txn, struct blitz_table *table,
   txn->writes = writes;
   *writesp = writes;
   return reserve(writes, err);
+}
+
+enum blitz_rc bz_txn_take(struct blitz_txn *txn, struct blitz_table *table, struct blitz_error *err)
+{
+  struct bz_writes *writes;
+
+  return bz_writes_begin(txn, table, &writes, err);
 }
 
 void bz_writes_add(struct bz_writes *writes, const struct bz_key *key, uint64_t new_off,

@@ -3,7 +3,7 @@
  * index_label_test.c: long keys that begin alike, in orders that leave no room between labels.
  * What is counted is how many entries get a new label, whatever a machine's speed.
  */
-#include "blitz_int.h"
+#include "base/counters.h"
 #include "support/indexed.h"
 
 enum

@@ -5,7 +5,7 @@
  * cursor, and when a view is exchanged for a later one, which time does. Time is what
  * this program says it is.
  */
-#include "blitz_int.h"
+#include "rows/rows.h"
 #include "support/indexed.h"
 
 #include <sys/syscall.h>

@@ -1,22 +1,37 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * blitz_int.h: the open table, and what the engine's files call of each other.
+ * rows.h: the data file of an open table: its rows by key and in the order of their places,
+ * its free space, the versions that snapshots still see. A room that knows of bytes and of
+ * commits' numbers, of no transaction and of no index.
  *
- * Who may touch what of struct blitz_table is said by the groups below; the
- * rules L1 to L11 are in docs/LOCKING.md. "The writer" is the transaction that
- * holds the table's writer slot (slot.c); there is one at most, and whoever
- * opens, closes or repairs the table counts as it.
+ * Who may call what is said by each function, and by the groups of struct blitz_table for
+ * what they change:
+ *   - "For the writer": whoever has the table's writer slot (txn/slot.c), of which there is
+ *     one at most; whoever opens, closes or repairs the table counts as it. That is all that
+ *     has no other word.
+ *   - "Needs snapshot_lock": the caller holds it.
+ *   - Look-ups (hash_read.c), and what a snapshot finds (snapshot.c): anyone, without a lock.
+ *
+ * Invariants stand where they are kept:
+ *   F1-F4   the bytes of blocks              format.h
+ *   H1-H5   buckets and trees                hash.c
+ *   G1-G3   more buckets                     grow.c
+ *   V1-V3   removed rows                     removed.c
+ *   R1-R12  recovery                         recover.c
+ * those of space and of the file's length in space.c and file.c; the rules L1 to L11 of locks
+ * in docs/LOCKING.md.
+ *
+ * Private to the room: hash.h, space.h.
  */
-#ifndef BLITZ_INT_H
-#define BLITZ_INT_H
+#ifndef BZ_ROWS_H
+#define BZ_ROWS_H
 
-#include "blitz.h"
+#include "base/bytes.h"
 #include "base/error.h"
+#include "base/seqlock.h"
 #include "rows/format.h"
-#include "index/index.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 
 #define BZ_STRIPES BZ_BUCKETS_MIN
 
@@ -101,13 +116,29 @@ struct bz_scan
   struct bz_scan *prev, *next;
 };
 
-/* A sequence lock: odd while a writer changes the buckets of its stripe. */
-struct bz_stripe
+struct bz_key
 {
-  _Alignas(64) atomic_uint version;
+  const uint8_t *data; /* the file's key */
+  size_t len;
+  struct bz_hash hash;
+};
+
+/* Where a row hangs, or would hang. */
+struct bz_place
+{
+  struct bz_row row;
+  uint64_t link_off; /* of the 8 bytes that point to it */
+  unsigned depth;    /* rows above it */
+};
+
+struct bz_buffer
+{
+  uint8_t *data;
+  size_t room;
 };
 
 struct blitz_txn;
+struct bz_index_file;
 
 struct blitz_table
 {
@@ -170,18 +201,6 @@ struct blitz_table
   struct blitz_table *next;
 };
 
-extern struct bz_counters
-{
-  atomic_ullong commits, rollbacks, rows_inserted, rows_updated, rows_removed, read_retries,
-      write_waits, bucket_splits, rows_moved, bytes_allocated, recoveries, index_rebuilds,
-      index_lookups, index_misses, view_renewals, labels_moved;
-} bz_counters;
-
-static inline void bz_count(atomic_ullong *counter, uint64_t n)
-{
-  atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
-}
-
 /* Around giving back blocks that a reader may take for rows: it looks again. */
 static inline void bz_reuse_begin(struct blitz_table *table)
 {
@@ -199,10 +218,17 @@ static inline uint8_t *bz_base(const struct blitz_table *table)
   return atomic_load_explicit(&table->map, memory_order_relaxed)->base;
 }
 
-/* An error that says that TABLE's file is damaged at OFF. */
-enum blitz_rc bz_damaged(const struct blitz_table *table, uint64_t off, struct blitz_error *err);
+/* The row in the block at OFF, which is in the file now. For the writer. */
+static inline bool bz_block_row(const struct blitz_table *table, uint64_t off, struct bz_row *row)
+{
+  return bz_row_parse(bz_base(table), off, atomic_load_explicit(&table->end, memory_order_relaxed),
+                      row);
+}
 
 /* ---- file.c: the file as a whole ------------------------------------------ */
+
+/* An error that says that TABLE's file is damaged at OFF. */
+enum blitz_rc bz_damaged(const struct blitz_table *table, uint64_t off, struct blitz_error *err);
 
 /* PATH with the extension, to be freed; NULL: out of memory. */
 char *bz_file_name(const char *path);
@@ -224,10 +250,6 @@ enum blitz_rc bz_file_open(struct blitz_table *table, struct bz_header *header,
 /* Unmaps and closes; nothing is written. */
 void bz_file_close(struct blitz_table *table);
 
-/* Makes the file at least LEN bytes long, allocated on the device and mapped. */
-enum blitz_rc bz_file_reserve(struct blitz_table *table, uint64_t len,
-                              struct blitz_error *err) BLITZ_MUST_CHECK;
-
 /* Marks the file as open for writing: whoever takes the writer slot does, so that a
  * file without the mark has not changed since its checksum was made.
  */
@@ -242,40 +264,21 @@ bool bz_file_is_of_this_boot(const struct bz_header *header);
 /* Checksum of a closed file's header and bucket array, but for the caller's number. */
 uint32_t bz_file_closed_crc(const struct blitz_table *table);
 
-/* Moves the end of the blocks, in memory and in the header. */
-void bz_file_set_end(struct blitz_table *table, uint64_t end);
-
 /* ---- space.c: free space -------------------------------------------------- */
 
 /* Takes a block of LEN bytes, a multiple of 16, of state BZ_STATE_INFLIGHT. */
 enum blitz_rc bz_space_alloc(struct blitz_table *table, uint64_t len, uint64_t *offp,
                              struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* The same, at the end of the file. */
-enum blitz_rc bz_space_alloc_at_end(struct blitz_table *table, uint64_t len, uint64_t *offp,
-                                    struct blitz_error *err) BLITZ_MUST_CHECK;
-
-/* Blocks that nobody uses, from the end of the blocks to END. There is space for them. */
-void bz_space_append_dropped(struct blitz_table *table, uint64_t end);
-
 /* Makes a block that nobody looks at free for anyone; joins it with its neighbours. Returns
  * where the block that it has become ends.
  */
 uint64_t bz_space_free(struct blitz_table *table, uint64_t off);
-void bz_space_free_all(struct blitz_table *table, const uint64_t *offs, size_t count);
 
 /* The same, but not while a snapshot is open: a cursor may know the row in it. Uses
  * room from bz_removed_prepare().
  */
 void bz_space_free_later(struct blitz_table *table, uint64_t off);
-
-/* Makes the first LEN bytes of the free block at OFF no block any more. False: it is
- * damaged.
- */
-bool bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len) BLITZ_MUST_CHECK;
-
-/* Makes OFF to END, in which there is no row, free blocks. */
-void bz_space_free_gap(struct blitz_table *table, uint64_t off, uint64_t end);
 
 /* Stamps the row at OFF, which is in no tree any more, as removed by commit SEQ. */
 void bz_space_stamp_removed(struct blitz_table *table, uint64_t off, uint64_t len, uint64_t seq);
@@ -308,45 +311,19 @@ void bz_removed_prefetch(const struct blitz_table *table, uint64_t hash);
  * REMOVALS rows; or all of them. For the writer, between commits.
  */
 void bz_removed_sweep(struct blitz_table *table, size_t removals);
-
-/* Frees some, if nobody writes; for who has ended a view. */
-void bz_removed_tidy(struct blitz_table *table);
-
-/* Frees some, in the middle of a transaction that wants space. False: there are none. */
-bool bz_removed_make_room(struct blitz_table *table);
 void bz_removed_sweep_all(struct blitz_table *table);
 
-/* To be called once; forgets all of them. */
-void bz_removed_init(struct blitz_table *table);
-void bz_removed_clear(struct blitz_table *table);
+/* Frees some; for who has ended a view and has the writer slot for that. */
+void bz_removed_tidy(struct blitz_table *table);
 
-struct bz_key;
-struct bz_buffer;
+/* To be called once, for a new table. */
+void bz_removed_init(struct blitz_table *table);
 
 /* The version of the row KEY that SNAPSHOT sees, if it was removed since. */
 enum blitz_rc bz_removed_find(struct blitz_table *table, const struct bz_snapshot *snapshot,
                               const struct bz_key *key, struct bz_row *row) BLITZ_MUST_CHECK;
 
-/* The version of the row KEY as of commit SEQ, copied into BUF, if it is here. */
-enum blitz_rc bz_removed_read(struct blitz_table *table, uint64_t seq, const struct bz_key *key,
-                              struct bz_buffer *buf, struct bz_row *row) BLITZ_MUST_CHECK;
-
 /* ---- hash.c: buckets and their trees -------------------------------------- */
-
-struct bz_key
-{
-  const uint8_t *data; /* the file's key */
-  size_t len;
-  struct bz_hash hash;
-};
-
-/* Where a row hangs, or would hang. */
-struct bz_place
-{
-  struct bz_row row;
-  uint64_t link_off; /* of the 8 bytes that point to it */
-  unsigned depth;    /* rows above it */
-};
 
 /* Copies the caller's key to TO, as the file has it; returns its length. */
 static inline size_t bz_file_key(const struct blitz_table *table, uint8_t *to,
@@ -403,6 +380,23 @@ static inline uint64_t bz_bucket_off_of(const struct blitz_table *table, uint64_
   return bz_bucket_off(table, bz_bucket(hash, count));
 }
 
+/* A link, in a bucket or a row, as the offset of a row; 0: none. */
+static inline uint64_t bz_link(const uint8_t *base, uint64_t link_off)
+{
+  return bz_load_be64(base + link_off) << BZ_ALIGN_POWER;
+}
+
+#define BZ_PREFETCH_KEY 40 /* bytes from a row's beginning into its key */
+
+/* Asks for the head of the row at OFF and for its key, which may be in the next line of the
+ * cache. OFF may be anything.
+ */
+static inline void bz_prefetch_row(const uint8_t *base, uint64_t off)
+{
+  __builtin_prefetch(base + off);
+  __builtin_prefetch(base + off + BZ_PREFETCH_KEY);
+}
+
 /* Finds a row, for the writer. BLITZ_NOT_FOUND: place->link_off is where a row of
  * that key would hang.
  */
@@ -423,16 +417,7 @@ void bz_hash_replace(struct blitz_table *table, struct bz_hash hash, const struc
 enum blitz_rc bz_hash_unlink(struct blitz_table *table, struct bz_hash hash,
                              const struct bz_place *place) BLITZ_MUST_CHECK;
 
-/* Splits the next bucket in two. False: its tree is damaged. */
-bool bz_hash_split(struct blitz_table *table) BLITZ_MUST_CHECK;
-
 /* ---- hash_read.c: look-ups beside the writer ------------------------------- */
-
-struct bz_buffer
-{
-  uint8_t *data;
-  size_t room;
-};
 
 enum blitz_rc bz_buffer_reserve(struct bz_buffer *buf, size_t len) BLITZ_MUST_CHECK;
 
@@ -472,13 +457,10 @@ void bz_snapshot_copy(struct blitz_table *table, const struct bz_snapshot *from,
                       struct bz_snapshot *to);
 void bz_snapshot_end(struct blitz_table *table, struct bz_snapshot *snapshot);
 
-/* Ends commit number SEQ: it is in the file, and ROW_COUNT rows are there now. INDEX_TXN,
- * which may be NULL, are its entries in the indexes: whoever takes a snapshot sees both or
- * none. A failure is one of the entries: they are given up, and nothing is published.
+/* Ends commit number SEQ: it is in the file, and ROW_COUNT rows are there now. Whoever takes a
+ * snapshot from now on sees it. For the writer; takes snapshot_lock.
  */
-enum blitz_rc bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count,
-                                  struct MDB_txn *index_txn,
-                                  struct blitz_error *err) BLITZ_MUST_CHECK;
+void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count);
 
 /* Begins a scan at OFF, where a block begins; moves on to OFF, which is in what it watches,
  * with a block that ends at NEXT; ends it. All take snapshot_lock.
@@ -486,9 +468,6 @@ enum blitz_rc bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint6
 void bz_scan_begin(struct blitz_table *table, struct bz_scan *scan, uint64_t off);
 void bz_scan_watch(struct blitz_table *table, struct bz_scan *scan, uint64_t off, uint64_t next);
 void bz_scan_end(struct blitz_table *table, struct bz_scan *scan);
-
-/* Does a scan want a block to begin at OFF? Needs snapshot_lock. */
-bool bz_scan_watches(const struct blitz_table *table, uint64_t off);
 
 /* What a snapshot finds at an offset: a row that it sees (BLITZ_OK), something
  * that it does not see (BLITZ_NOT_FOUND), or damage. row->len is set unless it is
@@ -507,15 +486,6 @@ bool bz_snapshot_has_row(const struct blitz_table *table, const struct bz_snapsh
 enum blitz_rc bz_snapshot_kept(const struct blitz_table *table, const struct bz_snapshot *snapshot,
                                uint64_t off, struct bz_row *row) BLITZ_MUST_CHECK;
 
-/* ---- slot.c: one writer a table -------------------------------------------- */
-
-enum blitz_rc bz_slot_take(struct blitz_table *table, const struct blitz_txn *txn,
-                           unsigned timeout_seconds, struct blitz_error *err) BLITZ_MUST_CHECK;
-void bz_slot_release(struct blitz_table *table);
-
-/* Takes the slot for a moment if it is free. */
-bool bz_slot_try(struct blitz_table *table) BLITZ_MUST_CHECK;
-
 /* ---- recover.c -------------------------------------------------------------- */
 
 /* Makes a file whole that was not closed, or is to be repaired; sets rows_lost. */
@@ -523,117 +493,4 @@ enum blitz_rc bz_recover(struct blitz_table *table, const struct bz_header *head
                          const struct blitz_open_options *options,
                          struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* ---- table.c, copy.c: tables that are not in the registry ------------------------- */
-
-/* A table of which the file is not open yet. NULL: out of memory. */
-struct blitz_table *bz_table_new(const char *path, unsigned flags);
-void bz_table_free(struct blitz_table *table);
-
-/* Writes and syncs all, and takes the mark away. False: the file stays marked as open. */
-bool bz_table_finish(struct blitz_table *table) BLITZ_MUST_CHECK;
-
-/* Puts a file of this version, with the same rows, in the place of TABLE's, which is of an
- * earlier one. LAYOUT is what the caller says of the rows.
- */
-enum blitz_rc bz_convert(struct blitz_table *table, uint64_t layout,
-                         struct blitz_error *err) BLITZ_MUST_CHECK;
-
-/* ---- txn.c, change.c: what others need of a transaction's changes --------------------- */
-
-enum bz_own
-{
-  BZ_OWN_NONE,    /* the transaction has not changed that key */
-  BZ_OWN_ROW,     /* it made a row, the block at *OFFP */
-  BZ_OWN_REMOVED, /* it removed the row */
-};
-
-/* What TXN, which may be NULL, did to a key of TABLE in the first LIMIT of its
- * changes. While it loads the table, that is all that is there: BZ_OWN_ROW or
- * BZ_OWN_REMOVED.
- */
-enum bz_own bz_txn_own(const struct blitz_txn *txn, const struct blitz_table *table,
-                       const struct bz_key *key, uint32_t limit, uint64_t *offp);
-
-/* What became of the row that was once at POSITION, whatever its key is by now.
- * bz_txn_forgot(): memory ran out, and that cannot be told.
- */
-bool bz_txn_forgot(const struct blitz_txn *txn, const struct blitz_table *table);
-enum bz_own bz_txn_own_at(const struct blitz_txn *txn, const struct blitz_table *table,
-                          uint64_t position, uint64_t *offp);
-
-/* The first place of the row KEY, read at OFF: the same whenever this transaction asks, but
- * for rows that it has inserted.
- */
-uint64_t bz_txn_origin(const struct blitz_txn *txn, const struct blitz_table *table,
-                       const struct bz_key *key, uint64_t off);
-
-/* How many keys of TABLE it has changed; and the block with the row of change I, 0
- * if that change did not add a row.
- */
-uint32_t bz_txn_change_count(const struct blitz_txn *txn, const struct blitz_table *table);
-uint64_t bz_txn_added_row(const struct blitz_txn *txn, const struct blitz_table *table, uint32_t i);
-
-/* Has TXN, which may be NULL, changed TABLE? */
-bool bz_txn_changes(const struct blitz_txn *txn, const struct blitz_table *table);
-
-/* Puts all that it has loaded into its place, so that a scan finds it. */
-void bz_txn_settle(struct blitz_txn *txn, const struct blitz_table *table);
-
-/* Is it loading TABLE (load.c)? */
-bool bz_txn_loads(const struct blitz_txn *txn, const struct blitz_table *table);
-
-/* Inserts a row of which the caller made the key, in a table with row ids too. */
-enum blitz_rc bz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
-                        struct blitz_slice value, struct blitz_error *err) BLITZ_MUST_CHECK;
-
-/* Changes of a row that was read at HINT_OFF (0: unknown), which saves looking for it. */
-enum blitz_rc bz_update(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
-                        uint64_t hint_off, struct blitz_slice new_key, struct blitz_slice value,
-                        struct blitz_error *err) BLITZ_MUST_CHECK;
-enum blitz_rc bz_remove(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
-                        uint64_t hint_off, struct blitz_error *err) BLITZ_MUST_CHECK;
-
-/* Removes all entries, and a row without its entries; for blitz_remove_all(). */
-enum blitz_rc bz_remove_entries(struct blitz_txn *txn, struct blitz_table *table,
-                                struct blitz_error *err) BLITZ_MUST_CHECK;
-enum blitz_rc bz_remove_alone(struct blitz_txn *txn, struct blitz_table *table,
-                              const struct bz_key *key, uint64_t hint_off,
-                              struct blitz_error *err) BLITZ_MUST_CHECK;
-
-/* After a change that could not be finished: no more of them. */
-void bz_set_broken(struct blitz_table *table);
-
-/* ---- load.c: rows for an empty table, straight to their places --------------- */
-
-struct bz_load;
-
-/* May TABLE be loaded by its writer? */
-bool bz_load_possible(const struct blitz_table *table);
-
-/* NULL: out of memory. Commit and rollback free LOAD; a commit that fails is a rollback. */
-struct bz_load *bz_load_begin(void);
-enum blitz_rc bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t rows,
-                             struct MDB_txn *index_txn, struct blitz_error *err) BLITZ_MUST_CHECK;
-void bz_load_rollback(struct blitz_table *table, struct bz_load *load);
-
-/* Is KEY certainly not there, since it is beyond all before it? Remembers it if so. */
-bool bz_load_is_new(struct bz_load *load, const struct bz_key *key);
-
-/* Makes the block at OFF, which bz_row_fill() filled, the row of such a KEY. */
-void bz_load_append(struct blitz_table *table, struct bz_load *load, const struct bz_key *key,
-                    uint64_t off);
-
-/* Brings the trees up to date; to be called before anyone looks at them. */
-void bz_load_flush(struct blitz_table *table, struct bz_load *load);
-
-/* Makes the block at OFF, which bz_row_fill() filled, the row KEY: at the free place
- * PLACE, or in the place of another row, which goes.
- */
-void bz_load_put(struct blitz_table *table, const struct bz_key *key, struct bz_place *place,
-                 uint64_t off);
-void bz_load_replace(struct blitz_table *table, const struct bz_key *key,
-                     const struct bz_place *old, uint64_t off);
-enum blitz_rc bz_load_remove(struct blitz_table *table, const struct bz_key *key,
-                             const struct bz_place *old) BLITZ_MUST_CHECK;
-
-#endif /* BLITZ_INT_H */
+#endif /* BZ_ROWS_H */
