@@ -206,13 +206,6 @@ enum blitz_rc blitz_table_open_with(const char *path, const struct blitz_open_op
                                     struct blitz_table **tablep,
                                     struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* The same with these alone. */
-enum blitz_rc blitz_table_open_indexed(const char *path, unsigned flags,
-                                       const struct blitz_indexes *indexes,
-                                       const struct blitz_indexer *indexer,
-                                       struct blitz_table **tablep,
-                                       struct blitz_error *err) BLITZ_MUST_CHECK;
-
 /* Is shown the value of a row that another one is equal to, for the error message. */
 typedef void blitz_duplicate_fn(void *arg, struct blitz_slice value);
 

@@ -227,16 +227,6 @@ enum blitz_rc blitz_table_open(const char *path, unsigned flags, struct blitz_ta
   return blitz_table_open_with(path, &(struct blitz_open_options){.flags = flags}, tablep, err);
 }
 
-enum blitz_rc blitz_table_open_indexed(const char *path, unsigned flags,
-                                       const struct blitz_indexes *indexes,
-                                       const struct blitz_indexer *indexer,
-                                       struct blitz_table **tablep, struct blitz_error *err)
-{
-  struct blitz_open_options options = {.flags = flags, .indexes = indexes, .indexer = indexer};
-
-  return blitz_table_open_with(path, &options, tablep, err);
-}
-
 enum blitz_rc blitz_table_open_with(const char *path, const struct blitz_open_options *options,
                                     struct blitz_table **tablep, struct blitz_error *err)
 {

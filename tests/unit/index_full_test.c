@@ -131,7 +131,7 @@ static const struct blitz_indexes value_ids = {.count = 2, .ids = {1, 2}};
 static struct blitz_table *open_long(const char *name)
 {
   struct blitz_table *table;
-  assert_ok(blitz_table_open_indexed(path_of(name), 0, &value_ids, &value_indexer, &table, ERR));
+  assert_ok(open_with_indexes(name, &value_ids, &value_indexer, &table, ERR));
   return table;
 }
 
@@ -436,8 +436,7 @@ static void it_is_opened_and_closed_without_space(void **state)
   for (unsigned i = 0; i < 3; i++)
   {
     fill_device(100000 * i);
-    assert_rc(BLITZ_FULL, blitz_table_open_indexed(path_of("open"), 0, &value_ids, &value_indexer,
-                                                   &table, ERR));
+    assert_rc(BLITZ_FULL, open_with_indexes("open", &value_ids, &value_indexer, &table, ERR));
     assert_null(table);
     assert_non_null(strstr(last_error.text, "could not be made anew"));
     assert_error_names(index_file_of("open"));

@@ -69,8 +69,7 @@ static const struct blitz_indexes fourth = {.count = 1, .ids = {104}};
 static struct blitz_table *open_killed(bool with_fourth)
 {
   struct blitz_table *table;
-  require_ok(blitz_table_open_indexed(path_of(name), 0, with_fourth ? &all : &indexed_ids, &indexer,
-                                      &table, ERR));
+  require_ok(open_with_indexes(name, with_fourth ? &all : &indexed_ids, &indexer, &table, ERR));
   return table;
 }
 

@@ -67,7 +67,7 @@ static void try_order(order_fn *order, const char *what, double moves_max)
   struct blitz_cursor *cursor;
   enum blitz_rc rc;
   assert_ok(blitz_table_create(path_of("label"), &options, true, ERR));
-  assert_ok(blitz_table_open_indexed(path_of("label"), 0, &ids, &indexer, &table, ERR));
+  assert_ok(open_with_indexes("label", &ids, &indexer, &table, ERR));
   blitz_txn_set_indexer(txn, &indexer);
   /* The lowest and the highest: there is an end of labels on both sides. */
   assert_ok(blitz_insert(txn, table, number_key(0), number_key(0), ERR));

@@ -41,7 +41,7 @@ static const struct blitz_indexes ids = {.count = 2, .ids = {1, 2}};
 static struct blitz_table *open_long(const char *name)
 {
   struct blitz_table *table;
-  assert_ok(blitz_table_open_indexed(path_of(name), 0, &ids, &indexer, &table, ERR));
+  assert_ok(open_with_indexes(name, &ids, &indexer, &table, ERR));
   return table;
 }
 

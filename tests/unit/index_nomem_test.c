@@ -108,8 +108,7 @@ static void opening(void **state)
       if (how == 3)
         remove(index_file_of("open"));
       arm(n++);
-      rc =
-          disarm(blitz_table_open_indexed(path_of("open"), 0, &ids, &indexed_indexer, &table, ERR));
+      rc = disarm(open_with_indexes("open", &ids, &indexed_indexer, &table, ERR));
       if (check(rc, "open"))
       {
         assert_ok(blitz_table_check_indexes(table, &indexed_indexer, ERR));

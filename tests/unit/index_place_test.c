@@ -66,7 +66,7 @@ static void no_row_is_skipped_whose_key_begins_alike(void **state)
   struct blitz_table *table;
   struct blitz_txn *txn = new_txn(), *reading;
   assert_ok(blitz_table_create(path_of(__func__), &options, false, ERR));
-  assert_ok(blitz_table_open_indexed(path_of(__func__), 0, &one_index, &same_indexer, &table, ERR));
+  assert_ok(open_with_indexes(__func__, &one_index, &same_indexer, &table, ERR));
   blitz_txn_set_indexer(txn, &same_indexer);
   for (const char *key = "aaaaaaaa"; *key; key++)
     assert_ok(blitz_insert(txn, table, text(key), text("value"), ERR));

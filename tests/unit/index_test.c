@@ -73,7 +73,7 @@ static const struct blitz_indexes both = {.count = INDEXES, .ids = {17, 42}};
 static struct blitz_table *open_indexed(const char *name)
 {
   struct blitz_table *table;
-  assert_ok(blitz_table_open_indexed(path_of(name), 0, &both, &indexer, &table, ERR));
+  assert_ok(open_with_indexes(name, &both, &indexer, &table, ERR));
   return table;
 }
 
@@ -622,7 +622,7 @@ static void indexes_are_added_and_dropped(void **state)
   struct blitz_create_options options = {0};
   struct blitz_table *table;
   assert_ok(blitz_table_create(path_of(__func__), &options, false, ERR));
-  assert_ok(blitz_table_open_indexed(path_of(__func__), 0, &one, &indexer, &table, ERR));
+  assert_ok(open_with_indexes(__func__, &one, &indexer, &table, ERR));
   fill(table, 5000, false);
   assert_ok(blitz_table_drop_indexes(table, &second, ERR));
   assert_ok(blitz_table_add_indexes(table, &second, &indexer, NULL, ERR));
@@ -632,7 +632,7 @@ static void indexes_are_added_and_dropped(void **state)
   assert_null(strstr(log_text(), "anew"));
   assert_int_equal(count_entries(table, 1), 5000);
   blitz_table_close(table);
-  assert_ok(blitz_table_open_indexed(path_of(__func__), 0, &one, &indexer, &table, ERR));
+  assert_ok(open_with_indexes(__func__, &one, &indexer, &table, ERR));
   blitz_table_close(table);
   table = open_indexed(__func__); /* the second was dropped, so it is made anew */
   assert_non_null(strstr(log_text(), "anew"));

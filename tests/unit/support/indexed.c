@@ -64,8 +64,7 @@ const struct blitz_indexer *indexed_maker = &indexed_indexer;
 struct blitz_table *open_indexed_table(const char *name)
 {
   struct blitz_table *table;
-  assert_ok(
-      blitz_table_open_indexed(path_of(name), 0, &indexed_ids, &indexed_indexer, &table, ERR));
+  assert_ok(open_with_indexes(name, &indexed_ids, &indexed_indexer, &table, ERR));
   return table;
 }
 

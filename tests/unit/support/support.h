@@ -91,6 +91,9 @@ bool row_proves(struct blitz_slice slice, uint64_t n, uint64_t *versionp);
 struct blitz_table *new_table(const char *name);        /* created and open */
 struct blitz_table *new_row_id_table(const char *name); /* the same, with row ids */
 struct blitz_table *open_table(const char *name);
+enum blitz_rc open_with_indexes(const char *name, const struct blitz_indexes *indexes,
+                                const struct blitz_indexer *indexer, struct blitz_table **tablep,
+                                struct blitz_error *err);
 struct blitz_txn *new_txn(void);
 struct blitz_cursor *new_cursor(struct blitz_table *table, struct blitz_txn *txn);
 

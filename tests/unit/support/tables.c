@@ -29,6 +29,15 @@ struct blitz_table *open_table(const char *name)
   return table;
 }
 
+enum blitz_rc open_with_indexes(const char *name, const struct blitz_indexes *indexes,
+                                const struct blitz_indexer *indexer, struct blitz_table **tablep,
+                                struct blitz_error *err)
+{
+  struct blitz_open_options options = {.indexes = indexes, .indexer = indexer};
+
+  return blitz_table_open_with(path_of(name), &options, tablep, err);
+}
+
 struct blitz_txn *new_txn(void)
 {
   struct blitz_txn *txn = NULL;
