@@ -4,12 +4,12 @@
  * read transactions.
  *
  * LMDB opens files by name, and follows links. So what it gets is a name in a directory that
- * is made for that moment and that nobody else may write to (private_dir.c): a link to a
+ * is made for that moment and that nobody else may write to (base/private_dir.c): a link to a
  * descriptor of ours.
  *
  * LMDB can exchange its map for a longer one only while no transaction is open. That is
  * asked for when half of it is used. From then on whoever ends the last transaction does it;
- * cursors begin anew where they can (view.c); and now and then a writer holds new readers
+ * cursors begin anew where they can (read/view.c); and now and then a writer holds new readers
  * back until the old ones have gone, or a moment has passed.
  */
 #include "index/lmdb.h"

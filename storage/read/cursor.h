@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * cursor.h: what a cursor remembers. For cursor.c, index_cursor.c, view.c and check.c.
+ * cursor.h: what is read of a table: rows and entries of one moment, a view, and what the
+ * reader's own transaction has made of them. Private to this room: others read by the
+ * functions of blitz.h.
+ *
+ * A cursor is one thread's at a time, and so are those that share its view. Nothing here wants
+ * a lock to be held; snapshot_lock is taken, and the writer slot is tried for (view.c).
+ * Invariants: cursor.c; what a view rests on is in docs/LOCKING.md.
  */
 #ifndef BZ_CURSOR_H
 #define BZ_CURSOR_H
