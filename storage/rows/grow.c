@@ -112,7 +112,7 @@ static bool make_front(struct blitz_table *table, uint64_t count)
   bool empty;
 
   pthread_mutex_lock(&table->snapshot_lock);
-  empty = table->snapshots == NULL && front_buckets_of(table) == bucket_count_of(table) &&
+  empty = LIST_EMPTY(&table->snapshots) && front_buckets_of(table) == bucket_count_of(table) &&
           atomic_load(&table->first) == atomic_load(&table->end) &&
           bz_file_reserve(table, first, NULL) == BLITZ_OK;
   if (empty)

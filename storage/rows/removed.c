@@ -267,10 +267,11 @@ static int compare_seqs(const void *a, const void *b)
 static bool note_wanted(struct blitz_table *table)
 {
   struct bz_removed_rows *removed = &table->removed;
+  const struct bz_snapshot *snapshot;
   size_t count = 0;
 
   pthread_mutex_lock(&table->snapshot_lock);
-  for (const struct bz_snapshot *s = table->snapshots; s != NULL; s = s->next)
+  LIST_FOREACH (snapshot, &table->snapshots, link)
     count++;
   if (count > removed->wanted_room)
   {
@@ -284,8 +285,8 @@ static bool note_wanted(struct blitz_table *table)
     removed->wanted_room = count * 2;
   }
   count = 0;
-  for (const struct bz_snapshot *s = table->snapshots; s != NULL; s = s->next)
-    removed->wanted[count++] = s->seq;
+  LIST_FOREACH (snapshot, &table->snapshots, link)
+    removed->wanted[count++] = snapshot->seq;
   pthread_mutex_unlock(&table->snapshot_lock);
   removed->wanted_count = count;
   if (count > 1)

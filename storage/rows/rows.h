@@ -32,6 +32,7 @@
 #include "rows/format.h"
 
 #include <pthread.h>
+#include <sys/queue.h>
 
 #define BZ_STRIPES BZ_BUCKETS_MIN
 
@@ -104,7 +105,7 @@ struct bz_snapshot
   uint64_t end;   /* ... and ended, then */
   uint64_t row_count;
   const struct bz_map *map; /* covers all of that */
-  struct bz_snapshot *prev, *next;
+  LIST_ENTRY(bz_snapshot) link;
 };
 
 /* A scan on its way: the places between LOW and HIGH at which blocks begin or end stay such
@@ -113,7 +114,7 @@ struct bz_snapshot
 struct bz_scan
 {
   uint64_t low, high;
-  struct bz_scan *prev, *next;
+  LIST_ENTRY(bz_scan) link;
 };
 
 struct bz_key
@@ -186,8 +187,8 @@ struct blitz_table
    * set `committed` and `row_count` together.
    */
   pthread_mutex_t snapshot_lock;
-  struct bz_snapshot *snapshots;
-  struct bz_scan *scans;
+  LIST_HEAD(, bz_snapshot) snapshots;
+  LIST_HEAD(, bz_scan) scans;
 
   /* The writer's, but for what its parts have locks for. */
   struct bz_removed_rows removed;

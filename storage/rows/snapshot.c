@@ -20,11 +20,7 @@ void bz_snapshot_take(struct blitz_table *table, struct bz_snapshot *snapshot)
   snapshot->end = atomic_load_explicit(&table->end, memory_order_acquire);
   snapshot->map = atomic_load_explicit(&table->map, memory_order_acquire);
   snapshot->row_count = atomic_load_explicit(&table->row_count, memory_order_relaxed);
-  snapshot->prev = NULL;
-  snapshot->next = table->snapshots;
-  if (snapshot->next != NULL)
-    snapshot->next->prev = snapshot;
-  table->snapshots = snapshot;
+  LIST_INSERT_HEAD(&table->snapshots, snapshot, link);
 }
 
 void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count)
@@ -42,12 +38,7 @@ void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_c
 
 void bz_snapshot_end(struct blitz_table *table, struct bz_snapshot *snapshot)
 {
-  if (snapshot->prev != NULL)
-    snapshot->prev->next = snapshot->next;
-  else
-    table->snapshots = snapshot->next;
-  if (snapshot->next != NULL)
-    snapshot->next->prev = snapshot->prev;
+  LIST_REMOVE(snapshot, link);
   atomic_fetch_add_explicit(&table->snapshot_ends, 1, memory_order_relaxed);
 }
 
@@ -69,10 +60,8 @@ void bz_snapshot_copy(struct blitz_table *table, const struct bz_snapshot *from,
 void bz_scan_begin(struct blitz_table *table, struct bz_scan *scan, uint64_t off)
 {
   pthread_mutex_lock(&table->snapshot_lock);
-  *scan = (struct bz_scan){.low = off, .high = off + WATCHED_LEN, .next = table->scans};
-  if (scan->next != NULL)
-    scan->next->prev = scan;
-  table->scans = scan;
+  *scan = (struct bz_scan){.low = off, .high = off + WATCHED_LEN};
+  LIST_INSERT_HEAD(&table->scans, scan, link);
   pthread_mutex_unlock(&table->snapshot_lock);
 }
 
@@ -88,18 +77,15 @@ void bz_scan_watch(struct blitz_table *table, struct bz_scan *scan, uint64_t off
 void bz_scan_end(struct blitz_table *table, struct bz_scan *scan)
 {
   pthread_mutex_lock(&table->snapshot_lock);
-  if (scan->prev != NULL)
-    scan->prev->next = scan->next;
-  else
-    table->scans = scan->next;
-  if (scan->next != NULL)
-    scan->next->prev = scan->prev;
+  LIST_REMOVE(scan, link);
   pthread_mutex_unlock(&table->snapshot_lock);
 }
 
 bool bz_scan_watches(const struct blitz_table *table, uint64_t off)
 {
-  for (const struct bz_scan *scan = table->scans; scan != NULL; scan = scan->next)
+  const struct bz_scan *scan;
+
+  LIST_FOREACH (scan, &table->scans, link)
     if (scan->low <= off && off <= scan->high)
       return true;
   return false;

@@ -279,7 +279,8 @@ static uint64_t free_block(struct blitz_table *table, uint64_t off)
     inner[1] = end;
     end += next_len;
   }
-  if (end == atomic_load_explicit(&table->end, memory_order_relaxed) && table->snapshots == NULL)
+  if (end == atomic_load_explicit(&table->end, memory_order_relaxed) &&
+      LIST_EMPTY(&table->snapshots))
     bz_file_set_end(table, off);
   else
     put_free(table, off, end - off);
@@ -318,7 +319,7 @@ void bz_space_free_later(struct blitz_table *table, uint64_t off)
   bool wait;
 
   pthread_mutex_lock(&table->snapshot_lock);
-  wait = table->snapshots != NULL;
+  wait = !LIST_EMPTY(&table->snapshots);
   pthread_mutex_unlock(&table->snapshot_lock);
   if (!wait)
   {

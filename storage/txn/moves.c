@@ -16,19 +16,16 @@
 
 #define ROOM_MIN 16
 
-static uint32_t slot_of(const struct bz_moves *moves, uint64_t off)
-{
-  return (uint32_t)((off * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & (moves->slot_count - 1);
-}
-
 static struct bz_move *find(const struct bz_moves *moves, uint64_t off, bool is_from)
 {
+  const struct bz_positions *positions = &moves->positions;
+
   if (moves->count == 0)
     return NULL;
-  for (uint32_t slot = slot_of(moves, off); moves->slots[slot] != 0;
-       slot = (slot + 1) & (moves->slot_count - 1))
+  for (uint32_t slot = bz_positions_first(positions, off); positions->slots[slot] != 0;
+       slot = bz_positions_next(positions, slot))
   {
-    struct bz_move *move = &moves->list[moves->slots[slot] - 1];
+    struct bz_move *move = &moves->list[positions->slots[slot] - 1];
     if (is_from ? move->from == off : move->is_all && move->to == off)
       return move;
   }
@@ -45,26 +42,22 @@ const struct bz_move *bz_moves_to(const struct bz_moves *moves, uint64_t off)
   return find(moves, off, false);
 }
 
-static void put_slot(struct bz_moves *moves, uint64_t off, uint32_t position)
+static void put_position(struct bz_moves *moves, uint64_t off, uint32_t position)
 {
-  uint32_t slot = slot_of(moves, off);
-
-  while (moves->slots[slot] != 0)
-    slot = (slot + 1) & (moves->slot_count - 1);
-  moves->slots[slot] = position + 1;
+  bz_positions_add(&moves->positions, off, position);
   moves->used++;
 }
 
 static void put_move(struct bz_moves *moves, struct bz_move move, uint32_t position)
 {
   moves->list[position] = move;
-  put_slot(moves, move.from, position);
+  put_position(moves, move.from, position);
   if (move.is_all && move.to != 0)
-    put_slot(moves, move.to, position);
+    put_position(moves, move.to, position);
 }
 
 /* Moves that were forgotten leave the list. */
-static void fill_slots(struct bz_moves *moves)
+static void fill_positions(struct bz_moves *moves)
 {
   uint32_t count = moves->count;
 
@@ -79,27 +72,20 @@ static void fill_slots(struct bz_moves *moves)
 static bool reserve(struct bz_moves *moves)
 {
   uint32_t room = moves->room > 0 ? moves->room : ROOM_MIN;
-  uint32_t slot_count;
   struct bz_move *list;
-  uint32_t *slots;
 
-  if (moves->count < moves->room && moves->used + 2 <= moves->slot_count / 2)
+  if (moves->count < moves->room && moves->used + 2 <= moves->positions.slot_count / 2)
     return true;
   if (moves->count == moves->room && moves->room > 0)
     room *= 2;
-  slot_count = room * 8;
   list = room <= UINT32_MAX / 16 ? realloc(moves->list, room * sizeof *list) : NULL;
   if (list == NULL)
     return false;
   moves->list = list;
   moves->room = room;
-  slots = calloc(slot_count, sizeof *slots);
-  if (slots == NULL)
+  if (!bz_positions_renew(&moves->positions, room * 8))
     return false;
-  free(moves->slots);
-  moves->slots = slots;
-  moves->slot_count = slot_count;
-  fill_slots(moves);
+  fill_positions(moves);
   return true;
 }
 
@@ -120,7 +106,7 @@ void bz_moves_set(struct bz_moves *moves, uint64_t from, uint64_t to, bool is_al
   }
   move->to = to;
   if (is_all && to != 0)
-    put_slot(moves, to, (uint32_t)(move - moves->list));
+    put_position(moves, to, (uint32_t)(move - moves->list));
 }
 
 void bz_moves_forget(struct bz_moves *moves, uint64_t off)
@@ -134,7 +120,7 @@ void bz_moves_forget(struct bz_moves *moves, uint64_t off)
 void bz_moves_clear(struct bz_moves *moves)
 {
   free(moves->list);
-  free(moves->slots);
+  free(moves->positions.slots);
   *moves = (struct bz_moves){0};
 }
 

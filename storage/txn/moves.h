@@ -12,8 +12,7 @@
 #ifndef BZ_MOVES_H
 #define BZ_MOVES_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "base/positions.h"
 
 struct bz_move
 {
@@ -26,9 +25,9 @@ struct bz_moves
 {
   struct bz_move *list;
   uint32_t count, room;
-  uint32_t *slots; /* positions + 1 in the list, by either offset; some are out of date */
-  uint32_t slot_count, used;
-  bool lost; /* memory ran out: what is here is not all */
+  struct bz_positions positions; /* in the list, by either offset; some are out of date */
+  uint32_t used;                 /* slots of them */
+  bool lost;                     /* memory ran out: what is here is not all */
 };
 
 /* Where the row that was at OFF went; NULL: that is not here. */

@@ -3,7 +3,7 @@
  * writes.c: a transaction's changes of one table, as a list and by key.
  *
  * Who has a struct bz_writes has the table's writer slot, and the file is marked
- * open. Finding by key goes through an index that is made when it is first asked.
+ * open. Finding by key goes through their positions, noted when it is first asked.
  */
 #include "txn/writes.h"
 
@@ -21,7 +21,7 @@ void bz_writes_free(struct bz_writes *writes)
   if (writes == NULL)
     return;
   free(writes->changes);
-  free(writes->index);
+  free(writes->positions.slots);
   free(writes->entry_buf.data);
   bz_moves_clear(&writes->moves);
   free(writes);
@@ -38,11 +38,10 @@ void bz_writes_end(struct blitz_txn *txn, struct bz_writes *writes)
   }
   bz_moves_clear(&writes->moves);
   if (writes->indexed > 0)
-    memset(writes->index, 0, writes->index_room * sizeof *writes->index);
+    bz_positions_clear(&writes->positions);
   *writes = (struct bz_writes){.changes = writes->changes,
                                .room = writes->room,
-                               .index = writes->index,
-                               .index_room = writes->index_room,
+                               .positions = writes->positions,
                                .entry_buf = writes->entry_buf};
   txn->spare = writes;
 }
@@ -59,25 +58,13 @@ static bool change_has_key(const struct bz_writes *writes, const struct bz_chang
          row.key_len == key->len && memcmp(row.key, key->data, key->len) == 0;
 }
 
-static uint32_t index_slot(const struct bz_writes *writes, uint64_t hash)
-{
-  return (uint32_t)((hash * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & (writes->index_room - 1);
-}
-
-static void index_change(struct bz_writes *writes, uint32_t position)
-{
-  uint32_t slot = index_slot(writes, writes->changes[position].hash);
-
-  while (writes->index[slot] != 0)
-    slot = (slot + 1) & (writes->index_room - 1);
-  writes->index[slot] = position + 1;
-}
-
-/* The change of KEY. The index is brought up to date here, because a scan that
+/* The change of KEY. The positions are brought up to date here, because a scan that
  * changes each row that it meets needs none (find_current()).
  */
 struct bz_change *bz_writes_find(struct bz_writes *writes, const struct bz_key *key)
 {
+  struct bz_positions *positions = &writes->positions;
+
   if (writes->count <= LINEAR_MAX)
   {
     for (uint32_t i = 0; i < writes->count; i++)
@@ -85,12 +72,12 @@ struct bz_change *bz_writes_find(struct bz_writes *writes, const struct bz_key *
         return &writes->changes[i];
     return NULL;
   }
-  while (writes->indexed < writes->count)
-    index_change(writes, writes->indexed++);
-  for (uint32_t slot = index_slot(writes, key->hash.bucket); writes->index[slot] != 0;
-       slot = (slot + 1) & (writes->index_room - 1))
+  for (; writes->indexed < writes->count; writes->indexed++)
+    bz_positions_add(positions, writes->changes[writes->indexed].hash, writes->indexed);
+  for (uint32_t slot = bz_positions_first(positions, key->hash.bucket); positions->slots[slot] != 0;
+       slot = bz_positions_next(positions, slot))
   {
-    struct bz_change *change = &writes->changes[writes->index[slot] - 1];
+    struct bz_change *change = &writes->changes[positions->slots[slot] - 1];
     if (change_has_key(writes, change, key))
       return change;
   }
@@ -109,19 +96,19 @@ uint64_t bz_writes_origin(const struct bz_writes *writes, const struct bz_change
   return change->new_off;
 }
 
-static bool grow_index(struct bz_writes *writes)
+/* Makes room for the positions of as many changes as there is room for, and adds them anew when
+ * they are asked for.
+ */
+static bool grow_positions(struct bz_writes *writes)
 {
-  uint32_t room = writes->index_room > 0 ? writes->index_room : 4 * LINEAR_MAX;
-  uint32_t *index;
+  uint32_t count = writes->positions.slot_count;
 
-  while (room < writes->room * 2)
-    room *= 2;
-  index = calloc(room, sizeof *index);
-  if (index == NULL)
+  if (count == 0)
+    count = 4 * LINEAR_MAX;
+  while (count < writes->room * 2)
+    count *= 2;
+  if (!bz_positions_renew(&writes->positions, count))
     return false;
-  free(writes->index);
-  writes->index = index;
-  writes->index_room = room;
   writes->indexed = 0;
   return true;
 }
@@ -145,7 +132,7 @@ static enum blitz_rc reserve_changes(struct bz_writes *writes, struct blitz_erro
     writes->changes = changes;
     writes->room = room;
   }
-  if (room > LINEAR_MAX && writes->index_room < room * 2 && !grow_index(writes))
+  if (room > LINEAR_MAX && writes->positions.slot_count < room * 2 && !grow_positions(writes))
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s: too many rows at once",
                    writes->table->file);
   return BLITZ_OK;

@@ -25,17 +25,16 @@ struct bz_writes
   struct blitz_table *table;
   struct bz_change *changes;
   uint32_t count, room;
-  uint32_t *index; /* positions + 1 by hash, 0: none */
-  uint32_t index_room;
-  uint32_t indexed;          /* changes in it: the first ones */
-  uint64_t old_off_max;      /* of the changes */
-  struct bz_load *load;      /* not NULL: rows go to their places at once */
-  struct MDB_txn *index_txn; /* entries of indexes; NULL: none were changed yet */
-  uint64_t index_changes;    /* counts changes in it */
-  struct bz_sort **sorts;    /* by index; not NULL: entries are sorted first (entries.c) */
-  bool late_duplicates;      /* of sorted unique ones */
-  struct bz_moves moves;     /* of rows from key to key */
-  bool doomed;               /* a change was made in part: there is nothing but rollback */
+  struct bz_positions positions; /* of changes, by the hashes of their keys */
+  uint32_t indexed;              /* changes among them: the first ones */
+  uint64_t old_off_max;          /* of the changes */
+  struct bz_load *load;          /* not NULL: rows go to their places at once */
+  struct MDB_txn *index_txn;     /* entries of indexes; NULL: none were changed yet */
+  uint64_t index_changes;        /* counts changes in it */
+  struct bz_sort **sorts;        /* by index; not NULL: entries are sorted first (entries.c) */
+  bool late_duplicates;          /* of sorted unique ones */
+  struct bz_moves moves;         /* of rows from key to key */
+  bool doomed;                   /* a change was made in part: there is nothing but rollback */
   struct bz_buffer entry_buf;
   int64_t row_delta;
   uint64_t inserted, updated, removed;
