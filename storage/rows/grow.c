@@ -105,7 +105,9 @@ void bz_buckets_clear(struct blitz_table *table, uint64_t count)
            (count - from < from ? count - from : from) * BZ_BUCKET_LEN);
 }
 
-/* Moves the beginning of a file without blocks behind an array of COUNT buckets. */
+/* Moves the beginning of a file without blocks behind an array of COUNT buckets, if it is not
+ * there: what a close clears before the blocks are whole ones, and may be more than was wanted.
+ */
 static bool make_front(struct blitz_table *table, uint64_t count)
 {
   uint64_t first = first_behind(count);
@@ -118,7 +120,8 @@ static bool make_front(struct blitz_table *table, uint64_t count)
   if (empty)
   {
     bz_space_append_dropped(table, first);
-    set_first(table, first);
+    if (first > atomic_load(&table->first))
+      set_first(table, first);
     set_front_buckets(table, count);
   }
   pthread_mutex_unlock(&table->snapshot_lock);

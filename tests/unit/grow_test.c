@@ -7,7 +7,8 @@
 
 enum
 {
-  MANY = 300000
+  MANY = 300000,
+  LONG = 20000
 };
 
 static void a_small_table_is_a_small_file(void **state)
@@ -130,6 +131,30 @@ static void assert_bounded(const char *name, uint64_t settled)
   if (now > settled + settled / 2 + 65536)
     fail_msg("the file went on growing: %llu bytes, then %llu", (unsigned long long)settled,
              (unsigned long long)now);
+}
+
+/* A close that clears a long block for the array has its blocks begin further behind than more
+ * buckets want later.
+ */
+static void expected_rows_may_have_room_before_the_blocks(void **state)
+{
+  (void)state;
+  struct blitz_table *table = new_table("room");
+  struct blitz_txn *txn = new_txn();
+  put_rows(table, 0, 1, LONG, 1);
+  put_rows(table, 1, 100, 60, 1);
+  blitz_table_close(table);
+  table = open_table("room");
+  remove_rows(table, 0, 100);
+  assert_ok(blitz_txn_expect_rows(txn, table, 400, false, ERR));
+  blitz_txn_free(txn);
+  put_rows(table, 0, 400, 60, 2);
+  assert_rows(table, 0, 400, 2);
+  assert_int_equal(row_count(table), 400);
+  blitz_table_close(table);
+  table = open_table("room");
+  assert_rows(table, 0, 400, 2);
+  blitz_table_close(table);
 }
 
 static void space_of_updated_rows_is_used_again(void **state)
@@ -305,6 +330,7 @@ int main(void)
       cmocka_unit_test(grows_within_one_transaction),
       cmocka_unit_test(grows_beside_look_ups_and_removals),
       cmocka_unit_test(expected_rows_need_no_growth),
+      cmocka_unit_test(expected_rows_may_have_room_before_the_blocks),
       cmocka_unit_test(space_of_updated_rows_is_used_again),
       cmocka_unit_test(space_of_rows_of_changing_size_is_used_again),
       cmocka_unit_test(space_of_removed_rows_is_used_again),
