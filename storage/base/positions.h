@@ -7,6 +7,7 @@
 #ifndef BZ_POSITIONS_H
 #define BZ_POSITIONS_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ static inline void bz_positions_add(struct bz_positions *positions, uint64_t has
 {
   uint32_t slot = bz_positions_first(positions, hash);
 
+  assert(positions->slot_count > 0);
   while (positions->slots[slot] != 0)
     slot = bz_positions_next(positions, slot);
   positions->slots[slot] = position + 1;

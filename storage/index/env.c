@@ -231,6 +231,7 @@ void bz_env_make_room(struct blitz_table *table, uint64_t len)
   uint64_t map_len = want_half_free(file, len), used = bz_env_used(file);
   bool last;
 
+  assert(bz_holds(&table->snapshot_lock));
   bz_env_grow_map(file);
   last = used + used / 8 + len * 2 > map_len;
   if (bz_index_wants_map(file) && clock_ms() >= file->hold_after_ms[last])
@@ -243,6 +244,7 @@ enum blitz_rc bz_index_read_begin(struct blitz_table *table, struct MDB_txn **tx
 {
   struct bz_index_file *file = table->index;
 
+  assert(bz_holds(&table->snapshot_lock));
   for (;;)
   {
     int rc;
@@ -266,6 +268,7 @@ void bz_index_read_end(struct blitz_table *table, struct MDB_txn *txn)
 {
   struct bz_index_file *file = table->index;
 
+  assert(bz_holds(&table->snapshot_lock));
   assert(file->readers > 0);
   file->readers--;
   mdb_txn_reset(txn);

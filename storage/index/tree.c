@@ -384,6 +384,7 @@ enum blitz_rc bz_tree_put(struct blitz_table *table, struct MDB_txn *txn, unsign
   enum blitz_rc rc = make_sort_key(table, entry, row_key, &bytes, err);
   int mdb_rc;
 
+  bz_assert_writer(table);
   if (rc != BLITZ_OK)
     return rc;
   key = (struct blitz_slice){bytes.bytes, bytes.len};
@@ -437,6 +438,7 @@ enum blitz_rc bz_tree_append(struct blitz_table *table, struct MDB_cursor *mc,
   MDB_val value = {value_len(&key, entry->unique, entry->row_key.len, entry->payload.len), NULL};
   int mdb_rc;
 
+  bz_assert_writer(table);
   if (key.len > LONG_HEAD)
   {
     enum blitz_rc rc = next_label(tail, key);
@@ -466,6 +468,7 @@ enum blitz_rc bz_tree_remove(struct blitz_table *table, struct MDB_txn *txn, uns
   enum blitz_rc rc = make_sort_key(table, entry, row_key, &bytes, err);
   int mdb_rc;
 
+  bz_assert_writer(table);
   if (rc != BLITZ_OK)
     return rc;
   mdb_rc = get_pair(txn, dbi, (struct blitz_slice){bytes.bytes, bytes.len}, buf, &at, &value);

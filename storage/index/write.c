@@ -48,6 +48,8 @@ static void end_writing(struct blitz_table *table, bool failed)
   struct bz_index_file *file = table->index;
   uint64_t len;
 
+  assert(bz_holds(&table->snapshot_lock));
+  assert(file->writing);
   file->writing = false;
   if (failed)
     (void)!bz_env_cut(file, &len);
@@ -73,6 +75,7 @@ enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, stru
   struct bz_index_file *file = table->index;
   int rc;
 
+  bz_assert_writer(table);
   *txnp = NULL;
   if (atomic_load_explicit(&file->broken, memory_order_relaxed))
     return bz_fail(err, BLITZ_CORRUPT, 0,
@@ -81,6 +84,7 @@ enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, stru
                    file->name);
   pthread_mutex_lock(&table->snapshot_lock);
   bz_env_make_room(table, len);
+  assert(!file->writing);
   file->writing = true; /* the map stays from now on */
   pthread_mutex_unlock(&table->snapshot_lock);
   rc = mdb_txn_begin(file->env, NULL, 0, txnp);
@@ -118,6 +122,7 @@ static void end_commit(struct blitz_table *table, bool failed)
 {
   struct bz_index_file *file = table->index;
 
+  assert(bz_holds(&table->snapshot_lock));
   if (!failed)
     return;
   file->committing = 0;
@@ -134,6 +139,8 @@ enum blitz_rc bz_index_write_commit(struct blitz_table *table, struct MDB_txn *t
   int mdb_rc = atomic_load(&file->broken) ? MDB_PANIC : mdb_put(txn, MAIN_DBI, &key, &value, 0);
   enum blitz_rc rc = BLITZ_OK;
 
+  bz_assert_writer(table);
+  assert(file->writing && seq == atomic_load(&table->committed) + 1);
   atomic_fetch_add(&file->write_serial, 1);
   if (mdb_rc == 0)
   {
@@ -160,12 +167,15 @@ enum blitz_rc bz_index_write_commit(struct blitz_table *table, struct MDB_txn *t
 
 void bz_index_published(struct blitz_table *table)
 {
+  assert(bz_holds(&table->snapshot_lock));
+  assert(table->index->committing != 0);
   table->index->committing = 0;
   pthread_cond_broadcast(&table->index->changed);
 }
 
 void bz_index_write_abort(struct blitz_table *table, struct MDB_txn *txn)
 {
+  bz_assert_writer(table);
   atomic_fetch_add(&table->index->write_serial, 1);
   mdb_txn_abort(txn);
   pthread_mutex_lock(&table->snapshot_lock);
@@ -181,6 +191,7 @@ enum blitz_rc bz_index_db_create(struct blitz_table *table, struct MDB_txn *txn,
   char name[DB_NAME_LEN];
   int rc;
 
+  bz_assert_writer(table);
   bz_index_db_name(id, name);
   rc = mdb_dbi_open(txn, name, MDB_CREATE, dbip);
   if (rc == 0)
@@ -198,6 +209,7 @@ enum blitz_rc bz_index_db_drop(struct blitz_table *table, struct MDB_txn *txn, u
   MDB_dbi dbi;
   int rc;
 
+  bz_assert_writer(table);
   bz_index_db_name(id, name);
   rc = mdb_dbi_open(txn, name, 0, &dbi);
   if (rc == 0)
@@ -212,6 +224,7 @@ enum blitz_rc bz_index_db_clear(struct blitz_table *table, struct MDB_txn *txn, 
 {
   int rc = mdb_drop(txn, dbi, 0);
 
+  bz_assert_writer(table);
   if (rc == 0)
     table->index->write_sums[dbi].sum = 0;
   return rc == 0 ? BLITZ_OK : bz_index_write_fail(table, rc, err);

@@ -57,6 +57,7 @@ static void tidy(struct blitz_table *table)
 
 static void close_view(struct blitz_table *table, struct bz_view *view)
 {
+  assert(view->users == 0);
   pthread_mutex_lock(&table->snapshot_lock);
   bz_snapshot_end(table, &view->snapshot);
   if (view->has_earlier)
@@ -79,6 +80,7 @@ static enum blitz_rc add_index(struct blitz_table *table, struct bz_view *view)
 {
   enum blitz_rc rc;
 
+  assert(!view->has_index && !view->has_earlier);
   pthread_mutex_lock(&table->snapshot_lock);
   rc = bz_index_read_begin(table, &view->index_txn);
   if (rc == BLITZ_OK)
@@ -130,6 +132,7 @@ void bz_view_leave(struct blitz_cursor *cursor)
 
 void bz_view_free(struct blitz_cursor *cursor)
 {
+  assert(cursor->own_view.users == 0);
   if (cursor->own_view.index_txn != NULL)
     bz_index_read_free(cursor->own_view.index_txn);
   cursor->own_view.index_txn = NULL;

@@ -314,6 +314,7 @@ enum blitz_rc bz_file_reserve(struct blitz_table *table, uint64_t len, struct bl
   uint64_t ahead, wanted;
   int sys_errno;
 
+  bz_assert_writer(table);
   if (len <= table->allocated)
     return BLITZ_OK;
   ahead = table->allocated / 4;
@@ -383,6 +384,7 @@ void bz_file_mark_dirty(struct blitz_table *table)
 {
   uint8_t *base = bz_base(table);
 
+  bz_assert_writer(table);
   if (table->dirty)
     return;
   table->dirty = true;
@@ -405,6 +407,9 @@ void bz_file_stamp(struct blitz_table *table)
 
 void bz_file_set_end(struct blitz_table *table, uint64_t end)
 {
+  bz_assert_writer(table);
+  assert(end >= atomic_load_explicit(&table->first, memory_order_relaxed));
+  assert(end <= table->allocated);
   if (!table->recovering)
     bz_store_be64(bz_base(table) + BZ_TC_END_OFF, end);
   atomic_store_explicit(&table->end, end, memory_order_release);

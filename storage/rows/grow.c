@@ -40,8 +40,10 @@ static bool is_power_of_two(uint64_t n)
   return (n & (n - 1)) == 0;
 }
 
+/* Blocks tile the file from there on. */
 static void set_first(struct blitz_table *table, uint64_t first)
 {
+  assert(first > atomic_load(&table->first) && first <= atomic_load(&table->end));
   bz_store_be64(bz_base(table) + BZ_TC_FIRST_OFF, first);
   atomic_store_explicit(&table->first, first, memory_order_release);
 }
@@ -82,6 +84,7 @@ static bool have_segment(struct blitz_table *table, uint64_t count)
 
 void bz_grow(struct blitz_table *table, uint64_t rows, uint64_t budget)
 {
+  bz_assert_writer(table);
   for (; budget > 0; budget--)
   {
     uint64_t count = bucket_count_of(table);
@@ -99,6 +102,7 @@ void bz_buckets_clear(struct blitz_table *table, uint64_t count)
 {
   uint64_t front = front_buckets_of(table);
 
+  bz_assert_writer(table);
   memset(bz_base(table) + BZ_HEADER_LEN, 0, (count < front ? count : front) * BZ_BUCKET_LEN);
   for (uint64_t from = front; from < count; from *= 2)
     memset(bz_base(table) + bz_bucket_off(table, from), 0,
@@ -132,6 +136,7 @@ void bz_grow_empty(struct blitz_table *table, uint64_t rows)
 {
   uint64_t count = bucket_count_of(table), wanted = count;
 
+  bz_assert_writer(table);
   if (!is_power_of_two(count))
     return;
   while (wanted < rows && wanted < BZ_BUCKETS_MAX)
@@ -253,6 +258,7 @@ bool bz_grow_finish(struct blitz_table *table)
   uint64_t front = front_buckets_of(table), count;
   uint8_t *base;
 
+  bz_assert_writer(table);
   bz_grow(table, 0, UINT64_MAX);
   count = bucket_count_of(table);
   if (!is_power_of_two(count))

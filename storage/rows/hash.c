@@ -34,6 +34,7 @@ enum blitz_rc bz_hash_find(const struct blitz_table *table, const struct bz_key 
   uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
   uint64_t bucket = bz_bucket(key->hash.bucket, count);
 
+  bz_assert_writer(table);
   place->link_off = bz_bucket_off(table, bucket);
   for (place->depth = 0; place->depth <= BZ_DEPTH_MAX; place->depth++)
   {
@@ -93,6 +94,7 @@ void bz_hash_link(struct blitz_table *table, const struct bz_key *key, struct bz
   static const uint8_t no_children[16];
   struct bz_stripe *stripe = bz_stripe_of(table, key->hash);
 
+  bz_assert_writer(table);
   bz_stripe_begin(stripe);
   if (place->depth >= BZ_DEPTH_MAX)
   {
@@ -112,6 +114,7 @@ void bz_hash_replace(struct blitz_table *table, struct bz_hash hash, const struc
   struct bz_stripe *stripe = bz_stripe_of(table, hash);
   uint8_t *base = bz_base(table);
 
+  bz_assert_writer(table);
   bz_stripe_begin(stripe);
   make_live(base, off, hash.second, base + old->row.off + BZ_ROW_LEFT_OFF);
   bz_set_link(base, old->link_off, off);
@@ -152,6 +155,7 @@ enum blitz_rc bz_hash_unlink(struct blitz_table *table, struct bz_hash hash,
   uint64_t left = bz_link(base, off + BZ_ROW_LEFT_OFF);
   uint64_t right = bz_link(base, off + BZ_ROW_RIGHT_OFF);
 
+  bz_assert_writer(table);
   if (left != 0 && right != 0 && (heir_link_off = right_end(table, off + BZ_ROW_LEFT_OFF)) == 0)
     return BLITZ_CORRUPT;
   bz_stripe_begin(stripe);
@@ -252,6 +256,7 @@ bool bz_hash_split(struct blitz_table *table)
   struct bz_vine vine;
   bool done;
 
+  bz_assert_writer(table);
   /* The next splits' rows come while this one is done. */
   if (count - round + PREFETCH_AHEAD < round)
     bz_prefetch_row(base, bz_link(base, bz_bucket_off(table, count - round + PREFETCH_AHEAD)));

@@ -430,6 +430,7 @@ enum blitz_rc bz_recover(struct blitz_table *table, const struct bz_header *head
   const char *reason = header->open ? "was not closed" : "is to be repaired";
   enum blitz_rc rc;
 
+  bz_assert_writer(table);
   if (options->flags & BLITZ_OPEN_READONLY)
     return bz_fail(err, BLITZ_READONLY, 0,
                    "%s %s and must be repaired, but is open for reading only. "

@@ -76,6 +76,7 @@ enum blitz_rc bz_removed_prepare(struct blitz_table *table, size_t count, struct
 {
   bool ok = true;
 
+  bz_assert_writer(table);
   if (table->removed.free_count >= count)
     return BLITZ_OK;
   while (ok && table->removed.free_count < count)
@@ -177,6 +178,7 @@ void bz_removed_add(struct blitz_table *table, uint64_t off, uint64_t born, uint
   struct bz_removed_part *part = part_of(removed, hash);
   struct bz_removed *row = removed->free, **head;
 
+  bz_assert_writer(table);
   assert(row != NULL && row->off == 0);
   removed->free = row->next;
   removed->free_count--;
@@ -215,6 +217,7 @@ static void take_out(struct bz_removed_rows *removed, struct bz_removed *row)
 static bool find(struct blitz_table *table, const struct bz_removed_part *part,
                  const struct bz_snapshot *snapshot, const struct bz_key *key, struct bz_row *found)
 {
+  assert(bz_holds(&part->lock));
   for (struct bz_removed *row = *head_of(part, key->hash.bucket); row != NULL; row = row->next)
     if (row->hash == key->hash.bucket && row->born <= snapshot->seq && row->died > snapshot->seq &&
         bz_snapshot_has_row(table, snapshot, row->off, key, found))
@@ -356,6 +359,7 @@ static void sweep(struct blitz_table *table, size_t looks)
 {
   struct bz_removed_rows *removed = &table->removed;
 
+  bz_assert_writer(table);
   if (!may_sweep(table))
     return;
   while (looks > 0 && removed->count > 0)
@@ -384,6 +388,7 @@ bool bz_removed_make_room(struct blitz_table *table)
   uint64_t ends = atomic_load_explicit(&table->snapshot_ends, memory_order_relaxed);
   size_t freed;
 
+  bz_assert_writer(table);
   if (ends != removed->ends)
     removed->vain_looks = 0;
   removed->ends = ends;

@@ -10,6 +10,7 @@
  *     one at most; whoever opens, closes or repairs the table counts as it. That is all that
  *     has no other word.
  *   - "Needs snapshot_lock": the caller holds it.
+ *     Both are asserted where they matter most.
  *   - Look-ups (hash_read.c), and what a snapshot finds (snapshot.c): anyone, without a lock.
  *
  * Invariants stand where they are kept:
@@ -28,6 +29,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/held.h"
 #include "base/seqlock.h"
 #include "rows/format.h"
 
@@ -198,7 +200,7 @@ struct blitz_table
 
   /* Under the registry's lock (table.c). */
   unsigned refs;
-  bool opening;
+  bool opening; /* or closing: somebody has the table alone */
   struct blitz_table *next;
 };
 
@@ -211,6 +213,13 @@ static inline void bz_reuse_begin(struct blitz_table *table)
 static inline void bz_reuse_end(struct blitz_table *table)
 {
   atomic_fetch_add_explicit(&table->reuses, 1, memory_order_acq_rel);
+}
+
+/* What is for the writer asserts that there is one: who has the slot, or opens or closes. */
+static inline void bz_assert_writer(const struct blitz_table *table)
+{
+  (void)table;
+  assert(table->writer != NULL || table->opening);
 }
 
 /* The map for the writer. */

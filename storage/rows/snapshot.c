@@ -15,6 +15,7 @@
 
 void bz_snapshot_take(struct blitz_table *table, struct bz_snapshot *snapshot)
 {
+  assert(bz_holds(&table->snapshot_lock));
   snapshot->seq = atomic_load_explicit(&table->committed, memory_order_acquire);
   snapshot->first = atomic_load_explicit(&table->first, memory_order_acquire);
   snapshot->end = atomic_load_explicit(&table->end, memory_order_acquire);
@@ -27,10 +28,11 @@ void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_c
 {
   uint8_t *base = bz_base(table);
 
+  bz_assert_writer(table);
   pthread_mutex_lock(&table->snapshot_lock);
   bz_store_be64(base + BZ_TC_ROW_COUNT_OFF, row_count);
   bz_word_store(base, BZ_COMMITTED_OFF, htole64(seq));
-  assert(seq > atomic_load_explicit(&table->committed, memory_order_relaxed));
+  assert(seq == atomic_load_explicit(&table->committed, memory_order_relaxed) + 1);
   atomic_store_explicit(&table->row_count, row_count, memory_order_release);
   atomic_store_explicit(&table->committed, seq, memory_order_release);
   pthread_mutex_unlock(&table->snapshot_lock);
@@ -38,6 +40,7 @@ void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_c
 
 void bz_snapshot_end(struct blitz_table *table, struct bz_snapshot *snapshot)
 {
+  assert(bz_holds(&table->snapshot_lock));
   LIST_REMOVE(snapshot, link);
   atomic_fetch_add_explicit(&table->snapshot_ends, 1, memory_order_relaxed);
 }
@@ -85,6 +88,7 @@ bool bz_scan_watches(const struct blitz_table *table, uint64_t off)
 {
   const struct bz_scan *scan;
 
+  assert(bz_holds(&table->snapshot_lock));
   LIST_FOREACH (scan, &table->scans, link)
     if (scan->low <= off && off <= scan->high)
       return true;

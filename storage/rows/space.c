@@ -110,6 +110,7 @@ static void put_free(struct blitz_table *table, uint64_t off, uint64_t len)
   struct bz_offsets *bin = bin_for(&table->space, len);
   bool in_bin = offsets_push(bin, off);
 
+  assert(off % BZ_ALIGN == 0 && len % BZ_ALIGN == 0 && len >= BZ_ALIGN);
   /* A row that was here shall not be taken for one again, whatever becomes of word 0. */
   if (len > BZ_ROW_SIZES_OFF)
     bz_base(table)[off + BZ_ROW_SIZES_OFF] = 0;
@@ -231,6 +232,7 @@ enum blitz_rc bz_space_alloc_at_end(struct blitz_table *table, uint64_t len, uin
   uint64_t end = atomic_load_explicit(&table->end, memory_order_relaxed);
   enum blitz_rc rc;
 
+  bz_assert_writer(table);
   *offp = 0;
   rc = bz_file_reserve(table, end + len, err);
   if (rc != BLITZ_OK)
@@ -243,6 +245,7 @@ enum blitz_rc bz_space_alloc_at_end(struct blitz_table *table, uint64_t len, uin
 
 void bz_space_append_dropped(struct blitz_table *table, uint64_t end)
 {
+  bz_assert_writer(table);
   for (uint64_t off = atomic_load_explicit(&table->end, memory_order_relaxed), len; off < end;
        off += len)
   {
@@ -255,6 +258,7 @@ void bz_space_append_dropped(struct blitz_table *table, uint64_t end)
 enum blitz_rc bz_space_alloc(struct blitz_table *table, uint64_t len, uint64_t *offp,
                              struct blitz_error *err)
 {
+  bz_assert_writer(table);
   *offp = take(table, len);
   if (*offp == 0 && bz_removed_make_room(table))
     *offp = take(table, len);
@@ -267,6 +271,8 @@ static uint64_t free_block(struct blitz_table *table, uint64_t off)
   uint64_t len = bz_free_word_len(bz_word_load(bz_base(table), off));
   uint64_t before, next_len, inner[2] = {0, 0}, end = off + len;
 
+  assert(bz_holds(&table->snapshot_lock));
+  assert(free_len_at(table, off) == 0); /* not twice */
   before = bz_scan_watches(table, off) ? 0 : free_before(table, off);
   if (before != 0 && end - before <= BZ_BLOCK_LEN_MAX && take_out(table, before, off - before))
   {
@@ -294,6 +300,7 @@ uint64_t bz_space_free(struct blitz_table *table, uint64_t off)
 {
   uint64_t end;
 
+  bz_assert_writer(table);
   pthread_mutex_lock(&table->snapshot_lock);
   end = free_block(table, off);
   pthread_mutex_unlock(&table->snapshot_lock);
@@ -302,6 +309,7 @@ uint64_t bz_space_free(struct blitz_table *table, uint64_t off)
 
 void bz_space_free_all(struct blitz_table *table, const uint64_t *offs, size_t count)
 {
+  bz_assert_writer(table);
   if (count == 0)
     return;
   pthread_mutex_lock(&table->snapshot_lock);
@@ -318,6 +326,7 @@ void bz_space_free_later(struct blitz_table *table, uint64_t off)
   uint64_t seq = atomic_load_explicit(&table->committed, memory_order_relaxed) + 1;
   bool wait;
 
+  bz_assert_writer(table);
   pthread_mutex_lock(&table->snapshot_lock);
   wait = !LIST_EMPTY(&table->snapshots);
   pthread_mutex_unlock(&table->snapshot_lock);
@@ -335,6 +344,7 @@ bool bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len)
 {
   uint64_t block_len = free_len_at(table, off);
 
+  bz_assert_writer(table);
   if (block_len < len || !take_out(table, off, block_len))
     return false;
   if (block_len > len)
@@ -344,6 +354,7 @@ bool bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len)
 
 void bz_space_free_gap(struct blitz_table *table, uint64_t off, uint64_t end)
 {
+  bz_assert_writer(table);
   /* From the rear, so that there is a block wherever another one ends. */
   while (off < end)
   {
@@ -357,6 +368,9 @@ void bz_space_stamp_removed(struct blitz_table *table, uint64_t off, uint64_t le
 {
   uint8_t *base = bz_base(table);
 
+  bz_assert_writer(table);
+  assert(bz_word_magic(bz_word_load(base, off)) == BZ_ROW_MAGIC);
+  assert(seq > atomic_load_explicit(&table->committed, memory_order_relaxed));
   bz_word_store(base, off + 8, htole64(seq));
   bz_word_store(base, off, bz_free_word(len, BZ_STATE_REMOVED));
 }
@@ -403,6 +417,7 @@ void bz_space_save(struct blitz_table *table)
   size_t len = all.count * sizeof *all.items;
   uint8_t *base;
 
+  bz_assert_writer(table);
   /* Without the list the next open walks through the file instead. */
   if (all.count > 0 && bz_file_reserve(table, end + len, NULL) == BLITZ_OK)
   {

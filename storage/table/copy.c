@@ -110,6 +110,7 @@ static struct blitz_table *new_file_of(const struct blitz_table *table)
   }
   free(to->file);
   to->file = name;
+  to->opening = true; /* it is ours alone */
   return to;
 }
 

@@ -170,6 +170,7 @@ static enum blitz_rc open_file(struct blitz_table *table, const struct blitz_ope
 
 static struct blitz_table *find_open(const char *path)
 {
+  assert(bz_holds(&registry_lock));
   for (struct blitz_table *table = registry; table != NULL; table = table->next)
     if (strcmp(table->path, path) == 0)
       return table;
@@ -180,6 +181,7 @@ static void registry_remove(struct blitz_table *table)
 {
   struct blitz_table **link = &registry;
 
+  assert(bz_holds(&registry_lock));
   while (*link != table)
     link = &(*link)->next;
   *link = table->next;
@@ -193,6 +195,7 @@ static struct blitz_table *registry_get(const char *path, unsigned flags)
 {
   struct blitz_table *table;
 
+  assert(bz_holds(&registry_lock));
   while ((table = find_open(path)) != NULL && table->opening)
     pthread_cond_wait(&registry_changed, &registry_lock);
   if (table != NULL)
@@ -320,12 +323,14 @@ void blitz_table_close(struct blitz_table *table)
   bool last;
 
   pthread_mutex_lock(&registry_lock);
+  assert(table->refs > 0 && !table->opening);
   last = --table->refs == 0;
   if (last)
     table->opening = true; /* who opens it now waits until it is closed */
   pthread_mutex_unlock(&registry_lock);
   if (!last)
     return;
+  assert(table->writer == NULL && LIST_EMPTY(&table->snapshots) && LIST_EMPTY(&table->scans));
   (void)!bz_table_finish(table);
   bz_file_close(table);
   pthread_mutex_lock(&registry_lock);

@@ -4,6 +4,7 @@
  */
 #include "txn/entries.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,11 +56,13 @@ static enum blitz_rc entries_txn(struct bz_writes *writes, struct MDB_txn **txnp
 enum blitz_rc bz_txn_entries(const struct blitz_txn *txn, const struct blitz_table *table,
                              struct MDB_txn **index_txnp, struct blitz_error *err)
 {
+  assert(bz_txn_changes(txn, table));
   return entries_txn(bz_txn_writes(txn, table), index_txnp, err);
 }
 
 uint64_t bz_txn_entry_changes(const struct blitz_txn *txn, const struct blitz_table *table)
 {
+  assert(bz_txn_changes(txn, table));
   return bz_txn_writes(txn, table)->index_changes;
 }
 
@@ -422,6 +425,7 @@ enum blitz_rc bz_entries_sort(struct bz_writes *writes, bool late_duplicates,
 {
   unsigned count = writes->table->index->count;
 
+  assert(writes->load != NULL && writes->sorts == NULL && writes->index_txn == NULL);
   writes->late_duplicates = late_duplicates;
   writes->sorts = calloc(count, sizeof(struct bz_sort *));
   for (unsigned i = 0; i < count && writes->sorts != NULL; i++)

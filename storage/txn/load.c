@@ -62,6 +62,7 @@ enum blitz_rc bz_load_commit(struct blitz_table *table, struct bz_load *load, ui
 {
   enum blitz_rc rc;
 
+  assert(atomic_load(&table->row_count) == 0); /* else a roll-back would take what others see */
   bz_load_flush(table, load);
   rc = bz_publish(table, load_seq(table), rows, index_txn, err);
   if (rc != BLITZ_OK)
@@ -228,6 +229,7 @@ static void free_rows(struct blitz_table *table)
 
 void bz_load_rollback(struct blitz_table *table, struct bz_load *load)
 {
+  assert(atomic_load(&table->row_count) == 0);
   bz_load_flush(table, load);
   free(load);
   clear_buckets(table);

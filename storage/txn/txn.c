@@ -19,6 +19,7 @@
 #include "txn/entries.h"
 #include "txn/load.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define LOCK_TIMEOUT_SECONDS 50
@@ -254,6 +255,7 @@ static enum blitz_rc apply(struct bz_writes *writes, struct blitz_error *err)
   uint64_t rows = atomic_load_explicit(&table->row_count, memory_order_relaxed);
   struct MDB_txn *index_txn = bz_entries_take(writes);
 
+  assert(writes->load == NULL);
   if (index_txn != NULL)
   {
     enum blitz_rc rc = bz_index_write_commit(table, index_txn, seq, err);

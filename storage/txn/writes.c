@@ -29,6 +29,8 @@ void bz_writes_free(struct bz_writes *writes)
 
 void bz_writes_end(struct blitz_txn *txn, struct bz_writes *writes)
 {
+  assert(txn->writes == writes && writes->table->writer == txn);
+  assert(writes->index_txn == NULL && writes->sorts == NULL);
   txn->writes = writes->next;
   bz_slot_release(writes->table);
   if (txn->spare != NULL || writes->room > KEEP_ROOM_MAX)
@@ -160,6 +162,7 @@ enum blitz_rc bz_writes_begin(struct blitz_txn *txn, struct blitz_table *table,
   if (writes != NULL && writes->doomed)
     return bz_fail(err, BLITZ_INVALID, 0, "%s: a change failed, and must be rolled back first",
                    table->file);
+  assert(writes == NULL || table->writer == txn);
   if (writes != NULL)
     return reserve(writes, err);
   if (table->flags & BLITZ_OPEN_READONLY)
@@ -195,7 +198,8 @@ enum blitz_rc bz_txn_take(struct blitz_txn *txn, struct blitz_table *table, stru
 void bz_writes_add(struct bz_writes *writes, const struct bz_key *key, uint64_t new_off,
                    uint64_t old_off)
 {
-  assert(writes->count < writes->room);
+  assert(writes->count < writes->room && writes->load == NULL);
+  assert(new_off != 0 || old_off != 0);
   writes->changes[writes->count++] = (struct bz_change){key->hash.bucket, new_off, old_off};
   if (old_off > writes->old_off_max)
     writes->old_off_max = old_off;
