@@ -11,7 +11,8 @@
  *  R3. a removed one is there if the commit that removed it was not finished,
  *  R4. of two with one key, which a move leaves behind, the later one is there.
  * Every 16th byte is looked at, so a damaged length hides nothing. A free block's
- * rest cannot be taken for a row: a row's place is stamped when it goes.
+ * rest cannot be taken for a row: a row's place is stamped when its block is freed, where no
+ * value that ends in its first two words makes it one again (bz_space_stamp_out()).
  *
  *  R10. A killed process leaves blocks that tile the file, of which each row is whole. What
  *      is neither has been damaged, and stays where it is, an error for whoever meets it,
@@ -102,8 +103,20 @@ static enum verdict judge(struct recovery *r, uint64_t off, uint64_t end, struct
 /* Makes sure that nothing takes the bytes of a row for one again. */
 static void stamp_out(struct recovery *r, const struct bz_row *row)
 {
-  if (r->changes)
-    bz_word_store(bz_base(r->table), row->off, bz_free_word(row->len, BZ_STATE_DROPPED));
+  if (!r->changes)
+    return;
+  bz_word_store(bz_base(r->table), row->off, bz_free_word(row->len, BZ_STATE_DROPPED));
+  bz_space_stamp_out(bz_base(r->table), row->off, row->len);
+}
+
+/* The same of what is left of a row that went, which is in no block or in a free one. */
+static void stamp_out_rest(struct recovery *r, uint64_t off, uint64_t end)
+{
+  struct bz_row row;
+
+  if (r->changes && bz_word_magic(bz_word_load(bz_base(r->table), off)) == BZ_FREE_MAGIC &&
+      bz_row_parse(bz_base(r->table), off, end, &row) && bz_row_intact(r->table->salt, &row))
+    bz_space_stamp_out(bz_base(r->table), off, row.len);
 }
 
 /* Lets nobody believe the index file, even if this is not finished: it may have entries of
@@ -249,6 +262,7 @@ static uint64_t visit(struct recovery *r, uint64_t off, uint64_t end)
   case VERDICT_NOTHING:
     if (at_block && off < r->end && r->tile_end == off)
       meet_damage(r, off, NULL);
+    stamp_out_rest(r, off, end);
     break;
   }
   return off + BZ_ALIGN;

@@ -111,9 +111,7 @@ static void put_free(struct blitz_table *table, uint64_t off, uint64_t len)
   bool in_bin = offsets_push(bin, off);
 
   assert(off % BZ_ALIGN == 0 && len % BZ_ALIGN == 0 && len >= BZ_ALIGN);
-  /* A row that was here shall not be taken for one again, whatever becomes of word 0. */
-  if (len > BZ_ROW_SIZES_OFF)
-    bz_base(table)[off + BZ_ROW_SIZES_OFF] = 0;
+  bz_space_stamp_out(bz_base(table), off, len);
   /* Without memory its space is lost until the file is opened again. */
   bz_word_store(bz_base(table), off, bz_free_word(len, in_bin ? BZ_STATE_FREE : BZ_STATE_DROPPED));
   if (!in_bin)
@@ -273,6 +271,7 @@ static uint64_t free_block(struct blitz_table *table, uint64_t off)
 
   assert(bz_holds(&table->snapshot_lock));
   assert(free_len_at(table, off) == 0); /* not twice */
+  bz_space_stamp_out(bz_base(table), off, len);
   before = bz_scan_watches(table, off) ? 0 : free_before(table, off);
   if (before != 0 && end - before <= BZ_BLOCK_LEN_MAX && take_out(table, before, off - before))
   {

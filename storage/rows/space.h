@@ -19,6 +19,15 @@ void bz_file_set_end(struct blitz_table *table, uint64_t end);
 
 /* ---- space.c ----------------------------------------------------------------- */
 
+/* A row that was in the block at OFF shall not be taken for one again, whatever is stored in
+ * words 0 and 1: the end of a value, which may be anything, or a length.
+ */
+static inline void bz_space_stamp_out(uint8_t *base, uint64_t off, uint64_t len)
+{
+  if (len > BZ_ROW_SIZES_OFF)
+    base[off + BZ_ROW_SIZES_OFF] = 0;
+}
+
 /* As bz_space_alloc(), at the end of the file. */
 enum blitz_rc bz_space_alloc_at_end(struct blitz_table *table, uint64_t len, uint64_t *offp,
                                     struct blitz_error *err) BLITZ_MUST_CHECK;
