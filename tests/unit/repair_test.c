@@ -275,6 +275,27 @@ static void what_is_behind_the_end_is_no_damage_after_a_killed_repair(void **sta
   blitz_table_close(table);
 }
 
+/* A close moves rows from the front to make room for buckets; behind these is a bit of room in
+ * which the old copies would be whole.
+ */
+static void rows_that_a_close_has_moved_do_not_come_back(void **state)
+{
+  (void)state;
+  for (uint64_t rows = 70; rows < 90; rows++)
+  {
+    struct blitz_table *table = new_table("moved");
+    put_rows(table, 0, rows, 16 + rows % 7, 1);
+    blitz_table_close(table);
+    table = open_table("moved");
+    remove_rows(table, 0, rows - 1);
+    blitz_table_close(table);
+    table = repair("moved");
+    assert_rows(table, rows - 1, rows, 1);
+    blitz_table_close(table);
+    assert_int_equal(unlink(file_of("moved")), 0);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -285,6 +306,7 @@ int main(void)
       cmocka_unit_test(one_wrong_byte_costs_one_row_at_most),
       cmocka_unit_test(row_ids_go_on_ascending),
       cmocka_unit_test(a_file_that_was_not_closed_is_repaired_alike),
+      cmocka_unit_test(rows_that_a_close_has_moved_do_not_come_back),
       cmocka_unit_test(what_is_behind_the_end_is_no_damage_after_a_killed_repair),
   };
   return cmocka_run_group_tests(tests, make_dir, remove_dir);
