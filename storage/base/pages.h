@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * pages.h: a file in memory, of which pages change there alone until they are taken to be
+ * written. The map is private: the kernel writes nothing by itself, so what the file holds is
+ * what was written to it, when it was.
+ *
+ * One thread at a time changes pages, and says so before each store (bz_pages_note()); another
+ * one takes the pages that have changed, as they all were at one moment, while the first goes
+ * on. Who only reads needs to say nothing.
+ *
+ * Invariants:
+ *  P1. A page is stored into only after it was noted since the last bz_pages_begin().
+ *  P2. What is taken of a page is what it held when bz_pages_begin() was called: whoever is
+ *      about to change a page that was not taken yet keeps a copy of it first.
+ *  P3. A page whose memory is given back (bz_pages_drop()) holds what the file does.
+ */
+#ifndef BZ_PAGES_H
+#define BZ_PAGES_H
+
+#include "blitz.h"
+
+#include <stdatomic.h>
+
+#define BZ_PAGE_LEN ((uint64_t)4096)
+
+/* What a page is; bits. */
+enum bz_page_state
+{
+  BZ_PAGE_CHANGED = 1, /* since the last bz_pages_begin() */
+  BZ_PAGE_WANTED = 2,  /* it is to be taken */
+  BZ_PAGE_BUSY = 4,    /* somebody copies it or gives it back, for a moment */
+};
+
+struct bz_pages
+{
+  uint8_t *base;
+  uint64_t reserved;    /* bytes of addresses at base */
+  atomic_uchar *states; /* of each page of these */
+  struct bz_page_set *set;
+};
+
+/* Maps the file FD, which stays the caller's, with RESERVED bytes of addresses, at least its
+ * length. Bytes beyond the file's end may not be touched. BLITZ_NOMEM.
+ */
+enum blitz_rc bz_pages_open(struct bz_pages *pages, int fd, uint64_t reserved) BLITZ_MUST_CHECK;
+void bz_pages_close(struct bz_pages *pages);
+
+/* Slow part of bz_pages_note(). */
+void bz_pages_note_page(struct bz_pages *pages, uint64_t page);
+
+/* Must come before the LEN bytes at OFF, at least one, are stored into. For the thread that
+ * changes pages. It may wait for a copy of a page, if there is no memory for one.
+ */
+static inline void bz_pages_note(struct bz_pages *pages, uint64_t off, uint64_t len)
+{
+  for (uint64_t page = off / BZ_PAGE_LEN; page <= (off + len - 1) / BZ_PAGE_LEN; page++)
+    if (atomic_load_explicit(&pages->states[page], memory_order_acquire) != BZ_PAGE_CHANGED)
+      bz_pages_note_page(pages, page);
+}
+
+/* How many pages have changed since the last bz_pages_begin(). Anyone may ask. */
+uint64_t bz_pages_changed(const struct bz_pages *pages);
+
+/* The moment as of which pages are taken is now. Nobody may change pages during the call; all
+ * that were wanted have been taken. BLITZ_NOMEM: nothing has changed.
+ */
+enum blitz_rc bz_pages_begin(struct bz_pages *pages) BLITZ_MUST_CHECK;
+
+/* Takes the next page, in ascending order: its number, and its bytes into TO. False: there is
+ * none any more.
+ */
+bool bz_pages_take(struct bz_pages *pages, uint64_t *page, uint8_t *to);
+
+/* Gives back the memory of COUNT pages from FIRST on, as far as they have not changed since they
+ * were taken. The file must hold what they do (P3).
+ */
+void bz_pages_drop(struct bz_pages *pages, uint64_t first, uint64_t count);
+
+#endif /* BZ_PAGES_H */

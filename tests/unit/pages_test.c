@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * pages_test.c: pages that change in memory while they are taken as of one moment. What is
+ * written to the file is what all of them held then, and memory that is given back loses
+ * nothing.
+ */
+#include "base/pages.h"
+#include "support/support.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <unistd.h>
+
+enum
+{
+  PAGES = 600,
+  LEN = PAGES * 4096,
+  STORES = 400, /* between two looks at whether to pause */
+};
+
+struct work
+{
+  struct bz_pages pages;
+  pthread_mutex_t lock; /* held while pages are changed */
+  atomic_bool stop;
+  uint64_t seed, stores;
+  uint8_t *model; /* what the pages must hold */
+};
+
+static int new_file(void)
+{
+  int fd = open(path_of("file"), O_RDWR | O_CREAT | O_TRUNC, 0600);
+  assert_true(fd >= 0);
+  assert_int_equal(posix_fallocate(fd, 0, LEN), 0);
+  return fd;
+}
+
+static void begin(struct work *work, int fd, uint64_t seed)
+{
+  *work = (struct work){.seed = seed, .lock = PTHREAD_MUTEX_INITIALIZER};
+  assert_ok(bz_pages_open(&work->pages, fd, (uint64_t)LEN * 4));
+  work->model = calloc(1, LEN);
+  assert_non_null(work->model);
+}
+
+/* Stores some bytes, as often as not near the last ones. */
+static void store_some(struct work *work, struct rnd *rnd)
+{
+  static _Thread_local uint64_t near;
+  size_t len = 1 + rnd_below(rnd, rnd_below(rnd, 50) ? 60 : 9000);
+  uint64_t off = rnd_below(rnd, 3) ? near + rnd_below(rnd, 5000) : rnd_below(rnd, LEN);
+  if (off + len > LEN)
+    off = LEN - len;
+  near = off;
+  bz_pages_note(&work->pages, off, len);
+  memset(work->pages.base + off, (int)rnd_below(rnd, 256), len);
+  memcpy(work->model + off, work->pages.base + off, len);
+  work->stores++;
+}
+
+static void *change(void *arg)
+{
+  struct work *work = arg;
+  struct rnd rnd = {work->seed};
+  while (!atomic_load(&work->stop))
+  {
+    pthread_mutex_lock(&work->lock);
+    for (unsigned i = 0; i < STORES; i++)
+      store_some(work, &rnd);
+    pthread_mutex_unlock(&work->lock);
+    sched_yield();
+  }
+  return NULL;
+}
+
+/* Takes all pages and writes them; how many. */
+static uint64_t write_all(struct work *work, int fd, struct rnd *rnd)
+{
+  uint8_t data[4096];
+  uint64_t page, last = 0, count = 0;
+  while (bz_pages_take(&work->pages, &page, data))
+  {
+    assert_true(page < PAGES && (count == 0 || page > last));
+    assert_int_equal(pwrite(fd, data, sizeof data, (off_t)(page * 4096)), sizeof data);
+    last = page;
+    count++;
+  }
+  /* All that has not changed since is in the file. */
+  uint64_t first = rnd_below(rnd, PAGES);
+  bz_pages_drop(&work->pages, first, rnd_below(rnd, (uint32_t)(PAGES - first) + 1));
+  return count;
+}
+
+static void assert_file_is(int fd, const uint8_t *expected, const char *when)
+{
+  uint8_t *data = malloc(LEN);
+  assert_non_null(data);
+  assert_int_equal(pread(fd, data, LEN, 0), LEN);
+  for (unsigned page = 0; page < PAGES; page++)
+    if (memcmp(data + page * 4096, expected + page * 4096, 4096) != 0)
+      fail_msg("%s: page %u is not what it was", when, page);
+  free(data);
+}
+
+static void pages_are_taken_as_of_one_moment(void **state)
+{
+  (void)state;
+  struct rnd rnd = {run_seed()};
+  static uint8_t then[LEN];
+  int fd = new_file();
+  struct work work;
+  pthread_t thread;
+  uint64_t taken = 0;
+  begin(&work, fd, rnd_next(&rnd));
+  require(pthread_create(&thread, NULL, change, &work) == 0);
+  for (unsigned round = run_rounds(150); round > 0; round--)
+  {
+    pthread_mutex_lock(&work.lock);
+    uint64_t changed = bz_pages_changed(&work.pages);
+    assert_ok(bz_pages_begin(&work.pages));
+    memcpy(then, work.model, LEN);
+    pthread_mutex_unlock(&work.lock);
+    uint64_t count = write_all(&work, fd, &rnd);
+    assert_int_equal(count, changed);
+    taken += count;
+    assert_file_is(fd, then, "written");
+  }
+  atomic_store(&work.stop, true);
+  require(pthread_join(thread, NULL) == 0);
+  print_message("# %llu stores, %llu pages taken\n", (unsigned long long)work.stores,
+                (unsigned long long)taken);
+  assert_memory_equal(work.pages.base, work.model, LEN);
+  assert_ok(bz_pages_begin(&work.pages));
+  (void)write_all(&work, fd, &rnd);
+  assert_file_is(fd, work.model, "at last");
+  bz_pages_drop(&work.pages, 0, PAGES);
+  assert_memory_equal(work.pages.base, work.model, LEN);
+  free(work.model);
+  bz_pages_close(&work.pages);
+  close(fd);
+}
+
+/* Nothing reaches the file before it is written. */
+static void the_file_stays_as_it_was(void **state)
+{
+  (void)state;
+  static const uint8_t zeros[LEN];
+  struct rnd rnd = {run_seed()};
+  int fd = new_file();
+  struct work work;
+  begin(&work, fd, 1);
+  for (unsigned i = 0; i < 20000; i++)
+    store_some(&work, &rnd);
+  assert_file_is(fd, zeros, "not written");
+  bz_pages_close(&work.pages);
+  assert_file_is(fd, zeros, "closed");
+  free(work.model);
+  close(fd);
+}
+
+/* The file may grow below the addresses that were reserved. */
+static void a_file_grows(void **state)
+{
+  (void)state;
+  int fd = new_file();
+  struct work work;
+  uint8_t data[4096];
+  uint64_t page;
+  begin(&work, fd, 1);
+  assert_int_equal(posix_fallocate(fd, LEN, LEN), 0);
+  bz_pages_note(&work.pages, LEN + 5000, 10);
+  memset(work.pages.base + LEN + 5000, 7, 10);
+  assert_ok(bz_pages_begin(&work.pages));
+  assert_true(bz_pages_take(&work.pages, &page, data));
+  assert_int_equal(page, PAGES + 1);
+  assert_int_equal(data[5000 - 4096], 7);
+  assert_false(bz_pages_take(&work.pages, &page, data));
+  free(work.model);
+  bz_pages_close(&work.pages);
+  close(fd);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(pages_are_taken_as_of_one_moment),
+      cmocka_unit_test(the_file_stays_as_it_was),
+      cmocka_unit_test(a_file_grows),
+  };
+  return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
