@@ -12,7 +12,6 @@
 #include "log/redo.h"
 #include "support/crash_fs.h"
 
-#include <dirent.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -165,21 +164,6 @@ static void work(const char *dir, struct rnd *rnd, uint64_t run, unsigned steps)
 
 /* ---- what is found ---- */
 
-static void empty_dir(const char *dir)
-{
-  DIR *open = opendir(dir);
-  struct dirent *entry;
-  require(open != NULL);
-  while ((entry = readdir(open)) != NULL)
-  {
-    char path[4600];
-    snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
-    if (entry->d_name[0] != '.')
-      require(remove(path) == 0);
-  }
-  closedir(open);
-}
-
 static uint64_t max(uint64_t a, uint64_t b)
 {
   return a > b ? a : b;
@@ -245,11 +229,7 @@ static void crash_everywhere(const struct crash_record *record, enum crash_fault
       bool go_on = depth == 0 && fault == CRASH_NO_FAULT && rnd_below(rnd, 12) == 0;
       uint64_t image_seed = rnd_next(rnd);
       struct bz_redo *redo = NULL;
-      empty_dir(dir);
-      if (killed)
-        crash_kill_image(player, &(struct rnd){image_seed}, dir);
-      else
-        crash_power_image(player, &(struct rnd){image_seed}, dir);
+      crash_image(player, killed, image_seed, dir);
       enum blitz_rc rc = open_log(dir, &redo, &back);
       bz_redo_close(redo);
       const char *wrong = judge(player, killed, rc, &back, before);
@@ -262,11 +242,7 @@ static void crash_everywhere(const struct crash_record *record, enum crash_fault
       if (!go_on || wrong != NULL)
         continue;
       /* The same image once more, since it has been opened. */
-      empty_dir(dir);
-      if (killed)
-        crash_kill_image(player, &(struct rnd){image_seed}, dir);
-      else
-        crash_power_image(player, &(struct rnd){image_seed}, dir);
+      crash_image(player, killed, image_seed, dir);
       /* With no record nobody knows which number comes next. */
       if (back.count == 0)
         continue;
@@ -275,10 +251,7 @@ static void crash_everywhere(const struct crash_record *record, enum crash_fault
                              .releasing =
                                  max(before->releasing, crash_noted(player, NOTE_RELEASING)),
                              .released = max(before->released, crash_noted(player, NOTE_RELEASED))};
-      if (killed)
-        crash_begin_killed(dir, player);
-      else
-        crash_begin(dir);
+      crash_begin_image(player, killed, dir);
       work(dir, rnd, rnd_next(rnd), 30);
       struct crash_record *inner = crash_end();
       figures->nested++;
@@ -291,7 +264,7 @@ static void crash_everywhere(const struct crash_record *record, enum crash_fault
 
 static struct crash_record *record_run(struct rnd *rnd, const char *dir)
 {
-  empty_dir(dir);
+  crash_empty_dir(dir);
   crash_begin(dir);
   work(dir, rnd, 1, STEPS);
   return crash_end();

@@ -252,7 +252,7 @@ static void adopt_torn(const struct played_file *file, unsigned number, const ch
   free(data);
 }
 
-void crash_begin_killed(const char *dir, const struct crash_player *player)
+static void begin_killed(const char *dir, const struct crash_player *player)
 {
   begin(dir);
   recording->file_count = player->record->file_count;
@@ -573,7 +573,7 @@ static void put_file(const char *dir, const char *name, const uint8_t *data, uin
   write_whole(path, (const char *)data, len);
 }
 
-void crash_kill_image(const struct crash_player *player, struct rnd *rnd, const char *dir)
+static void kill_image(const struct crash_player *player, struct rnd *rnd, const char *dir)
 {
   const struct call *next =
       player->at < player->record->count ? &player->record->calls[player->at] : NULL;
@@ -636,7 +636,7 @@ static void put_power_file(const struct played_file *file, struct rnd *rnd, cons
   free(data);
 }
 
-void crash_power_image(const struct crash_player *player, struct rnd *rnd, const char *dir)
+static void power_image(const struct crash_player *player, struct rnd *rnd, const char *dir)
 {
   struct names names = player->durable;
   unsigned calls = rnd_below(rnd, player->dir_call_count + 1);
@@ -644,4 +644,29 @@ void crash_power_image(const struct crash_player *player, struct rnd *rnd, const
     change_names(&names, &player->record->calls[player->dir_calls[i]]);
   for (unsigned i = 0; i < names.count; i++)
     put_power_file(&player->files[names.list[i].file], rnd, dir, names.list[i].name);
+}
+
+void crash_empty_dir(const char *dir)
+{
+  DIR *open_dir = opendir(dir);
+  struct dirent *entry;
+  require(open_dir != NULL);
+  while ((entry = readdir(open_dir)) != NULL)
+    if (entry->d_name[0] != '.')
+      require(__real_unlinkat(dirfd(open_dir), entry->d_name, 0) == 0);
+  closedir(open_dir);
+}
+
+void crash_image(const struct crash_player *player, bool killed, uint64_t seed, const char *dir)
+{
+  crash_empty_dir(dir);
+  (killed ? kill_image : power_image)(player, &(struct rnd){seed}, dir);
+}
+
+void crash_begin_image(const struct crash_player *player, bool killed, const char *dir)
+{
+  if (killed)
+    begin_killed(dir, player);
+  else
+    crash_begin(dir);
 }

@@ -55,13 +55,16 @@ void crash_player_free(struct crash_player *player);
 /* What has been noted last for KIND before where the player stands; 0 at first. */
 uint64_t crash_noted(const struct crash_player *player, unsigned kind);
 
-/* The same in a DIR that crash_kill_image() has just made: what PLAYER knows to be on the device
- * is so, and no more.
+/* Makes DIR, which is emptied first, what a crash would leave now: the death of the process, if
+ * KILLED, or else loss of power. The same SEED makes the same again.
  */
-void crash_begin_killed(const char *dir, const struct crash_player *player);
+void crash_image(const struct crash_player *player, bool killed, uint64_t seed, const char *dir);
 
-/* Makes DIR, which must be empty, what a crash would leave now. */
-void crash_kill_image(const struct crash_player *player, struct rnd *rnd, const char *dir);
-void crash_power_image(const struct crash_player *player, struct rnd *rnd, const char *dir);
+/* As crash_begin(), for a DIR that crash_image() has just made. After the death of the process
+ * no more of it is on the device than PLAYER knows to be.
+ */
+void crash_begin_image(const struct crash_player *player, bool killed, const char *dir);
+
+void crash_empty_dir(const char *dir);
 
 #endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * journal.h: pages of several files that are to replace older ones all or none. They are
+ * written here and synced; then they are written to their places, and if that is interrupted,
+ * once more from here. There is one journal beside a log, of one moment at a time.
+ *
+ * Invariants:
+ *  J1. A journal is believed if the checksums of its head, of its list and of each page hold:
+ *      one that was not finished is none.
+ *  J2. Nothing of a moment is written to its place before the journal of that moment is on the
+ *      device, and the log up to that moment; and no journal is begun before all that the last
+ *      one had is at its place, on the device, and the log was released up to its moment. So
+ *      either the journal is whole, or the places are of the moment at which the log begins.
+ *      Recovery keeps this as well: it places a journal that is whole, and releases the log.
+ *
+ * One thread at a time may use a journal.
+ */
+#ifndef BZ_JOURNAL_H
+#define BZ_JOURNAL_H
+
+#include "base/error.h"
+
+struct bz_journal;
+
+/* Opens the journal in DIR, or makes an empty one. *POSITIONP is what bz_journal_begin() was told
+ * of the one that is there, if it is whole; UINT64_MAX: it is not, or empty.
+ */
+enum blitz_rc bz_journal_open(const char *dir, struct bz_journal **journalp, uint64_t *positionp,
+                              struct blitz_error *err) BLITZ_MUST_CHECK;
+void bz_journal_close(struct bz_journal *journal); /* NULL is allowed */
+
+/* Begins the journal of COUNT pages as of POSITION, which is the caller's. */
+enum blitz_rc bz_journal_begin(struct bz_journal *journal, uint64_t position, uint64_t count,
+                               struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Adds page PAGE, 4096 bytes, of the file that the caller calls FILE. BLITZ_FULL: no space. */
+enum blitz_rc bz_journal_add(struct bz_journal *journal, uint64_t file, uint64_t page,
+                             const uint8_t *data, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Ends it, after COUNT pages: all is on the device (J2). */
+enum blitz_rc bz_journal_finish(struct bz_journal *journal,
+                                struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Gets COUNT pages of one file that follow one another, from PAGE on. */
+typedef enum blitz_rc bz_journal_place_fn(void *arg, uint64_t file, uint64_t page, uint64_t count,
+                                          const uint8_t *data, struct blitz_error *err);
+
+/* Gives all pages of the journal that was finished, or opened whole, to PLACE, in the order in
+ * which they were added.
+ */
+enum blitz_rc bz_journal_place(struct bz_journal *journal, bz_journal_place_fn *place, void *arg,
+                               struct blitz_error *err) BLITZ_MUST_CHECK;
+
+#endif /* BZ_JOURNAL_H */
