@@ -78,25 +78,22 @@ static bool is_there(const struct bz_redo *redo, const struct waiter *waiter)
   return redo->failed != 0 || (waiter->sync ? redo->synced : redo->written) >= waiter->end;
 }
 
-/* Can the waiter do something? */
-static bool may_work(const struct bz_redo *redo, const struct waiter *waiter)
-{
-  if (redo->written < waiter->end)
-    return !redo->writing;
-  return waiter->sync && !redo->syncing;
-}
-
+/* Wakes who has what it waits for, and of the others one to write and one to sync, if nobody
+ * does.
+ */
 static void wake_up(struct bz_redo *redo)
 {
-  bool has_worker = false;
+  bool has_writer = redo->writing, has_syncer = redo->syncing;
 
   for (struct waiter *waiter = redo->waiters; waiter != NULL; waiter = waiter->next)
   {
+    bool *has_worker = redo->written < waiter->end ? &has_writer : &has_syncer;
+
     if (!is_there(redo, waiter))
     {
-      if (has_worker || !may_work(redo, waiter))
+      if (*has_worker)
         continue;
-      has_worker = true;
+      *has_worker = true;
     }
     waiter->woken = true;
     pthread_cond_signal(&waiter->cond);
