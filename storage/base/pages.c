@@ -4,6 +4,8 @@
  */
 #include "base/pages.h"
 
+#include "base/bytes.h"
+
 #include <assert.h>
 #include <pthread.h>
 #include <sched.h>
@@ -224,13 +226,6 @@ enum blitz_rc bz_pages_begin(struct bz_pages *pages)
   return BLITZ_OK;
 }
 
-static int compare_pages(const void *a, const void *b)
-{
-  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-  return x < y ? -1 : x > y;
-}
-
 bool bz_pages_take(struct bz_pages *pages, uint64_t *page, uint8_t *to)
 {
   struct bz_page_set *set = pages->set;
@@ -239,7 +234,7 @@ bool bz_pages_take(struct bz_pages *pages, uint64_t *page, uint8_t *to)
   if (set->taken == set->wanted.count)
     return false;
   if (set->taken == 0)
-    qsort(set->wanted.pages, set->wanted.count, sizeof *set->wanted.pages, compare_pages);
+    qsort(set->wanted.pages, set->wanted.count, sizeof *set->wanted.pages, bz_compare_numbers);
   *page = set->wanted.pages[set->taken++];
   if (atomic_compare_exchange_strong(&pages->states[*page], &state, BZ_PAGE_BUSY))
   {

@@ -16,6 +16,8 @@
  */
 #include "rows/space.h"
 
+#include "base/bytes.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -257,13 +259,6 @@ enum blitz_rc bz_removed_read(struct blitz_table *table, uint64_t seq, const str
 
 /* ---- what nobody wants any more ---------------------------------------------------------- */
 
-static int compare_seqs(const void *a, const void *b)
-{
-  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-  return x < y ? -1 : x > y;
-}
-
 /* Notes the commits that snapshots look at, in order. One that begins later sees the last
  * commit, and so none of the rows here. False: out of memory.
  */
@@ -293,7 +288,7 @@ static bool note_wanted(struct blitz_table *table)
   pthread_mutex_unlock(&table->snapshot_lock);
   removed->wanted_count = count;
   if (count > 1)
-    qsort(removed->wanted, count, sizeof *removed->wanted, compare_seqs);
+    qsort(removed->wanted, count, sizeof *removed->wanted, bz_compare_numbers);
   return true;
 }
 

@@ -20,6 +20,8 @@
 #include "base/crc32c.h"
 #include "rows/space.h"
 
+#include "base/bytes.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -387,13 +389,6 @@ static size_t each_bin(struct bz_space *space, struct bz_offsets **bins)
   return n;
 }
 
-static int compare_offsets(const void *a, const void *b)
-{
-  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-  return x < y ? -1 : x > y;
-}
-
 /* All free blocks, sorted. */
 static struct bz_offsets list_free(struct blitz_table *table)
 {
@@ -405,7 +400,7 @@ static struct bz_offsets list_free(struct blitz_table *table)
     for (size_t i = 0; i < bins[b]->count; i++)
       (void)!offsets_push(&all, bins[b]->items[i]);
   if (all.count > 0)
-    qsort(all.items, all.count, sizeof *all.items, compare_offsets);
+    qsort(all.items, all.count, sizeof *all.items, bz_compare_numbers);
   return all;
 }
 
