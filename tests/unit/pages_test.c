@@ -21,8 +21,8 @@ enum
 struct work
 {
   struct bz_pages pages;
-  pthread_mutex_t lock; /* held while pages are changed */
-  atomic_bool stop;
+  pthread_mutex_t lock;     /* held while pages are changed */
+  atomic_bool stop, wanted; /* the lock is, by another thread */
   uint64_t seed, stores;
   uint8_t *model; /* what the pages must hold */
 };
@@ -68,7 +68,9 @@ static void *change(void *arg)
     for (unsigned i = 0; i < STORES; i++)
       store_some(work, &rnd);
     pthread_mutex_unlock(&work->lock);
-    sched_yield();
+    do
+      sched_yield();
+    while (atomic_load(&work->wanted));
   }
   return NULL;
 }
@@ -115,7 +117,9 @@ static void pages_are_taken_as_of_one_moment(void **state)
   require(pthread_create(&thread, NULL, change, &work) == 0);
   for (unsigned round = run_rounds(150); round > 0; round--)
   {
+    atomic_store(&work.wanted, true);
     pthread_mutex_lock(&work.lock);
+    atomic_store(&work.wanted, false);
     uint64_t changed = bz_pages_changed(&work.pages);
     assert_ok(bz_pages_begin(&work.pages));
     memcpy(then, work.model, LEN);
