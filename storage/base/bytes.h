@@ -73,14 +73,6 @@ static inline void bz_store_le64(void *p, uint64_t n)
   memcpy(p, &n, sizeof n);
 }
 
-/* The order of two uint64_t, for qsort(). */
-static inline int bz_compare_numbers(const void *a, const void *b)
-{
-  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-  return x < y ? -1 : x > y;
-}
-
 /* Bytes that N takes as a variable-length number: 1 to 5. */
 static inline size_t bz_varint_len(uint32_t n)
 {

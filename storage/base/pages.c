@@ -4,7 +4,7 @@
  */
 #include "base/pages.h"
 
-#include "base/bytes.h"
+#include "base/numbers.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -14,13 +14,6 @@
 #include <sys/mman.h>
 
 #define COPY_CHAINS 1024
-
-/* A list of pages. */
-struct list
-{
-  uint64_t *pages;
-  size_t count, room;
-};
 
 /* What a wanted page held before it was changed again. */
 struct copy
@@ -32,31 +25,16 @@ struct copy
 
 struct bz_page_set
 {
-  struct list changed; /* the changing thread's; it may have grown too small */
-  bool changed_lost;   /* there was no memory for it: the states tell instead */
+  struct bz_numbers changed; /* the changing thread's; it may have grown too small */
+  bool changed_lost;         /* there was no memory for it: the states tell instead */
   atomic_ullong changed_count;
 
-  struct list wanted; /* the taking thread's */
+  struct bz_numbers wanted; /* the taking thread's */
   size_t taken;
 
   pthread_mutex_t lock; /* of the copies */
   struct copy *chains[COPY_CHAINS];
 };
-
-static bool add_page(struct list *list, uint64_t page)
-{
-  if (list->count == list->room)
-  {
-    size_t room = list->room > 0 ? 2 * list->room : 256;
-    uint64_t *pages = realloc(list->pages, room * sizeof *pages);
-    if (pages == NULL)
-      return false;
-    list->pages = pages;
-    list->room = room;
-  }
-  list->pages[list->count++] = page;
-  return true;
-}
 
 /* ---- opening and closing ----------------------------------------------------------------- */
 
@@ -101,8 +79,8 @@ void bz_pages_close(struct bz_pages *pages)
         set->chains[i] = copy->next;
         free(copy);
       }
-    free(set->changed.pages);
-    free(set->wanted.pages);
+    free(set->changed.items);
+    free(set->wanted.items);
     pthread_mutex_destroy(&set->lock);
     free(set);
   }
@@ -181,7 +159,7 @@ void bz_pages_note_page(struct bz_pages *pages, uint64_t page)
     else
       done = atomic_compare_exchange_strong(&pages->states[page], &state, BZ_PAGE_CHANGED);
   }
-  if (!add_page(&set->changed, page))
+  if (!bz_numbers_push(&set->changed, page))
     set->changed_lost = true;
   atomic_fetch_add_explicit(&set->changed_count, 1, memory_order_relaxed);
 }
@@ -196,12 +174,12 @@ uint64_t bz_pages_changed(const struct bz_pages *pages)
 /* Lists the changed pages anew. */
 static bool list_changed(struct bz_pages *pages)
 {
-  struct list *list = &pages->set->changed;
+  struct bz_numbers *list = &pages->set->changed;
 
   list->count = 0;
   for (uint64_t page = 0; page < pages->reserved / BZ_PAGE_LEN; page++)
     if (atomic_load_explicit(&pages->states[page], memory_order_relaxed) == BZ_PAGE_CHANGED &&
-        !add_page(list, page))
+        !bz_numbers_push(list, page))
       return false;
   pages->set->changed_lost = false;
   return true;
@@ -210,7 +188,7 @@ static bool list_changed(struct bz_pages *pages)
 enum blitz_rc bz_pages_begin(struct bz_pages *pages)
 {
   struct bz_page_set *set = pages->set;
-  struct list spare = set->wanted;
+  struct bz_numbers spare = set->wanted;
 
   assert(set->taken == set->wanted.count);
   if (set->changed_lost && !list_changed(pages))
@@ -220,7 +198,7 @@ enum blitz_rc bz_pages_begin(struct bz_pages *pages)
   spare.count = 0;
   set->changed = spare;
   for (size_t i = 0; i < set->wanted.count; i++)
-    atomic_store_explicit(&pages->states[set->wanted.pages[i]], BZ_PAGE_WANTED,
+    atomic_store_explicit(&pages->states[set->wanted.items[i]], BZ_PAGE_WANTED,
                           memory_order_release);
   atomic_store_explicit(&set->changed_count, 0, memory_order_relaxed);
   return BLITZ_OK;
@@ -234,8 +212,8 @@ bool bz_pages_take(struct bz_pages *pages, uint64_t *page, uint8_t *to)
   if (set->taken == set->wanted.count)
     return false;
   if (set->taken == 0)
-    qsort(set->wanted.pages, set->wanted.count, sizeof *set->wanted.pages, bz_compare_numbers);
-  *page = set->wanted.pages[set->taken++];
+    bz_numbers_sort(set->wanted.items, set->wanted.count);
+  *page = set->wanted.items[set->taken++];
   if (atomic_compare_exchange_strong(&pages->states[*page], &state, BZ_PAGE_BUSY))
   {
     memcpy(to, pages->base + *page * BZ_PAGE_LEN, BZ_PAGE_LEN);

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "base/pages.h"
 #include "log/redo_file.h"
 
 #include <assert.h>
@@ -18,7 +19,7 @@
 #include <unistd.h>
 
 #define MAGIC UINT64_C(0x73656761506f6f4c) /* "LooPages" */
-#define PAGE BZ_REDO_PAGE
+#define PAGE BZ_PAGE_LEN
 #define ENTRY_LEN 24
 #define HEAD_LEN 32
 #define BUFFER_PAGES 256 /* that are written, or read, at once */
@@ -37,11 +38,6 @@ struct bz_journal
 static uint64_t list_off(const struct bz_journal *journal)
 {
   return (1 + journal->count) * PAGE;
-}
-
-static bool has_file(const struct bz_journal *journal)
-{
-  return journal->list != NULL;
 }
 
 static void forget(struct bz_journal *journal)
@@ -149,15 +145,14 @@ void bz_journal_close(struct bz_journal *journal)
   free(journal);
 }
 
-/* ---- writing -----------------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------------------------- */
 
 enum blitz_rc bz_journal_begin(struct bz_journal *journal, uint64_t position, uint64_t count,
                                struct blitz_error *err)
 {
   forget(journal);
   journal->list = malloc((size_t)count * ENTRY_LEN + 1);
-  if (!has_file(journal))
+  if (journal->list == NULL)
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory writing %s", journal->name);
   journal->position = position;
   journal->count = count;
@@ -210,8 +205,7 @@ enum blitz_rc bz_journal_finish(struct bz_journal *journal, struct blitz_error *
   return BLITZ_OK;
 }
 
-/* ---- placing ------------------------------------------------------------------------------------
- */
+/* ---- placing ------------------------------------------------------------------------------- */
 
 /* How many of the COUNT pages from entry AT on are of one file and follow one another. */
 static uint64_t run_len(const struct bz_journal *journal, uint64_t at, uint64_t count)

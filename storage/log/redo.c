@@ -324,8 +324,7 @@ enum blitz_rc bz_redo_append(struct bz_redo *redo, uint8_t type, const struct bl
   return rc;
 }
 
-/* ---- releasing ---------------------------------------------------------------------------------
- */
+/* ---- releasing ----------------------------------------------------------------------------- */
 
 /* Makes the oldest file that is not wanted the spare one, or removes it. The lock is held, and
  * let go meanwhile. False: there is none.
@@ -408,8 +407,7 @@ void bz_redo_figures(struct bz_redo *redo, struct bz_redo_figures *figures)
   pthread_mutex_unlock(&redo->lock);
 }
 
-/* ---- in the background
- * ---------------------------------------------------------------------------- */
+/* ---- in the background --------------------------------------------------------------------- */
 
 static void *run(void *arg)
 {
@@ -437,8 +435,7 @@ static void *run(void *arg)
   return NULL;
 }
 
-/* ---- opening and closing
- * ------------------------------------------------------------------------------ */
+/* ---- opening and closing ------------------------------------------------------------------- */
 
 static struct bz_redo *new_redo(const struct bz_redo_options *options)
 {

@@ -247,6 +247,8 @@ enum blitz_rc bz_redo_control_make(const char *dir, uint64_t file_len,
 static enum blitz_rc open_number(const char *dir, uint64_t number, int flags,
                                  struct bz_redo_file *file, struct blitz_error *err)
 {
+  enum blitz_rc rc;
+
   *file = (struct bz_redo_file){.head = {.number = number}, .fd = -1};
   file->name = bz_redo_number_name(dir, number);
   if (file->name == NULL)
@@ -254,14 +256,13 @@ static enum blitz_rc open_number(const char *dir, uint64_t number, int flags,
   file->fd = open(file->name, flags | O_NOFOLLOW | O_CLOEXEC, 0660);
   if (file->fd >= 0)
     return BLITZ_OK;
-  if (errno == ENOENT)
-    (void)bz_fail(err, BLITZ_CORRUPT, 0,
-                  "%s, which the log in %s wants, is missing. Restore it from a backup", file->name,
-                  dir);
-  else
-    (void)bz_redo_fail(flags & O_CREAT ? "make" : "open", file->name, err);
+  rc = errno != ENOENT
+           ? bz_redo_fail(flags & O_CREAT ? "make" : "open", file->name, err)
+           : bz_fail(err, BLITZ_CORRUPT, 0,
+                     "%s, which the log in %s wants, is missing. Restore it from a backup",
+                     file->name, dir);
   bz_redo_file_close(file);
-  return err != NULL ? err->rc : BLITZ_IO;
+  return rc;
 }
 
 enum blitz_rc bz_redo_file_open(const char *dir, uint64_t number, struct bz_redo_file *file,

@@ -279,31 +279,37 @@ enum blitz_rc blitz_scan_remove(struct blitz_cursor *cursor, struct blitz_error 
                          err);
 }
 
-enum blitz_rc blitz_cursor_update(struct blitz_cursor *cursor, struct blitz_slice new_key,
-                                  struct blitz_slice value, struct blitz_error *err)
+/* The key of the row that the cursor is at, which is to be changed. */
+static enum blitz_rc key_to_change(struct blitz_cursor *cursor, struct bz_key *key,
+                                   struct blitz_error *err)
 {
-  struct bz_key key;
   enum blitz_rc rc = bz_index_need_row(cursor, err);
 
   if (rc != BLITZ_OK)
     return rc;
   if (cursor->row.off == 0 || cursor->txn == NULL)
     return no_row(cursor, err);
-  key = bz_key_of_row(&cursor->row);
+  *key = bz_key_of_row(&cursor->row);
+  return BLITZ_OK;
+}
+
+enum blitz_rc blitz_cursor_update(struct blitz_cursor *cursor, struct blitz_slice new_key,
+                                  struct blitz_slice value, struct blitz_error *err)
+{
+  struct bz_key key;
+  enum blitz_rc rc = key_to_change(cursor, &key, err);
+
+  if (rc != BLITZ_OK)
+    return rc;
   return bz_update(cursor->txn, cursor->table, &key, cursor->row.off, new_key, value, err);
 }
 
 enum blitz_rc blitz_cursor_remove(struct blitz_cursor *cursor, struct blitz_error *err)
 {
   struct bz_key key;
-  enum blitz_rc rc = bz_index_need_row(cursor, err);
+  enum blitz_rc rc = key_to_change(cursor, &key, err);
 
-  if (rc != BLITZ_OK)
-    return rc;
-  if (cursor->row.off == 0 || cursor->txn == NULL)
-    return no_row(cursor, err);
-  key = bz_key_of_row(&cursor->row);
-  return bz_remove(cursor->txn, cursor->table, &key, cursor->row.off, err);
+  return rc == BLITZ_OK ? bz_remove(cursor->txn, cursor->table, &key, cursor->row.off, err) : rc;
 }
 
 #define ASK_EVERY 1024 /* rows */

@@ -16,8 +16,6 @@
  */
 #include "rows/space.h"
 
-#include "base/bytes.h"
-
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -287,8 +285,7 @@ static bool note_wanted(struct blitz_table *table)
     removed->wanted[count++] = snapshot->seq;
   pthread_mutex_unlock(&table->snapshot_lock);
   removed->wanted_count = count;
-  if (count > 1)
-    qsort(removed->wanted, count, sizeof *removed->wanted, bz_compare_numbers);
+  bz_numbers_sort(removed->wanted, count);
   return true;
 }
 

@@ -30,6 +30,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/held.h"
+#include "base/numbers.h"
 #include "base/seqlock.h"
 #include "rows/format.h"
 
@@ -48,22 +49,14 @@ struct bz_map
   struct bz_map *older;
 };
 
-/* Offsets of blocks, in the order in which they came. */
-struct bz_offsets
-{
-  uint64_t *items;
-  size_t count;
-  size_t room;
-};
-
 #define BZ_SMALL_BINS 64 /* blocks of 16, 32, ... 1,024 bytes */
 #define BZ_LARGE_BINS 32 /* larger ones by the power of two below their length */
 
 /* The free blocks of a file. */
 struct bz_space
 {
-  struct bz_offsets small[BZ_SMALL_BINS];
-  struct bz_offsets large[BZ_LARGE_BINS];
+  struct bz_numbers small[BZ_SMALL_BINS]; /* their offsets, in the order in which they came */
+  struct bz_numbers large[BZ_LARGE_BINS];
   uint64_t small_mask; /* bit n: small[n] is not empty */
   uint32_t large_mask;
   atomic_ullong free_len; /* bytes in blocks of state BZ_STATE_FREE; anyone may read it */

@@ -32,21 +32,6 @@
 
 /* ---- bins ---------------------------------------------------------------- */
 
-static bool offsets_push(struct bz_offsets *list, uint64_t off)
-{
-  if (list->count == list->room)
-  {
-    size_t room = list->room > 0 ? list->room * 2 : 16;
-    uint64_t *items = realloc(list->items, room * sizeof *items);
-    if (items == NULL)
-      return false;
-    list->items = items;
-    list->room = room;
-  }
-  list->items[list->count++] = off;
-  return true;
-}
-
 static unsigned small_bin(uint64_t len)
 {
   return (unsigned)(len / BZ_ALIGN) - 1;
@@ -57,7 +42,7 @@ static unsigned large_bin(uint64_t len)
   return 63 - (unsigned)__builtin_clzll(len);
 }
 
-static struct bz_offsets *bin_for(struct bz_space *space, uint64_t len)
+static struct bz_numbers *bin_for(struct bz_space *space, uint64_t len)
 {
   return len <= SMALL_MAX ? &space->small[small_bin(len)] : &space->large[large_bin(len)];
 }
@@ -109,8 +94,8 @@ static uint64_t length_before(const struct blitz_table *table, uint64_t off)
 /* Makes LEN bytes at OFF a free block. */
 static void put_free(struct blitz_table *table, uint64_t off, uint64_t len)
 {
-  struct bz_offsets *bin = bin_for(&table->space, len);
-  bool in_bin = offsets_push(bin, off);
+  struct bz_numbers *bin = bin_for(&table->space, len);
+  bool in_bin = bz_numbers_push(bin, off);
 
   assert(off % BZ_ALIGN == 0 && len % BZ_ALIGN == 0 && len >= BZ_ALIGN);
   bz_space_stamp_out(bz_base(table), off, len);
@@ -130,7 +115,7 @@ static void put_free(struct blitz_table *table, uint64_t off, uint64_t len)
  */
 static bool is_free(struct blitz_table *table, uint64_t off, uint64_t len, uint64_t *positionp)
 {
-  const struct bz_offsets *bin = bin_for(&table->space, len);
+  const struct bz_numbers *bin = bin_for(&table->space, len);
   uint64_t position = bz_word_load(bz_base(table), off + 8);
 
   if (position >= bin->count || bin->items[position] != off)
@@ -144,7 +129,7 @@ static bool is_free(struct blitz_table *table, uint64_t off, uint64_t len, uint6
  */
 static bool take_out(struct blitz_table *table, uint64_t off, uint64_t len)
 {
-  struct bz_offsets *bin = bin_for(&table->space, len);
+  struct bz_numbers *bin = bin_for(&table->space, len);
   uint64_t position, last;
 
   if (!is_free(table, off, len, &position))
@@ -187,7 +172,7 @@ static bool cut(struct blitz_table *table, uint64_t off, uint64_t block_len, uin
 }
 
 /* Takes LEN bytes from a block of the bin. 0: none that was looked at is long enough. */
-static uint64_t take_from(struct blitz_table *table, struct bz_offsets *bin, uint64_t len)
+static uint64_t take_from(struct blitz_table *table, struct bz_numbers *bin, uint64_t len)
 {
   size_t stop = bin->count > LARGE_TRIES ? bin->count - LARGE_TRIES : 0;
 
@@ -378,7 +363,7 @@ void bz_space_stamp_removed(struct blitz_table *table, uint64_t off, uint64_t le
 
 /* ---- the list in a closed file ------------------------------------------- */
 
-static size_t each_bin(struct bz_space *space, struct bz_offsets **bins)
+static size_t each_bin(struct bz_space *space, struct bz_numbers **bins)
 {
   size_t n = 0;
 
@@ -390,24 +375,23 @@ static size_t each_bin(struct bz_space *space, struct bz_offsets **bins)
 }
 
 /* All free blocks, sorted. */
-static struct bz_offsets list_free(struct blitz_table *table)
+static struct bz_numbers list_free(struct blitz_table *table)
 {
-  struct bz_offsets *bins[BZ_SMALL_BINS + BZ_LARGE_BINS];
-  struct bz_offsets all = {0};
+  struct bz_numbers *bins[BZ_SMALL_BINS + BZ_LARGE_BINS];
+  struct bz_numbers all = {0};
   size_t bin_count = each_bin(&table->space, bins);
 
   for (size_t b = 0; b < bin_count; b++)
     for (size_t i = 0; i < bins[b]->count; i++)
-      (void)!offsets_push(&all, bins[b]->items[i]);
-  if (all.count > 0)
-    qsort(all.items, all.count, sizeof *all.items, bz_compare_numbers);
+      (void)!bz_numbers_push(&all, bins[b]->items[i]);
+  bz_numbers_sort(all.items, all.count);
   return all;
 }
 
 void bz_space_save(struct blitz_table *table)
 {
   uint64_t end = atomic_load(&table->end);
-  struct bz_offsets all = list_free(table);
+  struct bz_numbers all = list_free(table);
   size_t len = all.count * sizeof *all.items;
   uint8_t *base;
 
@@ -500,7 +484,7 @@ enum blitz_rc bz_space_load(struct blitz_table *table, struct blitz_error *err)
 
 void bz_space_clear(struct blitz_table *table)
 {
-  struct bz_offsets *bins[BZ_SMALL_BINS + BZ_LARGE_BINS];
+  struct bz_numbers *bins[BZ_SMALL_BINS + BZ_LARGE_BINS];
   size_t bin_count = each_bin(&table->space, bins);
 
   for (size_t b = 0; b < bin_count; b++)

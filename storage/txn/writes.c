@@ -141,14 +141,14 @@ static enum blitz_rc reserve_changes(struct bz_writes *writes, struct blitz_erro
 }
 
 /* Makes room for what one call changes: two changes at most, each of which may leave a
- * block behind at once and another one at commit.
+ * block behind at once and another one at commit. Rows that are only added leave none.
  */
 static enum blitz_rc reserve(struct bz_writes *writes, struct blitz_error *err)
 {
   enum blitz_rc rc = writes->load != NULL ? BLITZ_OK : reserve_changes(writes, err);
 
   if (rc == BLITZ_OK)
-    rc = bz_removed_prepare(writes->table, (size_t)writes->count + 4, err);
+    rc = bz_removed_prepare(writes->table, (size_t)writes->replaced + 4, err);
   return rc;
 }
 
@@ -201,6 +201,7 @@ void bz_writes_add(struct bz_writes *writes, const struct bz_key *key, uint64_t 
   assert(writes->count < writes->room && writes->load == NULL);
   assert(new_off != 0 || old_off != 0);
   writes->changes[writes->count++] = (struct bz_change){key->hash.bucket, new_off, old_off};
+  writes->replaced += old_off != 0;
   if (old_off > writes->old_off_max)
     writes->old_off_max = old_off;
 }

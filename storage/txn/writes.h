@@ -27,6 +27,7 @@ struct bz_writes
   uint32_t count, room;
   struct bz_positions positions; /* of changes, by the hashes of their keys */
   uint32_t indexed;              /* changes among them: the first ones */
+  uint32_t replaced;             /* changes that take a committed row out */
   uint64_t old_off_max;          /* of the changes */
   struct bz_load *load;          /* not NULL: rows go to their places at once */
   struct MDB_txn *index_txn;     /* entries of indexes; NULL: none were changed yet */
