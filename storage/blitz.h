@@ -16,8 +16,9 @@
  *     transaction had changed until then: a statement never meets its own rows.
  *     A look-up by key sees what is committed, or its own transaction has
  *     changed, at that moment.
- *  3. A commit of one table is all or nothing, also when the process is killed
- *     in it. A commit of several tables is so table by table.
+ *  3. A commit is all or nothing, of several tables too, also when the process is killed or
+ *     the machine dies in it. What is committed survives the process; it survives the machine
+ *     a second later, or at once in a table that is opened as crash-safe. See blitz_start().
  *  4. An open scan keeps the rows that it sees, also those removed meanwhile, and
  *     nothing else.
  *  5. A struct blitz_table may be used by any number of threads at a time, a
@@ -110,6 +111,36 @@ typedef void blitz_log_fn(enum blitz_log_level level, const char *text);
 /* Sends messages to FN, NULL for stderr. Call it before the first table opens. */
 void blitz_set_log(blitz_log_fn *fn);
 
+/* ---- the engine as a whole ---------------------------------------------- */
+
+struct blitz_start_options
+{
+  const char *dir;    /* where the log is; no other process has it */
+  uint64_t log_limit; /* bytes of the log, at which changes wait for a checkpoint; 1 MiB at least */
+  uint64_t memory;    /* bytes of changed pages that are kept in memory; 1 MiB at least */
+};
+
+/* Opens the log in a directory, or makes one, and brings all tables that a crash has left open to
+ * their last commit, which takes a time that depends on the length of the log alone. Before it and
+ * without it tables are not logged: then a file that was not closed is recovered when it is
+ * opened, in time that grows with its size, and is lost in part if the machine dies.
+ * No table may be open. BLITZ_CORRUPT: the log is damaged or incomplete; nothing was changed.
+ * BLITZ_FULL: there is no space; try again.
+ */
+enum blitz_rc blitz_start(const struct blitz_start_options *options,
+                          struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Ends what blitz_start() has begun. No table may be open. */
+void blitz_stop(void);
+
+void blitz_set_memory(uint64_t bytes);
+
+/* Writes all that has changed to the tables' files, on the device, so that the log is short. */
+enum blitz_rc blitz_checkpoint(struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Waits until all that is committed is on the device. */
+enum blitz_rc blitz_sync(struct blitz_error *err) BLITZ_MUST_CHECK;
+
 /* ---- tables ------------------------------------------------------------ */
 
 struct blitz_create_options
@@ -125,6 +156,7 @@ enum blitz_open_flags
   BLITZ_OPEN_TEMPORARY = 2,  /* never synced: not to outlive the process */
   BLITZ_OPEN_REPAIR = 4,     /* make all but the rows anew, and drop damaged rows */
   BLITZ_OPEN_NO_CONVERT = 8, /* BLITZ_FOREIGN for an earlier version: it had other keys */
+  BLITZ_OPEN_CRASH_SAFE = 16, /* commits wait until they are on the device */
 };
 
 /* Creates PATH.bzd with no rows. A file already there is replaced, at once and
@@ -581,6 +613,9 @@ struct blitz_counters
   uint64_t index_lookups;   /* rows found by the place that an index has for them */
   uint64_t index_misses;    /* rows that were not there any more, and found by their keys */
   uint64_t view_renewals;   /* by index scans that took long */
+  uint64_t checkpoints;
+  uint64_t checkpoint_waits; /* of changes, for a checkpoint */
+  uint64_t pages_written;    /* of tables, by checkpoints */
 };
 
 void blitz_counters_get(struct blitz_counters *counters);

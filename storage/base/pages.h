@@ -4,12 +4,14 @@
  * written. The map is private: the kernel writes nothing by itself, so what the file holds is
  * what was written to it, when it was.
  *
- * One thread at a time changes pages, and says so before each store (bz_pages_note()); another
- * one takes the pages that have changed, as they all were at one moment, while the first goes
- * on. Who only reads needs to say nothing.
+ * One thread at a time changes pages, under a lock of the caller's, and says so before each
+ * store (bz_pages_note()). Another one takes the pages that have changed, as they all were at
+ * one moment, while the first goes on; and says when they are in the file. Who only reads needs
+ * to say nothing.
  *
  * Invariants:
- *  P1. A page is stored into only after it was noted since the last bz_pages_begin().
+ *  P1. A page is stored into only after it was noted since the last bz_pages_begin(). While
+ *      assertions are on, the others cannot be stored into.
  *  P2. What is taken of a page is what it held when bz_pages_begin() was called: whoever is
  *      about to change a page that was not taken yet keeps a copy of it first.
  *  P3. A page whose memory is given back (bz_pages_drop()) holds what the file does.
@@ -23,12 +25,15 @@
 
 #define BZ_PAGE_LEN ((uint64_t)4096)
 
-/* What a page is; bits. */
+/* What the memory of a page is. */
 enum bz_page_state
 {
-  BZ_PAGE_CHANGED = 1, /* since the last bz_pages_begin() */
-  BZ_PAGE_WANTED = 2,  /* it is to be taken */
-  BZ_PAGE_BUSY = 4,    /* somebody copies it or gives it back, for a moment */
+  BZ_PAGE_CLEAN = 0,   /* the file's */
+  BZ_PAGE_KEPT = 1,    /* its own, and holds what the file does */
+  BZ_PAGE_CHANGED = 2, /* its own; changed since the last bz_pages_begin() */
+  BZ_PAGE_WANTED = 3,  /* its own; it is to be taken */
+  BZ_PAGE_TAKEN = 4,   /* its own; it was taken, and is not in the file yet */
+  BZ_PAGE_BUSY = 5,    /* somebody copies it or gives it back, for a moment */
 };
 
 struct bz_pages
@@ -45,6 +50,12 @@ struct bz_pages
 enum blitz_rc bz_pages_open(struct bz_pages *pages, int fd, uint64_t reserved) BLITZ_MUST_CHECK;
 void bz_pages_close(struct bz_pages *pages);
 
+/* Maps it anew, with RESERVED bytes of addresses, more than before. Readers may go on in the
+ * memory at the old base, which does not change any more; it is the caller's to unmap. For the
+ * thread that changes pages. BLITZ_NOMEM: nothing has changed.
+ */
+enum blitz_rc bz_pages_extend(struct bz_pages *pages, int fd, uint64_t reserved) BLITZ_MUST_CHECK;
+
 /* Slow part of bz_pages_note(). */
 void bz_pages_note_page(struct bz_pages *pages, uint64_t page);
 
@@ -58,22 +69,35 @@ static inline void bz_pages_note(struct bz_pages *pages, uint64_t off, uint64_t 
       bz_pages_note_page(pages, page);
 }
 
-/* How many pages have changed since the last bz_pages_begin(). Anyone may ask. */
-uint64_t bz_pages_changed(const struct bz_pages *pages);
-
-/* The moment as of which pages are taken is now. Nobody may change pages during the call; all
- * that were wanted have been taken. BLITZ_NOMEM: nothing has changed.
+/* How many pages have changed since the last bz_pages_begin(), and how many have memory of their
+ * own. Anyone may ask.
  */
-enum blitz_rc bz_pages_begin(struct bz_pages *pages) BLITZ_MUST_CHECK;
+uint64_t bz_pages_changed(const struct bz_pages *pages);
+uint64_t bz_pages_private(const struct bz_pages *pages);
+
+/* The same of all pages of the process. */
+uint64_t bz_pages_all_changed(void);
+uint64_t bz_pages_all_private(void);
+
+/* The moment as of which pages are taken is now; *COUNTP is how many. Needs the lock under which
+ * pages are changed; what was begun last has ended. BLITZ_NOMEM: nothing has changed.
+ */
+enum blitz_rc bz_pages_begin(struct bz_pages *pages, uint64_t *countp) BLITZ_MUST_CHECK;
 
 /* Takes the next page, in ascending order: its number, and its bytes into TO. False: there is
  * none any more.
  */
 bool bz_pages_take(struct bz_pages *pages, uint64_t *page, uint8_t *to);
 
-/* Gives back the memory of COUNT pages from FIRST on, as far as they have not changed since they
- * were taken. The file must hold what they do (P3).
+/* Ends what was begun: all pages were taken, and are in the file; or they are not, and are
+ * changed ones again, for which the lock under which pages are changed is needed.
  */
-void bz_pages_drop(struct bz_pages *pages, uint64_t first, uint64_t count);
+void bz_pages_placed(struct bz_pages *pages);
+void bz_pages_failed(struct bz_pages *pages);
+
+/* Gives back the memory of all pages that hold what the file does (P3). For the thread that
+ * takes pages.
+ */
+void bz_pages_drop(struct bz_pages *pages);
 
 #endif /* BZ_PAGES_H */

@@ -456,7 +456,6 @@ static int open_file(struct opening *opening)
  */
 static int open_old(struct opening *opening)
 {
-  uint8_t *base = bz_base(opening->table);
   bool guarded = !opening->trust->check_bytes && !opening->readonly;
   int rc;
 
@@ -467,7 +466,7 @@ static int open_old(struct opening *opening)
   if (opening->reason != NULL)
     return 0;
   if (guarded)
-    bz_word_store(base, BZ_INDEX_SEQ_OFF, 0);
+    bz_set_index_seq(opening->table, 0);
   rc = open_file(opening);
   if (rc == ENOENT)
     opening->reason = "missing";
@@ -478,7 +477,7 @@ static int open_old(struct opening *opening)
   {
     /* It is believed, or may be another time, when there are more descriptors or memory. */
     if (guarded)
-      bz_word_store(base, BZ_INDEX_SEQ_OFF, htole64(opening->header_seq));
+      bz_set_index_seq(opening->table, opening->header_seq);
     return rc;
   }
   return 0;
@@ -520,7 +519,7 @@ enum blitz_rc bz_index_open(struct blitz_table *table, const struct blitz_indexe
   if (table->index == NULL)
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory opening %s", table->file);
   opening.readonly = (table->flags & BLITZ_OPEN_READONLY) != 0;
-  opening.header_seq = bz_load_le64(bz_base(table) + BZ_INDEX_SEQ_OFF);
+  opening.header_seq = atomic_load(&table->index_seq);
   mdb_rc = open_old(&opening);
   *reasonp = opening.reason;
   if (mdb_rc == 0 && opening.reason != NULL)
@@ -557,7 +556,6 @@ static bool finish_file(const struct bz_index_file *file, bool sync, uint64_t *l
 void bz_index_close(struct blitz_table *table, bool clean)
 {
   struct bz_index_file *file = table->index;
-  uint8_t *base = bz_base(table);
   bool believable = file->env != NULL && !atomic_load(&file->broken);
   uint32_t crc = 0;
   uint64_t len = 0;
@@ -567,10 +565,10 @@ void bz_index_close(struct blitz_table *table, bool clean)
     /* If it is only the rows that were not closed, it is as after a kill. */
     if (believable && clean)
       believable = finish_file(file, !(table->flags & BLITZ_OPEN_TEMPORARY), &len, &crc);
-    bz_store_le64(base + BZ_INDEX_LEN_OFF, len);
-    bz_store_le32(base + BZ_INDEX_CRC_OFF, crc);
+    bz_put_le64(table, BZ_INDEX_LEN_OFF, len);
+    bz_put_le32(table, BZ_INDEX_CRC_OFF, crc);
     if (!believable)
-      bz_store_le64(base + BZ_INDEX_SEQ_OFF, 0);
+      bz_set_index_seq(table, 0);
   }
   bz_env_close(file);
   pthread_cond_destroy(&file->changed);

@@ -104,7 +104,7 @@ void bz_index_set_broken(struct blitz_table *table)
 {
   if (atomic_exchange(&table->index->broken, true))
     return;
-  bz_word_store(bz_base(table), BZ_INDEX_SEQ_OFF, 0);
+  bz_set_index_seq(table, 0);
   bz_log(BLITZ_LOG_ERROR,
          "%s could not be brought up to date. It is made anew from the rows when the table is "
          "opened again",
@@ -152,7 +152,7 @@ enum blitz_rc bz_index_write_commit(struct blitz_table *table, struct MDB_txn *t
   if (mdb_rc == 0)
   {
     memcpy(file->sums, file->write_sums, sizeof file->sums);
-    bz_word_store(bz_base(table), BZ_INDEX_SEQ_OFF, htole64(seq + 1));
+    bz_set_index_seq(table, seq + 1);
   }
   else
     rc = bz_index_write_fail(table, mdb_rc, err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * journal.c: blitz_log.pages. A page with the head, the pages, then the list of where they
+ * journal.c: blitz_log.SUFFIX. A page with the head, the pages, then the list of where they
  * belong: for each 8 bytes the file, 8 its page, 4 a checksum of it, 4 zeros. The head has, from
  * byte 0 on: magic (8), position (8), pages (8), checksum of the list (4), checksum of all
  * that (4). Numbers are little-endian; checksums are CRC-32C.
@@ -92,8 +92,8 @@ static bool load(struct bz_journal *journal)
   return true;
 }
 
-enum blitz_rc bz_journal_open(const char *dir, struct bz_journal **journalp, uint64_t *positionp,
-                              struct blitz_error *err)
+enum blitz_rc bz_journal_open(const char *dir, const char *suffix, struct bz_journal **journalp,
+                              uint64_t *positionp, struct blitz_error *err)
 {
   struct bz_journal *journal = calloc(1, sizeof *journal);
   enum blitz_rc rc = BLITZ_OK;
@@ -103,7 +103,7 @@ enum blitz_rc bz_journal_open(const char *dir, struct bz_journal **journalp, uin
   if (journal != NULL)
   {
     journal->fd = -1;
-    journal->name = bz_redo_name(dir, "pages");
+    journal->name = bz_redo_name(dir, suffix);
     journal->buffer = malloc(BUFFER_PAGES * PAGE);
   }
   if (journal == NULL || journal->name == NULL || journal->buffer == NULL)
@@ -145,17 +145,27 @@ void bz_journal_close(struct bz_journal *journal)
   free(journal);
 }
 
+enum blitz_rc bz_journal_clear(struct bz_journal *journal, struct blitz_error *err)
+{
+  static const uint8_t zeros[HEAD_LEN];
+
+  forget(journal);
+  if (!bz_redo_write_at(journal->fd, zeros, sizeof zeros, 0, false) || fdatasync(journal->fd) != 0)
+    return bz_redo_fail("write", journal->name, err);
+  return BLITZ_OK;
+}
+
 /* ---- writing ------------------------------------------------------------------------------- */
 
-enum blitz_rc bz_journal_begin(struct bz_journal *journal, uint64_t position, uint64_t count,
+enum blitz_rc bz_journal_begin(struct bz_journal *journal, uint64_t position, uint64_t most,
                                struct blitz_error *err)
 {
   forget(journal);
-  journal->list = malloc((size_t)count * ENTRY_LEN + 1);
+  journal->list = malloc((size_t)most * ENTRY_LEN + 1);
   if (journal->list == NULL)
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory writing %s", journal->name);
   journal->position = position;
-  journal->count = count;
+  journal->count = most;
   return BLITZ_OK;
 }
 
@@ -188,10 +198,10 @@ enum blitz_rc bz_journal_add(struct bz_journal *journal, uint64_t file, uint64_t
 enum blitz_rc bz_journal_finish(struct bz_journal *journal, struct blitz_error *err)
 {
   uint8_t head[HEAD_LEN];
-  size_t list_len = (size_t)journal->count * ENTRY_LEN;
+  size_t list_len = (size_t)journal->added * ENTRY_LEN;
   enum blitz_rc rc = flush(journal, err);
 
-  assert(journal->added == journal->count);
+  journal->count = journal->added;
   if (rc != BLITZ_OK)
     return rc;
   bz_store_le64(head, MAGIC);

@@ -2,7 +2,7 @@
  *
  * journal.h: pages of several files that are to replace older ones all or none. They are
  * written here and synced; then they are written to their places, and if that is interrupted,
- * once more from here. There is one journal beside a log, of one moment at a time.
+ * once more from here. A journal has one moment at a time.
  *
  * Invariants:
  *  J1. A journal is believed if the checksums of its head, of its list and of each page hold:
@@ -22,22 +22,26 @@
 
 struct bz_journal;
 
-/* Opens the journal in DIR, or makes an empty one. *POSITIONP is what bz_journal_begin() was told
+/* Opens the journal blitz_log.SUFFIX in DIR, or makes an empty one. *POSITIONP is what bz_journal_begin() was told
  * of the one that is there, if it is whole; UINT64_MAX: it is not, or empty.
  */
-enum blitz_rc bz_journal_open(const char *dir, struct bz_journal **journalp, uint64_t *positionp,
-                              struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_journal_open(const char *dir, const char *suffix, struct bz_journal **journalp,
+                              uint64_t *positionp, struct blitz_error *err) BLITZ_MUST_CHECK;
 void bz_journal_close(struct bz_journal *journal); /* NULL is allowed */
 
-/* Begins the journal of COUNT pages as of POSITION, which is the caller's. */
-enum blitz_rc bz_journal_begin(struct bz_journal *journal, uint64_t position, uint64_t count,
+/* Makes it an empty one, on the device: nobody will place it again. */
+enum blitz_rc bz_journal_clear(struct bz_journal *journal,
+                               struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Begins the journal of at most MOST pages as of POSITION, which is the caller's. */
+enum blitz_rc bz_journal_begin(struct bz_journal *journal, uint64_t position, uint64_t most,
                                struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Adds page PAGE, 4096 bytes, of the file that the caller calls FILE. BLITZ_FULL: no space. */
 enum blitz_rc bz_journal_add(struct bz_journal *journal, uint64_t file, uint64_t page,
                              const uint8_t *data, struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Ends it, after COUNT pages: all is on the device (J2). */
+/* Ends it, after one page at least: all is on the device (J2). */
 enum blitz_rc bz_journal_finish(struct bz_journal *journal,
                                 struct blitz_error *err) BLITZ_MUST_CHECK;
 

@@ -19,6 +19,8 @@
 
 #define BUFFER_LEN ((size_t)2 << 20)
 #define SYNC_SECONDS 1
+#define SECOND_NS 1000000000L
+#define WAIT_NS (SECOND_NS / 10)
 
 struct buffer
 {
@@ -51,12 +53,14 @@ struct bz_redo
   uint64_t number_max;       /* of all files */
   struct buffer buffers[2], *filling;
   uint64_t end, written, synced;
+  uint64_t kept; /* bytes in the current file that records have been promised */
   bool writing, syncing; /* somebody does, without the lock */
   bool making;           /* a spare file */
   int failed;            /* the system's number for a write that failed; 0: none has */
   struct waiter *waiters;
   pthread_cond_t changed; /* one of the flags went, or `start` was raised */
   uint64_t writes, syncs, waits;
+  atomic_ullong backlog; /* anyone may read it */
 
   bool has_thread, stop;
   pthread_t thread;
@@ -69,6 +73,11 @@ static enum blitz_rc failure(const struct bz_redo *redo, struct blitz_error *err
                  "the log in %s could not be written, and nothing is changed any more until the "
                  "server is started again",
                  redo->dir);
+}
+
+static void note_backlog(struct bz_redo *redo)
+{
+  atomic_store_explicit(&redo->backlog, redo->end - redo->control.start, memory_order_relaxed);
 }
 
 /* ---- waiting --------------------------------------------------------------------------- */
@@ -264,11 +273,11 @@ static enum blitz_rc change_file(struct bz_redo *redo, struct blitz_error *err)
 
 /* ---- appending ------------------------------------------------------------------------------- */
 
-/* Waits until a record of LEN bytes can go into the buffer. */
-static enum blitz_rc make_room(struct bz_redo *redo, uint64_t len, struct blitz_error *err)
+/* Waits until a record of LEN bytes can go into the buffer, and KEEP more bytes into the file. */
+static enum blitz_rc make_room(struct bz_redo *redo, uint64_t len, uint64_t keep,
+                               struct blitz_error *err)
 {
   enum blitz_rc rc = BLITZ_OK;
-  bool waited = false;
 
   while (rc == BLITZ_OK)
   {
@@ -276,13 +285,7 @@ static enum blitz_rc make_room(struct bz_redo *redo, uint64_t len, struct blitz_
 
     if (redo->failed != 0)
       return failure(redo, err);
-    if (redo->end + len - redo->control.start > redo->limit)
-    {
-      redo->waits += !waited;
-      waited = true;
-      pthread_cond_wait(&redo->changed, &redo->lock);
-    }
-    else if (in_file + len > redo->control.file_len)
+    if (in_file + len + keep > redo->control.file_len)
       rc = change_file(redo, err);
     else if (redo->filling->len + len <= BUFFER_LEN)
       return BLITZ_OK;
@@ -294,8 +297,10 @@ static enum blitz_rc make_room(struct bz_redo *redo, uint64_t len, struct blitz_
   return rc;
 }
 
-enum blitz_rc bz_redo_append(struct bz_redo *redo, uint8_t type, const struct blitz_slice *parts,
-                             size_t count, uint64_t *endp, struct blitz_error *err)
+/* KEPT: of what was kept that is given up for it. */
+static enum blitz_rc append(struct bz_redo *redo, uint64_t kept, uint8_t type,
+                            const struct blitz_slice *parts, size_t count, uint64_t *endp,
+                            struct blitz_error *err)
 {
   uint64_t len;
   size_t payload_len = 0;
@@ -305,23 +310,93 @@ enum blitz_rc bz_redo_append(struct bz_redo *redo, uint8_t type, const struct bl
   for (size_t i = 0; i < count; i++)
     payload_len += parts[i].len;
   len = bz_redo_record_len(payload_len);
-  if (payload_len > BZ_REDO_PAYLOAD_MAX || len > redo->control.file_len - BZ_REDO_PAGE ||
-      len > redo->limit)
+  if (payload_len > BZ_REDO_PAYLOAD_MAX || len > redo->control.file_len - BZ_REDO_PAGE)
     return bz_fail(err, BLITZ_TOO_BIG, 0, "a record of %zu bytes is too big for the log in %s",
                    payload_len, redo->dir);
   pthread_mutex_lock(&redo->lock);
-  rc = make_room(redo, len, err);
+  assert(kept <= redo->kept && (kept == 0 || len <= kept));
+  redo->kept -= kept;
+  rc = make_room(redo, len, redo->kept, err);
   if (rc == BLITZ_OK)
   {
     struct buffer *buffer = redo->filling;
     buffer->len += (size_t)bz_redo_record_make(buffer->data + buffer->len, redo->salt, redo->end,
                                                redo->synced, type, parts, count);
     redo->end += len;
+    note_backlog(redo);
     *endp = redo->end;
     assert(buffer->at + buffer->len == redo->end);
   }
   pthread_mutex_unlock(&redo->lock);
   return rc;
+}
+
+enum blitz_rc bz_redo_append(struct bz_redo *redo, uint8_t type, const struct blitz_slice *parts,
+                             size_t count, uint64_t *endp, struct blitz_error *err)
+{
+  return append(redo, 0, type, parts, count, endp, err);
+}
+
+enum blitz_rc bz_redo_append_kept(struct bz_redo *redo, size_t len, uint8_t type,
+                                  const struct blitz_slice *parts, size_t count, uint64_t *endp,
+                                  struct blitz_error *err)
+{
+  return append(redo, bz_redo_record_len(len), type, parts, count, endp, err);
+}
+
+enum blitz_rc bz_redo_keep(struct bz_redo *redo, size_t len, struct blitz_error *err)
+{
+  uint64_t keep = bz_redo_record_len(len);
+  enum blitz_rc rc;
+
+  pthread_mutex_lock(&redo->lock);
+  if (redo->kept + keep > redo->control.file_len / 2)
+    rc = bz_fail(err, BLITZ_TOO_BIG, 0, "too many changes at once for the log in %s", redo->dir);
+  else
+    rc = make_room(redo, 0, redo->kept + keep, err);
+  if (rc == BLITZ_OK)
+    redo->kept += keep;
+  pthread_mutex_unlock(&redo->lock);
+  return rc;
+}
+
+void bz_redo_let_go(struct bz_redo *redo, size_t len)
+{
+  pthread_mutex_lock(&redo->lock);
+  assert(redo->kept >= bz_redo_record_len(len));
+  redo->kept -= bz_redo_record_len(len);
+  pthread_mutex_unlock(&redo->lock);
+}
+
+uint64_t bz_redo_backlog(const struct bz_redo *redo)
+{
+  return atomic_load_explicit(&redo->backlog, memory_order_relaxed);
+}
+
+uint64_t bz_redo_id(const struct bz_redo *redo)
+{
+  return bz_redo_control_id(&redo->control); /* it does not change */
+}
+
+bool bz_redo_wait(struct bz_redo *redo, const atomic_bool *stop)
+{
+  bool waited = false;
+
+  pthread_mutex_lock(&redo->lock);
+  while (redo->end - redo->control.start > redo->limit && redo->failed == 0 && !atomic_load(stop))
+  {
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += WAIT_NS;
+    until.tv_sec += until.tv_nsec / SECOND_NS;
+    until.tv_nsec %= SECOND_NS;
+    redo->waits += !waited;
+    waited = true;
+    (void)pthread_cond_timedwait(&redo->changed, &redo->lock, &until);
+  }
+  pthread_mutex_unlock(&redo->lock);
+  return !atomic_load(stop);
 }
 
 /* ---- releasing ----------------------------------------------------------------------------- */
@@ -378,6 +453,7 @@ enum blitz_rc bz_redo_release(struct bz_redo *redo, uint64_t start, struct blitz
   else if (start > redo->control.start)
   {
     redo->control.start = start;
+    note_backlog(redo);
     if (!bz_redo_control_store(redo->control_fd, &redo->control))
     {
       redo->failed = errno;
@@ -530,6 +606,7 @@ static enum blitz_rc open_files(struct bz_redo *redo, uint64_t file_len, bz_redo
   redo->salt = bz_redo_salt(&redo->control);
   redo->number_max = redo->old.number_max;
   redo->end = redo->written = redo->synced = redo->filling->at = redo->old.end;
+  note_backlog(redo);
   pthread_mutex_lock(&redo->lock);
   rc = make_spare(redo, err);
   if (rc == BLITZ_OK)

@@ -25,6 +25,8 @@
 #include "blitz.h"
 #include "base/error.h"
 
+#include <stdatomic.h>
+
 #define BZ_REDO_PAYLOAD_MAX ((size_t)1 << 20) /* bytes of a record, if a file has room for it */
 #define BZ_REDO_FILE_LEN_MIN ((uint64_t)64 << 10)
 
@@ -34,12 +36,13 @@ struct bz_redo_options
 {
   const char *dir;   /* where the files are; there is such a directory */
   uint64_t file_len; /* bytes of one file, a multiple of 4096 */
-  uint64_t limit;    /* bytes of all records that are wanted; appending waits beyond that */
+  uint64_t limit;    /* bytes of all records that are wanted; bz_redo_wait() waits beyond that */
   bool background;   /* a thread syncs once a second and makes files ahead of use */
 };
 
 struct bz_redo_record
 {
+  uint64_t log_id;  /* bz_redo_id() */
   uint64_t at, end; /* positions of its first byte and of the next record */
   uint8_t type;     /* the caller's */
   struct blitz_slice payload;
@@ -66,6 +69,28 @@ enum blitz_rc bz_redo_append(struct bz_redo *redo, uint8_t type, const struct bl
                              size_t count, uint64_t *endp,
                              struct blitz_error *err) BLITZ_MUST_CHECK;
 
+/* Keeps room for a record with a payload of LEN bytes; then bz_redo_append_kept() of one that is
+ * no longer than that does not fail for want of space. It must follow, or bz_redo_let_go().
+ * BLITZ_FULL and BLITZ_IO as above.
+ */
+enum blitz_rc bz_redo_keep(struct bz_redo *redo, size_t len,
+                           struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_redo_append_kept(struct bz_redo *redo, size_t len, uint8_t type,
+                                  const struct blitz_slice *parts, size_t count, uint64_t *endp,
+                                  struct blitz_error *err) BLITZ_MUST_CHECK;
+void bz_redo_let_go(struct bz_redo *redo, size_t len);
+
+/* How many bytes of records are wanted. */
+uint64_t bz_redo_backlog(const struct bz_redo *redo);
+
+/* Waits until that is no more than the limit, or *STOP, which is looked at ten times a second;
+ * false: it was stopped.
+ */
+bool bz_redo_wait(struct bz_redo *redo, const atomic_bool *stop);
+
+/* What tells this log from all others. */
+uint64_t bz_redo_id(const struct bz_redo *redo);
+
 /* Returns when all before END is written, or on the device. Whoever finds the file idle
  * works for all who wait.
  */
@@ -82,7 +107,7 @@ struct bz_redo_figures
 {
   uint64_t start, synced, written, end; /* positions, ascending */
   uint64_t writes, syncs;               /* calls of the system */
-  uint64_t waits;                       /* of appends, since `limit` was reached */
+  uint64_t waits;                       /* since `limit` was reached */
   unsigned files;
 };
 

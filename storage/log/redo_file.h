@@ -17,6 +17,7 @@
 #ifndef BZ_REDO_FILE_H
 #define BZ_REDO_FILE_H
 
+#include "base/bytes.h"
 #include "log/redo.h"
 
 #define BZ_REDO_PAGE 4096
@@ -32,6 +33,11 @@ struct bz_redo_control
   uint64_t last_number; /* of the files; 0: there was none yet */
   uint64_t file_len;
 };
+
+static inline uint64_t bz_redo_control_id(const struct bz_redo_control *control)
+{
+  return bz_load_le64(control->id);
+}
 
 /* What a file of records says of itself. */
 struct bz_redo_head

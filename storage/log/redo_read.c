@@ -146,6 +146,7 @@ static enum blitz_rc read_records(const struct reading *reading, const struct bz
     if (!bz_redo_record_parse(reading->data + off, reading->data_len - off, salt, *atp, &record,
                               &synced))
       break;
+    record.log_id = bz_redo_control_id(reading->control);
     rc = read(arg, &record, err);
     if (rc != BLITZ_OK)
       return rc;

@@ -51,7 +51,9 @@ static void tidy(struct blitz_table *table)
 {
   if (atomic_load(&table->removed.count) == 0 || !bz_slot_try(table))
     return;
+  bz_change_begin(table);
   bz_removed_tidy(table);
+  bz_change_end(table);
   bz_slot_release(table);
 }
 

@@ -3,12 +3,13 @@
  * file.c: the data file as a whole: its name, creation, lock, map and length.
  *
  * Invariants:
- *  1. Every byte that is read or written through the map is allocated on the
- *     device: the file grows by posix_fallocate() ahead of use, so that a full
- *     disk is an error of bz_file_reserve() and never a SIGBUS.
- *  2. The map covers the file. A longer file gets a new map, and the old one
- *     stays for readers that are in it.
- *  3. A file appears under its name whole, by rename.
+ *  B1. Every byte that is read or written through the map is allocated on the
+ *      device: the file grows by posix_fallocate() ahead of use, so that a full
+ *      disk is an error of bz_file_reserve() and never a SIGBUS.
+ *  B2. The map covers the file. A longer file gets a new map, and the old one
+ *      stays for readers that are in it.
+ *  B3. A file appears under its name whole, by rename.
+ *  B4. The map of a logged table is private (base/pages.h), that of another one is shared.
  */
 #include "base/counters.h"
 #include "base/crc32c.h"
@@ -28,6 +29,7 @@
 #define PAGE 4096
 #define MAP_MIN ((size_t)1 << 20)
 #define GROW_MAX ((uint64_t)16 << 20)
+#define PRIVATE_MAP_MIN ((size_t)1 << 30)
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -168,24 +170,53 @@ enum blitz_rc bz_file_create(const char *name, const struct blitz_create_options
 
 /* ---- mapping ------------------------------------------------------------- */
 
+static size_t map_len(size_t len, uint64_t file_len)
+{
+  while (len < file_len * 2)
+    len *= 2;
+  return len;
+}
+
+/* 0, or the system's number. */
+static int map_shared(struct blitz_table *table, uint64_t file_len, struct bz_map *map)
+{
+  int protection = PROT_READ | (table->flags & BLITZ_OPEN_READONLY ? 0 : PROT_WRITE);
+
+  map->len = map_len(MAP_MIN, file_len);
+  map->base = mmap(NULL, map->len, protection, MAP_SHARED, table->fd, 0);
+  return map->base == MAP_FAILED ? errno : 0;
+}
+
+/* Addresses cost nothing, but some systems have few of them. */
+static int map_private(struct blitz_table *table, uint64_t file_len, struct bz_map *map)
+{
+  size_t least = map_len(MAP_MIN, file_len);
+  bool first = table->pages.states == NULL;
+
+  for (size_t len = map_len(PRIVATE_MAP_MIN, file_len); len >= least; len /= 2)
+    if ((first ? bz_pages_open(&table->pages, table->fd, len)
+               : bz_pages_extend(&table->pages, table->fd, len)) == BLITZ_OK)
+    {
+      map->base = table->pages.base;
+      map->len = len;
+      return 0;
+    }
+  return ENOMEM;
+}
+
 static int map_file(struct blitz_table *table, uint64_t file_len)
 {
-  size_t len = MAP_MIN;
   struct bz_map *map = malloc(sizeof *map);
-  int protection = PROT_READ | (table->flags & BLITZ_OPEN_READONLY ? 0 : PROT_WRITE);
+  int sys_errno;
 
   if (map == NULL)
     return ENOMEM;
-  while (len < file_len * 2)
-    len *= 2;
-  map->base = mmap(NULL, len, protection, MAP_SHARED, table->fd, 0);
-  if (map->base == MAP_FAILED)
+  sys_errno = table->logged ? map_private(table, file_len, map) : map_shared(table, file_len, map);
+  if (sys_errno != 0)
   {
-    int sys_errno = errno;
     free(map);
     return sys_errno;
   }
-  map->len = len;
   map->older = atomic_load_explicit(&table->map, memory_order_relaxed);
   atomic_store_explicit(&table->map, map, memory_order_release);
   return 0;
@@ -273,6 +304,10 @@ enum blitz_rc bz_file_open(struct blitz_table *table, struct bz_header *header,
   atomic_store(&table->damaged, (header->state & BZ_FILE_DAMAGED) != 0);
   atomic_store(&table->row_count, header->row_count);
   atomic_store(&table->committed, header->committed);
+  atomic_store(&table->counter, bz_load_le64(bytes + BZ_COUNTER_OFF));
+  atomic_store(&table->index_seq, bz_load_le64(bytes + BZ_INDEX_SEQ_OFF));
+  table->placed_end = header->end;
+  table->placed_commit = header->committed;
   return BLITZ_OK;
 }
 
@@ -283,10 +318,12 @@ void bz_file_close(struct blitz_table *table)
   while (map != NULL)
   {
     struct bz_map *older = map->older;
-    munmap(map->base, map->len);
+    if (map->base != table->pages.base)
+      munmap(map->base, map->len);
     free(map);
     map = older;
   }
+  bz_pages_close(&table->pages);
   atomic_store(&table->map, NULL);
   if (table->fd >= 0)
     close(table->fd);
@@ -338,7 +375,7 @@ enum blitz_rc bz_file_reserve(struct blitz_table *table, uint64_t len, struct bl
                    table->file, (unsigned long long)len);
   bz_count(&bz_counters.bytes_allocated, wanted - table->allocated);
   /* Many page faults at once cost less than one at a time. */
-  if (ahead >= PAGE * 16 && wanted - table->allocated <= 2 * GROW_MAX)
+  if (!table->logged && ahead >= PAGE * 16 && wanted - table->allocated <= 2 * GROW_MAX)
     (void)!madvise(bz_base(table) + table->allocated / PAGE * PAGE,
                    wanted - table->allocated / PAGE * PAGE, MADV_POPULATE_WRITE);
   table->allocated = wanted;
@@ -380,6 +417,12 @@ bool bz_file_is_of_this_boot(const struct bz_header *header)
          memcmp(boot_id, header->boot_id, sizeof boot_id) == 0;
 }
 
+void bz_file_boot_id(uint8_t id[BZ_BOOT_ID_LEN])
+{
+  pthread_once(&boot_id_once, read_boot_id);
+  memcpy(id, boot_id, BZ_BOOT_ID_LEN);
+}
+
 void bz_file_mark_dirty(struct blitz_table *table)
 {
   uint8_t *base = bz_base(table);
@@ -388,9 +431,14 @@ void bz_file_mark_dirty(struct blitz_table *table)
   if (table->dirty)
     return;
   table->dirty = true;
-  base[BZ_TC_FLAGS_OFF] |= BZ_TC_FLAG_OPEN;
-  bz_store_le64(base + BZ_FREE_LIST_OFF, 0);
-  bz_store_le64(base + BZ_FREE_COUNT_OFF, 0);
+  bz_put_byte(table, BZ_TC_FLAGS_OFF, base[BZ_TC_FLAGS_OFF] | BZ_TC_FLAG_OPEN);
+  bz_put_le64(table, BZ_FREE_LIST_OFF, 0);
+  bz_put_le64(table, BZ_FREE_COUNT_OFF, 0);
+  if (table->logged)
+  {
+    bz_note(table, 0, BZ_HEADER_LEN);
+    bz_header_set_version(base, BZ_VERSION_LOGGED);
+  }
   bz_file_stamp(table);
 }
 
@@ -399,9 +447,12 @@ void bz_file_stamp(struct blitz_table *table)
   uint8_t *base = bz_base(table);
 
   pthread_once(&boot_id_once, read_boot_id);
+  bz_note(table, BZ_BOOT_ID_OFF, sizeof boot_id);
   memcpy(base + BZ_BOOT_ID_OFF, boot_id, sizeof boot_id);
-  /* The mark is on the device before anything of the indexes that it is to warn of. */
-  if (table->index != NULL && !(table->flags & BLITZ_OPEN_TEMPORARY))
+  /* The mark is on the device before anything of the indexes that it is to warn of. That of a
+   * logged table is in the log.
+   */
+  if (table->index != NULL && !table->logged && !(table->flags & BLITZ_OPEN_TEMPORARY))
     (void)msync(base, PAGE, MS_SYNC);
 }
 
@@ -411,6 +462,40 @@ void bz_file_set_end(struct blitz_table *table, uint64_t end)
   assert(end >= atomic_load_explicit(&table->first, memory_order_relaxed));
   assert(end <= table->allocated);
   if (!table->recovering)
-    bz_store_be64(bz_base(table) + BZ_TC_END_OFF, end);
+    bz_put_be64(table, BZ_TC_END_OFF, end);
   atomic_store_explicit(&table->end, end, memory_order_release);
+}
+
+/* ---- the header of a logged table ------------------------------------------------- */
+
+void bz_set_index_seq(struct blitz_table *table, uint64_t n)
+{
+  atomic_store(&table->index_seq, n);
+  if (!table->logged)
+    bz_word_store(bz_base(table), BZ_INDEX_SEQ_OFF, htole64(n));
+  else if (table->dirty && table->log_number == 0)
+  {
+    /* The file was taken up, and who opens it after a crash in this moment is to know. */
+    uint8_t bytes[8];
+    bz_store_le64(bytes, n);
+    (void)!pwrite(table->fd, bytes, sizeof bytes, BZ_INDEX_SEQ_OFF);
+  }
+}
+
+void bz_file_put_numbers(struct blitz_table *table)
+{
+  bz_put_le64(table, BZ_COUNTER_OFF, atomic_load(&table->counter));
+  bz_put_le64(table, BZ_INDEX_SEQ_OFF, atomic_load(&table->index_seq));
+}
+
+void bz_file_put_closed(struct blitz_table *table)
+{
+  uint8_t *base = bz_base(table);
+
+  bz_note(table, 0, BZ_HEADER_LEN);
+  base[BZ_TC_FLAGS_OFF] &= (uint8_t)~BZ_TC_FLAG_OPEN;
+  bz_header_set_version(base, BZ_VERSION);
+  bz_file_put_numbers(table);
+  bz_store_le32(base + BZ_CLOSED_CRC_OFF, bz_file_closed_crc(table));
+  table->dirty = false;
 }

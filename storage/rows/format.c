@@ -228,6 +228,13 @@ void bz_header_make(uint8_t *to, const struct bz_header *header)
   bz_store_le64(to + BZ_NEXT_ROW_ID_OFF, 1);
 }
 
+void bz_header_set_version(uint8_t *to, unsigned version)
+{
+  bz_store_le16(to + BZ_VERSION_OFF, (uint16_t)version);
+  bz_store_le16(to + BZ_MIN_READER_OFF, (uint16_t)version);
+  bz_store_le32(to + BZ_HEADER_CRC_OFF, identity_crc(to, version));
+}
+
 uint32_t bz_header_closed_crc(const uint8_t *from, uint32_t salt)
 {
   uint32_t crc =
@@ -263,11 +270,11 @@ static enum blitz_rc check_identity(const uint8_t *from, uint64_t file_len, cons
                    "%s is no BlitzDB file, or its header is damaged. "
                    "Restore it from a backup",
                    name);
-  if (bz_load_le16(from + BZ_MIN_READER_OFF) > BZ_VERSION)
+  if (bz_load_le16(from + BZ_MIN_READER_OFF) > BZ_VERSION_LOGGED)
     return bz_fail(err, BLITZ_BAD_VERSION, 0,
                    "%s has format version %u, this BlitzDB reads up to %u. "
                    "Install the BlitzDB that wrote it, or a later one",
-                   name, bz_load_le16(from + BZ_VERSION_OFF), BZ_VERSION);
+                   name, bz_load_le16(from + BZ_VERSION_OFF), BZ_VERSION_LOGGED);
   if (bz_load_le16(from + BZ_VERSION_OFF) < BZ_VERSION_OLDEST)
     return bz_fail(err, BLITZ_BAD_VERSION, 0,
                    "%s has format version %u, this BlitzDB reads %u and later. Copy the table with "
@@ -308,6 +315,13 @@ enum blitz_rc bz_header_read(const uint8_t *from, uint64_t file_len, const char 
     read_secret(from, &header->secret);
     header->layout = bz_load_le64(from + BZ_LAYOUT_OFF);
     header->state = bz_load_le64(from + BZ_STATE_OFF);
+  }
+  if (header->version == BZ_VERSION_LOGGED)
+  {
+    header->segment = bz_load_le64(from + BZ_SEGMENT_OFF);
+    header->buckets_used = bz_load_le64(from + BZ_BUCKETS_USED_OFF);
+    header->log_position = bz_load_le64(from + BZ_LOG_POSITION_OFF);
+    header->log_id = bz_load_le64(from + BZ_LOG_ID_OFF);
   }
   if (geometry_sane(header, file_len))
     return BLITZ_OK;

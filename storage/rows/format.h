@@ -72,7 +72,14 @@
 #define BZ_BOOT_ID_LEN 8
 #define BZ_IDENTITY_2_OFF BZ_SECRET_OFF /* what does not change, second part */
 
+/* While a file is open and its changes are in a log, some of that says something else. */
+#define BZ_SEGMENT_OFF BZ_FREE_LIST_OFF       /* 8: the last segment of buckets (grow.c), 0: none */
+#define BZ_BUCKETS_USED_OFF BZ_FREE_COUNT_OFF /* 8: buckets in use */
+#define BZ_LOG_POSITION_OFF BZ_FREE_CRC_OFF   /* 8: the log has all that the file has not from there */
+#define BZ_LOG_ID_OFF BZ_INDEX_LEN_OFF        /* 8: which log that is */
+
 #define BZ_VERSION 3
+#define BZ_VERSION_LOGGED 4 /* as long as a log is needed to know what is in the file */
 #define BZ_VERSION_OLDEST 2 /* that this version can convert */
 #define BZ_FLAG_ROW_IDS 1
 
@@ -233,10 +240,19 @@ struct bz_header
   uint64_t first;
   uint64_t committed;
   uint8_t boot_id[BZ_BOOT_ID_LEN];
+
+  /* Of a file of version BZ_VERSION_LOGGED. */
+  uint64_t segment;
+  uint64_t buckets_used;
+  uint64_t log_position;
+  uint64_t log_id;
 };
 
 /* Makes the header of an empty table in the BZ_HEADER_LEN bytes at TO. */
 void bz_header_make(uint8_t *to, const struct bz_header *header);
+
+/* Gives the header at TO, which is of BZ_VERSION or BZ_VERSION_LOGGED, the other version. */
+void bz_header_set_version(uint8_t *to, unsigned version);
 
 /* Where the checksum of a closed file begins: that of its header at FROM, from byte 34
  * on, without the caller's number, the checksum itself and the boot id.

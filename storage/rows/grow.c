@@ -22,7 +22,6 @@
 #include "rows/hash.h"
 #include "rows/space.h"
 
-#define SEGMENT_HEAD_LEN BZ_ALIGN
 #define SEGMENT_BUCKETS_MAX (UINT64_C(1) << 28) /* fit into a block */
 
 static uint64_t bucket_count_of(const struct blitz_table *table)
@@ -44,13 +43,13 @@ static bool is_power_of_two(uint64_t n)
 static void set_first(struct blitz_table *table, uint64_t first)
 {
   assert(first > atomic_load(&table->first) && first <= atomic_load(&table->end));
-  bz_store_be64(bz_base(table) + BZ_TC_FIRST_OFF, first);
+  bz_put_be64(table, BZ_TC_FIRST_OFF, first);
   atomic_store_explicit(&table->first, first, memory_order_release);
 }
 
 static void set_front_buckets(struct blitz_table *table, uint64_t count)
 {
-  bz_store_be64(bz_base(table) + BZ_TC_BUCKET_COUNT_OFF, count);
+  bz_put_be64(table, BZ_TC_BUCKET_COUNT_OFF, count);
   atomic_store_explicit(&table->front_buckets, count, memory_order_relaxed);
 }
 
@@ -73,12 +72,15 @@ static bool have_segment(struct blitz_table *table, uint64_t count)
   if (count < front_buckets_of(table) || atomic_load_explicit(segment, memory_order_relaxed) != 0)
     return true;
   if (count > SEGMENT_BUCKETS_MAX ||
-      bz_space_alloc(table, SEGMENT_HEAD_LEN + count * BZ_BUCKET_LEN, &off, NULL) != BLITZ_OK)
+      bz_space_alloc(table, BZ_SEGMENT_HEAD_LEN + count * BZ_BUCKET_LEN, &off, NULL) != BLITZ_OK)
     return false;
-  bz_word_store(bz_base(table), off,
-                bz_free_word(SEGMENT_HEAD_LEN + count * BZ_BUCKET_LEN, BZ_STATE_BUCKETS));
+  /* Each leads to the one before it (image.c). */
+  bz_put_word(table, off + 8,
+              htole64(count > front_buckets_of(table) ? segment[-1] - BZ_SEGMENT_HEAD_LEN : 0));
+  bz_put_word(table, off,
+              bz_free_word(BZ_SEGMENT_HEAD_LEN + count * BZ_BUCKET_LEN, BZ_STATE_BUCKETS));
   /* Released to readers by the number of buckets. */
-  atomic_store_explicit(segment, off + SEGMENT_HEAD_LEN, memory_order_relaxed);
+  atomic_store_explicit(segment, off + BZ_SEGMENT_HEAD_LEN, memory_order_relaxed);
   return true;
 }
 
@@ -103,10 +105,10 @@ void bz_buckets_clear(struct blitz_table *table, uint64_t count)
   uint64_t front = front_buckets_of(table);
 
   bz_assert_writer(table);
-  memset(bz_base(table) + BZ_HEADER_LEN, 0, (count < front ? count : front) * BZ_BUCKET_LEN);
+  bz_put_zeros(table, BZ_HEADER_LEN, (count < front ? count : front) * BZ_BUCKET_LEN);
   for (uint64_t from = front; from < count; from *= 2)
-    memset(bz_base(table) + bz_bucket_off(table, from), 0,
-           (count - from < from ? count - from : from) * BZ_BUCKET_LEN);
+    bz_put_zeros(table, bz_bucket_off(table, from),
+                 (count - from < from ? count - from : from) * BZ_BUCKET_LEN);
 }
 
 /* Moves the beginning of a file without blocks behind an array of COUNT buckets, if it is not
@@ -161,6 +163,7 @@ static bool copy_to_end(struct blitz_table *table, uint64_t off, uint64_t len, u
   if (bz_space_alloc_at_end(table, len, new_offp, NULL) != BLITZ_OK)
     return false;
   base = bz_base(table);
+  bz_note(table, *new_offp, len);
   memcpy(base + *new_offp + BZ_ALIGN, base + off + BZ_ALIGN, len - BZ_ALIGN);
   return true;
 }
@@ -180,7 +183,7 @@ static bool move_row(struct blitz_table *table, const struct bz_row *old)
       !copy_to_end(table, old->off, old->len, &new_off) ||
       !bz_row_parse(bz_base(table), new_off, atomic_load(&table->end), &row))
     return false;
-  bz_row_moved(bz_base(table), &row, old->off);
+  bz_row_moved(bz_base(table), &row, old->off); /* noted by copy_to_end() */
   key = bz_key_of_row(&row);
   bz_hash_replace(table, key.hash, &place, new_off);
   bz_count(&bz_counters.rows_moved, 1);
@@ -193,12 +196,12 @@ static bool move_segment(struct blitz_table *table, uint64_t off, uint64_t len)
   {
     uint64_t new_off;
 
-    if (atomic_load(&table->segments[n]) != off + SEGMENT_HEAD_LEN)
+    if (atomic_load(&table->segments[n]) != off + BZ_SEGMENT_HEAD_LEN)
       continue;
     if (!copy_to_end(table, off, len, &new_off))
       return false;
-    bz_word_store(bz_base(table), new_off, bz_free_word(len, BZ_STATE_BUCKETS));
-    atomic_store(&table->segments[n], new_off + SEGMENT_HEAD_LEN);
+    bz_put_word(table, new_off, bz_free_word(len, BZ_STATE_BUCKETS));
+    atomic_store(&table->segments[n], new_off + BZ_SEGMENT_HEAD_LEN);
     return true;
   }
   return false;
@@ -266,13 +269,15 @@ bool bz_grow_finish(struct blitz_table *table)
   if (count > front && !clear_front(table, count))
     return false;
   base = bz_base(table);
+  if (count > front)
+    bz_note(table, BZ_HEADER_LEN + front * BZ_BUCKET_LEN, (count - front) * BZ_BUCKET_LEN);
   for (uint64_t from = front; from < count; from *= 2)
     memcpy(base + BZ_HEADER_LEN + from * BZ_BUCKET_LEN, base + bz_bucket_off(table, from),
            from * BZ_BUCKET_LEN);
   set_front_buckets(table, count);
   for (uint64_t from = front; from < count; from *= 2)
   {
-    bz_space_free(table, atomic_load(&table->segments[bz_log2(from)]) - SEGMENT_HEAD_LEN);
+    bz_space_free(table, atomic_load(&table->segments[bz_log2(from)]) - BZ_SEGMENT_HEAD_LEN);
     atomic_store(&table->segments[bz_log2(from)], 0);
   }
   return true;

@@ -62,13 +62,16 @@ enum blitz_rc bz_hash_find(const struct blitz_table *table, const struct bz_key 
  * removed row says which commit removed it, and must not go before word 0 says that the row
  * lives (R3); what has been no row yet becomes one by word 0, so that must come last (F1).
  */
-static void make_live(uint8_t *base, uint64_t off, uint8_t second, const uint8_t *children)
+static void make_live(struct blitz_table *table, uint64_t off, uint8_t second,
+                      const uint8_t *children)
 {
+  uint8_t *base = bz_base(table);
   uint8_t head[16] = {BZ_ROW_MAGIC, second};
   bool removed = bz_word_magic(bz_word_load(base, off)) == BZ_FREE_MAGIC &&
                  bz_free_word_state(bz_word_load(base, off)) == BZ_STATE_REMOVED;
   uint64_t word0, word1;
 
+  bz_note(table, off, sizeof head + 2);
   memcpy(head + BZ_ROW_LEFT_OFF, children, sizeof head - BZ_ROW_LEFT_OFF);
   memcpy(base + off + sizeof head, children + sizeof head - BZ_ROW_LEFT_OFF, 2);
   memcpy(&word0, head, 8);
@@ -85,7 +88,7 @@ static void make_low(struct blitz_table *table, uint64_t link_off)
   struct bz_vine vine;
 
   if (bz_tree_to_vine(table, link_off, &vine))
-    bz_vine_to_tree(bz_base(table), vine, link_off);
+    bz_vine_to_tree(table, vine, link_off);
 }
 
 void bz_hash_link(struct blitz_table *table, const struct bz_key *key, struct bz_place *place,
@@ -103,8 +106,8 @@ void bz_hash_link(struct blitz_table *table, const struct bz_key *key, struct bz
     make_low(table, bz_bucket_off(table, bz_bucket(key->hash.bucket, count)));
     (void)!bz_hash_find(table, key, place);
   }
-  make_live(bz_base(table), off, key->hash.second, no_children);
-  bz_set_link(bz_base(table), place->link_off, off);
+  make_live(table, off, key->hash.second, no_children);
+  bz_set_link(table, place->link_off, off);
   bz_stripe_end(stripe);
 }
 
@@ -112,12 +115,11 @@ void bz_hash_replace(struct blitz_table *table, struct bz_hash hash, const struc
                      uint64_t off)
 {
   struct bz_stripe *stripe = bz_stripe_of(table, hash);
-  uint8_t *base = bz_base(table);
 
   bz_assert_writer(table);
   bz_stripe_begin(stripe);
-  make_live(base, off, hash.second, base + old->row.off + BZ_ROW_LEFT_OFF);
-  bz_set_link(base, old->link_off, off);
+  make_live(table, off, hash.second, bz_base(table) + old->row.off + BZ_ROW_LEFT_OFF);
+  bz_set_link(table, old->link_off, off);
   bz_stripe_end(stripe);
 }
 
@@ -160,17 +162,17 @@ enum blitz_rc bz_hash_unlink(struct blitz_table *table, struct bz_hash hash,
     return BLITZ_CORRUPT;
   bz_stripe_begin(stripe);
   if (heir_link_off == 0)
-    bz_set_link(base, place->link_off, left != 0 ? left : right);
+    bz_set_link(table, place->link_off, left != 0 ? left : right);
   else
   {
     heir = bz_link(base, heir_link_off);
     if (heir != left)
     {
-      bz_set_link(base, heir_link_off, bz_link(base, heir + BZ_ROW_LEFT_OFF));
-      bz_set_link(base, heir + BZ_ROW_LEFT_OFF, left);
+      bz_set_link(table, heir_link_off, bz_link(base, heir + BZ_ROW_LEFT_OFF));
+      bz_set_link(table, heir + BZ_ROW_LEFT_OFF, left);
     }
-    bz_set_link(base, heir + BZ_ROW_RIGHT_OFF, right);
-    bz_set_link(base, place->link_off, heir);
+    bz_set_link(table, heir + BZ_ROW_RIGHT_OFF, right);
+    bz_set_link(table, place->link_off, heir);
   }
   bz_stripe_end(stripe);
   return BLITZ_OK;
@@ -208,22 +210,22 @@ static void part(struct blitz_table *table, struct bz_vine vine, uint64_t bit, u
     unsigned high =
         bz_row_parse(base, off, end, &row) && (bz_hash(row.key, row.key_len).bucket & bit) != 0;
 
-    bz_set_link(base, off + BZ_ROW_RIGHT_OFF, 0);
+    bz_set_link(table, off + BZ_ROW_RIGHT_OFF, 0);
     if (last[high] == 0)
       parts[high].first = off;
     else
-      bz_set_link(base, last[high] + BZ_ROW_RIGHT_OFF, off);
+      bz_set_link(table, last[high] + BZ_ROW_RIGHT_OFF, off);
     last[high] = off;
     parts[high].count++;
   }
-  bz_vine_to_tree(base, parts[0], low_off);
-  bz_vine_to_tree(base, parts[1], high_off);
+  bz_vine_to_tree(table, parts[0], low_off);
+  bz_vine_to_tree(table, parts[1], high_off);
 }
 
 /* Most buckets have one row or none: that hangs in one of the two, and is not written to.
  * False: there are more, or it is damaged.
  */
-static bool part_one(const struct blitz_table *table, uint64_t bit, uint64_t low_off,
+static bool part_one(struct blitz_table *table, uint64_t bit, uint64_t low_off,
                      uint64_t high_off)
 {
   uint8_t *base = bz_base(table);
@@ -239,9 +241,9 @@ static bool part_one(const struct blitz_table *table, uint64_t bit, uint64_t low
       return false;
     high = (bz_hash(row.key, row.key_len).bucket & bit) != 0;
   }
-  bz_set_link(base, high_off, high ? off : 0);
+  bz_set_link(table, high_off, high ? off : 0);
   if (high)
-    bz_set_link(base, low_off, 0);
+    bz_set_link(table, low_off, 0);
   return true;
 }
 

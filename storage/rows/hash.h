@@ -10,6 +10,9 @@
 
 #include <string.h>
 
+/* Before the buckets of a segment (grow.c): words 0 and 1 of its block. */
+#define BZ_SEGMENT_HEAD_LEN BZ_ALIGN
+
 /* Rows on the way from a bucket to any row below it; see H5. */
 #define BZ_DEPTH_MAX 64
 
@@ -52,10 +55,10 @@ static inline struct bz_stripe *bz_stripe_of(struct blitz_table *table, struct b
   return &table->stripes[hash.bucket % BZ_STRIPES];
 }
 
-static inline void bz_set_link(uint8_t *base, uint64_t link_off, uint64_t off)
+static inline void bz_set_link(struct blitz_table *table, uint64_t link_off, uint64_t off)
 {
   atomic_thread_fence(memory_order_release);
-  bz_store_be64(base + link_off, off >> BZ_ALIGN_POWER);
+  bz_put_be64(table, link_off, off >> BZ_ALIGN_POWER);
 }
 
 /* Splits the next bucket in two. False: its tree is damaged. */
@@ -75,6 +78,6 @@ bool bz_tree_to_vine(struct blitz_table *table, uint64_t link_off,
                      struct bz_vine *vine) BLITZ_MUST_CHECK;
 
 /* Makes the vine a tree at LINK_OFF that is as low as can be. */
-void bz_vine_to_tree(uint8_t *base, struct bz_vine vine, uint64_t link_off);
+void bz_vine_to_tree(struct blitz_table *table, struct bz_vine vine, uint64_t link_off);
 
 #endif /* BZ_HASH_H */

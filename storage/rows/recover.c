@@ -105,8 +105,8 @@ static void stamp_out(struct recovery *r, const struct bz_row *row)
 {
   if (!r->changes)
     return;
-  bz_word_store(bz_base(r->table), row->off, bz_free_word(row->len, BZ_STATE_DROPPED));
-  bz_space_stamp_out(bz_base(r->table), row->off, row->len);
+  bz_put_word(r->table, row->off, bz_free_word(row->len, BZ_STATE_DROPPED));
+  bz_space_stamp_out(r->table, row->off, row->len);
 }
 
 /* The same of what is left of a row that went, which is in no block or in a free one. */
@@ -116,7 +116,7 @@ static void stamp_out_rest(struct recovery *r, uint64_t off, uint64_t end)
 
   if (r->changes && bz_word_magic(bz_word_load(bz_base(r->table), off)) == BZ_FREE_MAGIC &&
       bz_row_parse(bz_base(r->table), off, end, &row) && bz_row_intact(r->table->salt, &row))
-    bz_space_stamp_out(bz_base(r->table), off, row.len);
+    bz_space_stamp_out(r->table, off, row.len);
 }
 
 /* Lets nobody believe the index file, even if this is not finished: it may have entries of
@@ -124,7 +124,7 @@ static void stamp_out_rest(struct recovery *r, uint64_t off, uint64_t end)
  */
 static void forget_indexes(const struct recovery *r)
 {
-  bz_word_store(bz_base(r->table), BZ_INDEX_SEQ_OFF, 0);
+  bz_set_index_seq(r->table, 0);
 }
 
 /* Hangs the row into its tree. False: a copy of it, as late or later, is there. */
@@ -186,7 +186,7 @@ static bool key_is_intact(const struct blitz_table *table, const struct bz_row *
 {
   uint8_t buf[BZ_FILE_KEY_MAX];
 
-  return table->version == BZ_VERSION && row->key_len <= sizeof buf &&
+  return table->version >= BZ_VERSION && row->key_len <= sizeof buf &&
          row->key_len > table->spread_len &&
          bz_file_key(table, buf, bz_callers_key(table, row)) == row->key_len &&
          memcmp(buf, row->key, row->key_len) == 0;
@@ -197,7 +197,7 @@ static void set_damaged(const struct recovery *r)
 {
   uint64_t state = le64toh(bz_word_load(bz_base(r->table), BZ_STATE_OFF));
 
-  bz_word_store(bz_base(r->table), BZ_STATE_OFF, htole64(state | BZ_FILE_DAMAGED));
+  bz_put_word(r->table, BZ_STATE_OFF, htole64(state | BZ_FILE_DAMAGED));
 }
 
 /* A row, ROW not being NULL, or something else at OFF, where a block must begin, is damaged. */
@@ -314,15 +314,14 @@ static uint64_t find_first(struct recovery *r, uint64_t end)
  */
 static void make_buckets(struct blitz_table *table, uint64_t rows)
 {
-  uint8_t *base = bz_base(table);
   uint64_t first = atomic_load(&table->first);
   uint64_t room = (first - BZ_HEADER_LEN - BZ_POOL_LEN) / BZ_BUCKET_LEN;
   uint64_t count = BZ_BUCKETS_MIN;
 
   while (count * 2 <= room)
     count *= 2;
-  memset(base + BZ_HEADER_LEN, 0, first - BZ_HEADER_LEN);
-  bz_store_be64(base + BZ_TC_BUCKET_COUNT_OFF, count);
+  bz_put_zeros(table, BZ_HEADER_LEN, first - BZ_HEADER_LEN);
+  bz_put_be64(table, BZ_TC_BUCKET_COUNT_OFF, count);
   for (unsigned n = 0; n < sizeof table->segments / sizeof *table->segments; n++)
     atomic_store(&table->segments[n], 0);
   atomic_store(&table->front_buckets, count);
@@ -338,16 +337,16 @@ static void save_results(struct recovery *r)
   uint64_t state = le64toh(bz_word_load(base, BZ_STATE_OFF));
 
   /* Numbers of what was undone are not given again. */
-  bz_word_store(base, BZ_COMMITTED_OFF, htole64(r->seq_max));
+  bz_put_word(table, BZ_COMMITTED_OFF, htole64(r->seq_max));
   atomic_store(&table->committed, r->seq_max);
   if (r->row_id_max >= bz_load_le64(base + BZ_NEXT_ROW_ID_OFF))
-    bz_word_store(base, BZ_NEXT_ROW_ID_OFF, htole64(r->row_id_max + 1));
-  bz_store_be64(base + BZ_TC_ROW_COUNT_OFF, r->rows);
+    bz_put_word(table, BZ_NEXT_ROW_ID_OFF, htole64(r->row_id_max + 1));
+  bz_put_be64(table, BZ_TC_ROW_COUNT_OFF, r->rows);
   atomic_store(&table->row_count, r->rows);
   if (r->drops_damage)
     state &= ~(uint64_t)BZ_FILE_DAMAGED;
-  bz_word_store(base, BZ_STATE_OFF, htole64(state));
-  base[BZ_TC_FLAGS_OFF] &= (uint8_t)~BZ_TC_FLAG_REPAIRING;
+  bz_put_word(table, BZ_STATE_OFF, htole64(state));
+  bz_put_byte(table, BZ_TC_FLAGS_OFF, base[BZ_TC_FLAGS_OFF] & (uint8_t)~BZ_TC_FLAG_REPAIRING);
 }
 
 /* Closes the gap between the last row, END of the file, and the segments behind it. */
@@ -372,16 +371,17 @@ static void begin(struct recovery *r, uint64_t end)
   bool repair = (r->options->flags & BLITZ_OPEN_REPAIR) != 0;
 
   if (r->committed == UINT64_MAX)
-    base[BZ_TC_FLAGS_OFF] |= BZ_TC_FLAG_OPEN | BZ_TC_FLAG_REPAIRING;
+    bz_put_byte(r->table, BZ_TC_FLAGS_OFF,
+                base[BZ_TC_FLAGS_OFF] | BZ_TC_FLAG_OPEN | BZ_TC_FLAG_REPAIRING);
   bz_file_mark_dirty(r->table);
   if (r->committed == UINT64_MAX)
   {
     atomic_store(&r->table->first, find_first(r, end));
-    bz_store_be64(base + BZ_TC_FIRST_OFF, atomic_load(&r->table->first));
+    bz_put_be64(r->table, BZ_TC_FIRST_OFF, atomic_load(&r->table->first));
   }
   /* Entries of a commit that was not finished; and who repairs has seen damage. */
   if (repair || r->committed == UINT64_MAX ||
-      bz_load_le64(base + BZ_INDEX_SEQ_OFF) > r->committed + 1)
+      atomic_load(&r->table->index_seq) > r->committed + 1)
     forget_indexes(r);
 }
 

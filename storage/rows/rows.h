@@ -31,10 +31,12 @@
 #include "base/error.h"
 #include "base/held.h"
 #include "base/numbers.h"
+#include "base/pages.h"
 #include "base/seqlock.h"
 #include "rows/format.h"
 
 #include <pthread.h>
+#include <string.h>
 #include <sys/queue.h>
 
 #define BZ_STRIPES BZ_BUCKETS_MIN
@@ -148,6 +150,7 @@ struct blitz_table
   unsigned version;    /* of the file's format; only while it is opened not BZ_VERSION */
   unsigned spread_len; /* bytes that the file's keys have more than the caller's */
   bool row_ids;
+  bool logged; /* its commits go to the log, and its pages to the file by checkpoints */
   struct bz_index_file *index; /* NULL: the table has no ordered indexes */
 
   /* Written by the writer, read by anyone. */
@@ -165,18 +168,37 @@ struct blitz_table
   atomic_bool damaged;         /* a row that is not found may be a damaged one (R10) */
   atomic_ullong snapshot_ends; /* counts them; stored under snapshot_lock */
   atomic_uint reuses;          /* odd while blocks of rows that were there are given back */
+  atomic_ullong counter;       /* the caller's number; under counter_lock */
+  atomic_ullong index_seq;     /* 1 + the last commit that the index file has; 0: there is none */
   struct bz_stripe stripes[BZ_STRIPES];
 
   /* Only the writer. */
   struct bz_space space;
   atomic_ullong allocated; /* length of the file; anyone may read it */
   bool dirty;              /* the file is marked open */
+  uint64_t walk_off, walk_end; /* between them free blocks are not known yet (space.c) ... */
+  uint64_t walk_commit;        /* ... and what was removed up to that commit is free */
+
+  /* What the log and the file have of it (checkpoint.c). */
+  uint64_t log_number;      /* of this opening, in the log; 0: the log knows nothing of it */
+  uint64_t log_id;          /* of the log that knows it */
+  atomic_ullong needs_from; /* position in the log (C3); if log_number is not 0 */
+  bool crash_safe;          /* commits wait until the log is on the device */
+  bool claimed;             /* C4; under a lock of checkpoint.c's */
+  uint64_t placed_end;      /* of the blocks, in the file; for who has claimed it */
+  uint64_t placed_commit;   /* the last one, in the file; the same */
   bool recovering;         /* the header's end stays as it is */
 
   /* Under slot_lock. */
   pthread_mutex_t slot_lock;
   pthread_cond_t slot_free;
   const struct blitz_txn *writer;
+
+  /* Held while pages are changed, by the writer alone; who takes the pages of one moment holds
+   * it for that moment. It comes before snapshot_lock.
+   */
+  pthread_mutex_t change_lock;
+  struct bz_pages pages; /* without states: the map is shared, and the kernel writes it */
 
   /* Under snapshot_lock. The writer holds it to join blocks, to move `first`, and to
    * set `committed` and `row_count` together.
@@ -221,6 +243,75 @@ static inline uint8_t *bz_base(const struct blitz_table *table)
   return atomic_load_explicit(&table->map, memory_order_relaxed)->base;
 }
 
+/* Must come before the LEN bytes at OFF are stored into, in memory that bz_file_reserve() has
+ * given (B1). Whoever changes pages holds change_lock.
+ */
+static inline void bz_note(struct blitz_table *table, uint64_t off, uint64_t len)
+{
+  if (table->pages.states == NULL)
+    return;
+  assert(bz_holds(&table->change_lock));
+  bz_pages_note(&table->pages, off, len);
+}
+
+static inline void bz_put_word(struct blitz_table *table, uint64_t off, uint64_t word)
+{
+  bz_note(table, off, sizeof word);
+  bz_word_store(bz_base(table), off, word);
+}
+
+static inline void bz_put_be64(struct blitz_table *table, uint64_t off, uint64_t n)
+{
+  bz_note(table, off, sizeof n);
+  bz_store_be64(bz_base(table) + off, n);
+}
+
+static inline void bz_put_le64(struct blitz_table *table, uint64_t off, uint64_t n)
+{
+  bz_note(table, off, sizeof n);
+  bz_store_le64(bz_base(table) + off, n);
+}
+
+static inline void bz_put_le32(struct blitz_table *table, uint64_t off, uint32_t n)
+{
+  bz_note(table, off, sizeof n);
+  bz_store_le32(bz_base(table) + off, n);
+}
+
+static inline void bz_put_byte(struct blitz_table *table, uint64_t off, uint8_t n)
+{
+  bz_note(table, off, 1);
+  bz_base(table)[off] = n;
+}
+
+static inline void bz_put_zeros(struct blitz_table *table, uint64_t off, uint64_t len)
+{
+  if (len == 0)
+    return;
+  bz_note(table, off, len);
+  memset(bz_base(table) + off, 0, len);
+}
+
+/* Numbers a row that bz_row_fill() made. */
+static inline void bz_seal(struct blitz_table *table, const struct bz_row *row, uint64_t seq)
+{
+  bz_note(table, (uint64_t)(row->value - bz_base(table)), BZ_VALUE_HEADER_LEN);
+  bz_row_seal(bz_base(table), row, seq);
+}
+
+/* Around changes of a table, for its writer: before bz_note() and the like. */
+static inline void bz_change_begin(struct blitz_table *table)
+{
+  if (table->logged)
+    pthread_mutex_lock(&table->change_lock);
+}
+
+static inline void bz_change_end(struct blitz_table *table)
+{
+  if (table->logged)
+    pthread_mutex_unlock(&table->change_lock);
+}
+
 /* The row in the block at OFF, which is in the file now. For the writer. */
 static inline bool bz_block_row(const struct blitz_table *table, uint64_t off, struct bz_row *row)
 {
@@ -258,11 +349,25 @@ void bz_file_close(struct blitz_table *table);
  */
 void bz_file_mark_dirty(struct blitz_table *table);
 
+/* Stores what the header is to say of the index file (index_seq), in a logged table when its
+ * header is written next.
+ */
+void bz_set_index_seq(struct blitz_table *table, uint64_t n);
+
+/* Puts into the header what a logged table has in memory alone: counter and index_seq. */
+void bz_file_put_numbers(struct blitz_table *table);
+
+/* The kernel's name for this run of the machine; zeros if it has none. */
+void bz_file_boot_id(uint8_t id[BZ_BOOT_ID_LEN]);
+
 /* Says in which run of the machine the file is open. */
 void bz_file_stamp(struct blitz_table *table);
 
 /* Was the file opened last in this run of the machine, so that the page cache has all of it? */
 bool bz_file_is_of_this_boot(const struct bz_header *header);
+
+/* Makes the header of a logged table that of a closed file. */
+void bz_file_put_closed(struct blitz_table *table);
 
 /* Checksum of a closed file's header and bucket array, but for the caller's number. */
 uint32_t bz_file_closed_crc(const struct blitz_table *table);
@@ -285,6 +390,11 @@ void bz_space_free_later(struct blitz_table *table, uint64_t off);
 
 /* Stamps the row at OFF, which is in no tree any more, as removed by commit SEQ. */
 void bz_space_stamp_removed(struct blitz_table *table, uint64_t off, uint64_t len, uint64_t seq);
+
+/* Makes free what was found to be so in the file, a part of it. For a table that was opened
+ * without a list of them. False: there was nothing more to be found.
+ */
+bool bz_space_walk(struct blitz_table *table);
 
 /* Writes the list of free blocks behind the end of the blocks, at close. */
 void bz_space_save(struct blitz_table *table);
@@ -488,6 +598,81 @@ bool bz_snapshot_has_row(const struct blitz_table *table, const struct bz_snapsh
  */
 enum blitz_rc bz_snapshot_kept(const struct blitz_table *table, const struct bz_snapshot *snapshot,
                                uint64_t off, struct bz_row *row) BLITZ_MUST_CHECK;
+
+/* ---- image.c: the file of a logged table as of one moment ------------------------ */
+
+/* Takes up a file of version BZ_VERSION_LOGGED as it is, in a time that does not depend on how
+ * many rows it has.
+ */
+enum blitz_rc bz_image_open(struct blitz_table *table, const struct bz_header *header,
+                            struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Positions in no log: the image has all commits; or some are lost, and the file is to be
+ * repaired before it is used.
+ */
+#define BZ_COMPLETE UINT64_MAX
+#define BZ_INCOMPLETE (UINT64_MAX - 1)
+
+/* The pages of TABLE are to be taken as of now; *COUNTP: how many. Commits that are not in them are in
+ * the log from POSITION on. Needs change_lock.
+ */
+enum blitz_rc bz_image_begin(struct blitz_table *table, uint64_t position, uint64_t *countp,
+                             struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Lets the file, which is an image or closed, say at once that the log has more from POSITION on. */
+enum blitz_rc bz_image_mark(struct blitz_table *table, uint64_t position,
+                            struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* ---- checkpoint.c: tables, the log, and how pages come into files -------------------- */
+
+/* Who writes pages of a table claims it before (C4), and nobody closes it meanwhile. */
+void bz_table_claim(struct blitz_table *table);
+bool bz_table_try_claim(struct blitz_table *table) BLITZ_MUST_CHECK;
+void bz_table_unclaim(struct blitz_table *table);
+
+/* Logs that the table is open, before its first change or again (C3). SYNC: returns when that is on
+ * the device. For the writer, or for who has claimed it.
+ */
+enum blitz_rc bz_log_table(struct blitz_table *table, bool sync,
+                           struct blitz_error *err) BLITZ_MUST_CHECK;
+/* Logs that it is closed: its file has all. */
+enum blitz_rc bz_log_closed(struct blitz_table *table, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+enum bz_journal_use
+{
+  BZ_JOURNAL_ALL, /* for checkpoints of all tables */
+  BZ_JOURNAL_ONE, /* of one, by who waits for it */
+};
+
+#define BZ_JOURNALS 2
+
+/* Brings the files of COUNT tables, which are claimed and which the log knows, to what they are in
+ * memory, on the device; that can take long. COMPLETE: there will be no more in the log. Takes
+ * change_lock for a moment. A failure leaves files and memory as they are.
+ */
+enum blitz_rc bz_checkpoint(struct blitz_table *const *tables, size_t count, enum bz_journal_use use,
+                            bool complete, struct blitz_error *err) BLITZ_MUST_CHECK;
+/* The same of one, of which the caller holds change_lock. */
+enum blitz_rc bz_checkpoint_locked(struct blitz_table *table,
+                                   struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* The log keeps from now on what TABLE needs of it, though it is not open any more; from where on the
+ * log must be kept for such tables, and where it began when the engine was started.
+ */
+void bz_log_pin(struct blitz_table *table);
+uint64_t bz_log_pinned(void);
+uint64_t bz_log_start(void);
+void bz_log_set_start(uint64_t position);
+
+/* Finishes the checkpoints that a crash has interrupted, before any table is opened. */
+enum blitz_rc bz_checkpoints_start(const char *dir, struct blitz_error *err) BLITZ_MUST_CHECK;
+/* All that a crash has left is done: the journals are not wanted any more. */
+enum blitz_rc bz_checkpoints_started(struct blitz_error *err) BLITZ_MUST_CHECK;
+/* While the log is read: how far, for checkpoints in the middle of it. */
+void bz_checkpoints_replay_at(uint64_t position);
+/* Failures that would be tried again are failures from now on. */
+void bz_checkpoints_give_up(void);
+void bz_checkpoints_stop(void);
 
 /* ---- recover.c -------------------------------------------------------------- */
 

@@ -26,12 +26,10 @@ void bz_snapshot_take(struct blitz_table *table, struct bz_snapshot *snapshot)
 
 void bz_snapshot_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count)
 {
-  uint8_t *base = bz_base(table);
-
   bz_assert_writer(table);
   pthread_mutex_lock(&table->snapshot_lock);
-  bz_store_be64(base + BZ_TC_ROW_COUNT_OFF, row_count);
-  bz_word_store(base, BZ_COMMITTED_OFF, htole64(seq));
+  bz_put_be64(table, BZ_TC_ROW_COUNT_OFF, row_count);
+  bz_put_word(table, BZ_COMMITTED_OFF, htole64(seq));
   assert(seq == atomic_load_explicit(&table->committed, memory_order_relaxed) + 1);
   atomic_store_explicit(&table->row_count, row_count, memory_order_release);
   atomic_store_explicit(&table->committed, seq, memory_order_release);

@@ -8,7 +8,9 @@
  *  1. All blocks of state BZ_STATE_FREE, and no others, are in the bin for their
  *     length, once, and count in free_len. Word 1 of each is its position there.
  *     What is found inside a block is never taken for one: values may hold
- *     anything, even a copy of such a file.
+ *     anything, even a copy of such a file. In a table that was taken up after a crash there
+ *     are blocks between walk_off and walk_end that say they are free, or were left behind, and
+ *     are in no bin: they come into one as the walk comes to them, and not before.
  *  2. A block is cut from its front. Two are joined only where no scan wants a block to
  *     begin (bz_scan_watches()), and the end does not move back while a snapshot is open,
  *     so a scan never finds its next offset in the middle of something.
@@ -98,14 +100,14 @@ static void put_free(struct blitz_table *table, uint64_t off, uint64_t len)
   bool in_bin = bz_numbers_push(bin, off);
 
   assert(off % BZ_ALIGN == 0 && len % BZ_ALIGN == 0 && len >= BZ_ALIGN);
-  bz_space_stamp_out(bz_base(table), off, len);
+  bz_space_stamp_out(table, off, len);
   /* Without memory its space is lost until the file is opened again. */
-  bz_word_store(bz_base(table), off, bz_free_word(len, in_bin ? BZ_STATE_FREE : BZ_STATE_DROPPED));
+  bz_put_word(table, off, bz_free_word(len, in_bin ? BZ_STATE_FREE : BZ_STATE_DROPPED));
   if (!in_bin)
     return;
-  bz_word_store(bz_base(table), off + 8, bin->count - 1);
+  bz_put_word(table, off + 8, bin->count - 1);
   if (len > BZ_ALIGN)
-    bz_store_le64(bz_base(table) + off + len - 8, len);
+    bz_put_le64(table, off + len - 8, len);
   set_mask(&table->space, len, false);
   change_free_len(table, (int64_t)len);
 }
@@ -139,7 +141,7 @@ static bool take_out(struct blitz_table *table, uint64_t off, uint64_t len)
     return false;
   last = bin->items[--bin->count];
   bin->items[position] = last;
-  bz_word_store(bz_base(table), last + 8, position);
+  bz_put_word(table, last + 8, position);
   if (bin->count == 0)
     set_mask(&table->space, len, true);
   change_free_len(table, -(int64_t)len);
@@ -167,7 +169,7 @@ static bool cut(struct blitz_table *table, uint64_t off, uint64_t block_len, uin
     return false;
   if (block_len > len)
     put_free(table, off + len, block_len - len);
-  bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_INFLIGHT));
+  bz_put_word(table, off, bz_free_word(len, BZ_STATE_INFLIGHT));
   return true;
 }
 
@@ -222,7 +224,7 @@ enum blitz_rc bz_space_alloc_at_end(struct blitz_table *table, uint64_t len, uin
   rc = bz_file_reserve(table, end + len, err);
   if (rc != BLITZ_OK)
     return rc;
-  bz_word_store(bz_base(table), end, bz_free_word(len, BZ_STATE_INFLIGHT));
+  bz_put_word(table, end, bz_free_word(len, BZ_STATE_INFLIGHT));
   bz_file_set_end(table, end + len);
   *offp = end;
   return BLITZ_OK;
@@ -235,7 +237,7 @@ void bz_space_append_dropped(struct blitz_table *table, uint64_t end)
        off += len)
   {
     len = end - off < BZ_BLOCK_LEN_MAX ? end - off : BZ_BLOCK_LEN_MAX;
-    bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_DROPPED));
+    bz_put_word(table, off, bz_free_word(len, BZ_STATE_DROPPED));
     bz_file_set_end(table, off + len);
   }
 }
@@ -245,9 +247,15 @@ enum blitz_rc bz_space_alloc(struct blitz_table *table, uint64_t len, uint64_t *
 {
   bz_assert_writer(table);
   *offp = take(table, len);
-  if (*offp == 0 && bz_removed_make_room(table))
+  if (*offp == 0 && (bz_space_walk(table) || bz_removed_make_room(table)))
     *offp = take(table, len);
   return *offp != 0 ? BLITZ_OK : bz_space_alloc_at_end(table, len, offp, err);
+}
+
+/* Is the block at OFF one that bz_space_walk() comes to? */
+static bool is_unknown(const struct blitz_table *table, uint64_t off)
+{
+  return off >= table->walk_off && off < table->walk_end;
 }
 
 /* Frees a block. Needs snapshot_lock. */
@@ -258,14 +266,19 @@ static uint64_t free_block(struct blitz_table *table, uint64_t off)
 
   assert(bz_holds(&table->snapshot_lock));
   assert(free_len_at(table, off) == 0); /* not twice */
-  bz_space_stamp_out(bz_base(table), off, len);
+  bz_space_stamp_out(table, off, len);
+  if (is_unknown(table, off))
+  {
+    bz_put_word(table, off, bz_free_word(len, BZ_STATE_DROPPED));
+    return end;
+  }
   before = bz_scan_watches(table, off) ? 0 : free_before(table, off);
   if (before != 0 && end - before <= BZ_BLOCK_LEN_MAX && take_out(table, before, off - before))
   {
     inner[0] = off;
     off = before;
   }
-  next_len = bz_scan_watches(table, end) ? 0 : free_len_at(table, end);
+  next_len = bz_scan_watches(table, end) || is_unknown(table, end) ? 0 : free_len_at(table, end);
   if (next_len != 0 && end + next_len - off <= BZ_BLOCK_LEN_MAX && take_out(table, end, next_len))
   {
     inner[1] = end;
@@ -278,7 +291,7 @@ static uint64_t free_block(struct blitz_table *table, uint64_t off)
     put_free(table, off, end - off);
   for (unsigned i = 0; i < 2; i++)
     if (inner[i] != 0)
-      bz_word_store(bz_base(table), inner[i], 0);
+      bz_put_word(table, inner[i], 0);
   return end;
 }
 
@@ -321,7 +334,7 @@ void bz_space_free_later(struct blitz_table *table, uint64_t off)
     (void)bz_space_free(table, off);
     return;
   }
-  bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_DROPPED));
+  bz_put_word(table, off, bz_free_word(len, BZ_STATE_DROPPED));
   /* Wanted by all who look at the table now, and at a load that is under way. */
   bz_removed_add(table, off, 0, seq + 1, 0);
 }
@@ -335,6 +348,68 @@ bool bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len)
     return false;
   if (block_len > len)
     put_free(table, off + len, block_len - len);
+  return true;
+}
+
+/* ---- free blocks of a file that was not closed -------------------------------------- */
+
+#define WALK_LEN (UINT64_C(64) << 10) /* bytes that are looked at at once */
+#define WALK_BLOCKS 256               /* that are freed at once */
+
+/* The block at OFF is nobody's, or it is a row, or a part of the bucket array; its length, 0: it
+ * is none of these.
+ */
+static uint64_t look_at(const struct blitz_table *table, uint64_t off, bool *is_free)
+{
+  uint64_t word = bz_word_load(bz_base(table), off), len = bz_free_word_len(word);
+  struct bz_row row;
+
+  *is_free = false;
+  if (bz_word_magic(word) == BZ_ROW_MAGIC)
+    return bz_block_row(table, off, &row) ? row.len : 0;
+  if (bz_word_magic(word) != BZ_FREE_MAGIC || len % BZ_ALIGN != 0 || len > table->walk_end - off)
+    return 0;
+  switch (bz_free_word_state(word))
+  {
+  case BZ_STATE_FREE:
+  case BZ_STATE_INFLIGHT:
+  case BZ_STATE_DROPPED: *is_free = true; break;
+  case BZ_STATE_REMOVED:
+    *is_free = le64toh(bz_word_load(bz_base(table), off + 8)) <= table->walk_commit;
+    break;
+  case BZ_STATE_BUCKETS: break;
+  }
+  return len;
+}
+
+bool bz_space_walk(struct blitz_table *table)
+{
+  uint64_t offs[WALK_BLOCKS], off = table->walk_off, stop = off + WALK_LEN;
+  size_t count = 0;
+
+  bz_assert_writer(table);
+  if (off >= table->walk_end)
+    return false;
+  while (off < table->walk_end && off < stop && count < WALK_BLOCKS)
+  {
+    bool is_free;
+    uint64_t len = look_at(table, off, &is_free);
+
+    if (len == 0)
+    {
+      /* What is behind it stays as it is until somebody repairs the table. */
+      table->walk_end = off;
+      break;
+    }
+    if (is_free)
+    {
+      offs[count++] = off;
+      bz_put_word(table, off, bz_free_word(len, BZ_STATE_INFLIGHT));
+    }
+    off += len;
+  }
+  table->walk_off = off;
+  bz_space_free_all(table, offs, count);
   return true;
 }
 
@@ -352,13 +427,11 @@ void bz_space_free_gap(struct blitz_table *table, uint64_t off, uint64_t end)
 
 void bz_space_stamp_removed(struct blitz_table *table, uint64_t off, uint64_t len, uint64_t seq)
 {
-  uint8_t *base = bz_base(table);
-
   bz_assert_writer(table);
-  assert(bz_word_magic(bz_word_load(base, off)) == BZ_ROW_MAGIC);
+  assert(bz_word_magic(bz_word_load(bz_base(table), off)) == BZ_ROW_MAGIC);
   assert(seq > atomic_load_explicit(&table->committed, memory_order_relaxed));
-  bz_word_store(base, off + 8, htole64(seq));
-  bz_word_store(base, off, bz_free_word(len, BZ_STATE_REMOVED));
+  bz_put_word(table, off + 8, htole64(seq));
+  bz_put_word(table, off, bz_free_word(len, BZ_STATE_REMOVED));
 }
 
 /* ---- the list in a closed file ------------------------------------------- */
@@ -397,20 +470,24 @@ void bz_space_save(struct blitz_table *table)
 
   bz_assert_writer(table);
   /* Without the list the next open walks through the file instead. */
+  bz_put_le64(table, BZ_FREE_LIST_OFF, 0);
+  bz_put_le64(table, BZ_FREE_COUNT_OFF, 0);
   if (all.count > 0 && bz_file_reserve(table, end + len, NULL) == BLITZ_OK)
   {
     base = bz_base(table);
+    bz_note(table, end, len);
     for (size_t i = 0; i < all.count; i++)
       bz_store_le64(base + end + i * 8, all.items[i]);
-    bz_store_le32(base + BZ_FREE_CRC_OFF, bz_crc32c(table->salt, base + end, len));
-    bz_store_le64(base + BZ_FREE_COUNT_OFF, all.count);
-    bz_store_le64(base + BZ_FREE_LIST_OFF, end);
+    bz_put_le32(table, BZ_FREE_CRC_OFF, bz_crc32c(table->salt, base + end, len));
+    bz_put_le64(table, BZ_FREE_COUNT_OFF, all.count);
+    bz_put_le64(table, BZ_FREE_LIST_OFF, end);
     end += len;
   }
   else if (all.count == 0)
-    bz_store_le64(bz_base(table) + BZ_FREE_LIST_OFF, end);
+    bz_put_le64(table, BZ_FREE_LIST_OFF, end);
   free(all.items);
-  if (ftruncate(table->fd, (off_t)end) == 0)
+  /* A logged table's file has blocks behind that until its pages are written. */
+  if (table->logged || ftruncate(table->fd, (off_t)end) == 0)
     table->allocated = end;
 }
 
@@ -476,10 +553,16 @@ static enum blitz_rc load_by_walk(struct blitz_table *table, struct blitz_error 
 
 enum blitz_rc bz_space_load(struct blitz_table *table, struct blitz_error *err)
 {
-  if (load_list(table))
-    return BLITZ_OK;
-  bz_space_clear(table);
-  return load_by_walk(table, err);
+  enum blitz_rc rc = BLITZ_OK;
+
+  bz_change_begin(table);
+  if (!load_list(table))
+  {
+    bz_space_clear(table);
+    rc = load_by_walk(table, err);
+  }
+  bz_change_end(table);
+  return rc;
 }
 
 void bz_space_clear(struct blitz_table *table)

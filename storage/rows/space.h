@@ -22,10 +22,10 @@ void bz_file_set_end(struct blitz_table *table, uint64_t end);
 /* A row that was in the block at OFF shall not be taken for one again, whatever is stored in
  * words 0 and 1: the end of a value, which may be anything, or a length.
  */
-static inline void bz_space_stamp_out(uint8_t *base, uint64_t off, uint64_t len)
+static inline void bz_space_stamp_out(struct blitz_table *table, uint64_t off, uint64_t len)
 {
   if (len > BZ_ROW_SIZES_OFF)
-    base[off + BZ_ROW_SIZES_OFF] = 0;
+    bz_put_byte(table, off + BZ_ROW_SIZES_OFF, 0);
 }
 
 /* As bz_space_alloc(), at the end of the file. */

@@ -53,7 +53,7 @@ static bool is_whole(struct blitz_table *table, uint64_t root)
 
 bool bz_tree_to_vine(struct blitz_table *table, uint64_t link_off, struct bz_vine *vine)
 {
-  uint8_t *base = bz_base(table);
+  const uint8_t *base = bz_base(table);
   uint64_t root = bz_link(base, link_off), off, last = 0;
   struct walk walk = {.table = table, .down = root};
 
@@ -63,12 +63,12 @@ bool bz_tree_to_vine(struct blitz_table *table, uint64_t link_off, struct bz_vin
   /* A row's own links have been read when it is met, so they can be used. */
   while (walk_on(&walk, &off) && off != 0)
   {
-    bz_set_link(base, off + BZ_ROW_LEFT_OFF, 0);
-    bz_set_link(base, off + BZ_ROW_RIGHT_OFF, 0);
+    bz_set_link(table, off + BZ_ROW_LEFT_OFF, 0);
+    bz_set_link(table, off + BZ_ROW_RIGHT_OFF, 0);
     if (last == 0)
       vine->first = off;
     else
-      bz_set_link(base, last + BZ_ROW_RIGHT_OFF, off);
+      bz_set_link(table, last + BZ_ROW_RIGHT_OFF, off);
     last = off;
     vine->count++;
   }
@@ -76,28 +76,30 @@ bool bz_tree_to_vine(struct blitz_table *table, uint64_t link_off, struct bz_vin
 }
 
 /* Lifts every second one of the first 2 * COUNT rows below LINK_OFF over the one before. */
-static void compress(uint8_t *base, uint64_t link_off, uint64_t count)
+static void compress(struct blitz_table *table, uint64_t link_off, uint64_t count)
 {
+  const uint8_t *base = bz_base(table);
+
   for (; count > 0; count--)
   {
     uint64_t upper = bz_link(base, link_off);
     uint64_t lifted = bz_link(base, upper + BZ_ROW_RIGHT_OFF);
 
-    bz_set_link(base, upper + BZ_ROW_RIGHT_OFF, bz_link(base, lifted + BZ_ROW_LEFT_OFF));
-    bz_set_link(base, lifted + BZ_ROW_LEFT_OFF, upper);
-    bz_set_link(base, link_off, lifted);
+    bz_set_link(table, upper + BZ_ROW_RIGHT_OFF, bz_link(base, lifted + BZ_ROW_LEFT_OFF));
+    bz_set_link(table, lifted + BZ_ROW_LEFT_OFF, upper);
+    bz_set_link(table, link_off, lifted);
     link_off = lifted + BZ_ROW_RIGHT_OFF;
   }
 }
 
-void bz_vine_to_tree(uint8_t *base, struct bz_vine vine, uint64_t link_off)
+void bz_vine_to_tree(struct blitz_table *table, struct bz_vine vine, uint64_t link_off)
 {
   uint64_t full = 1; /* rows of the largest full tree that has no more than these, and 1 */
 
   while (full * 2 <= vine.count + 1)
     full *= 2;
-  bz_set_link(base, link_off, vine.first);
-  compress(base, link_off, vine.count + 1 - full);
+  bz_set_link(table, link_off, vine.first);
+  compress(table, link_off, vine.count + 1 - full);
   for (uint64_t rest = full / 2; rest > 1; rest /= 2)
-    compress(base, link_off, rest - 1);
+    compress(table, link_off, rest - 1);
 }

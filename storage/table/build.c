@@ -56,7 +56,11 @@ static enum blitz_rc make_file(struct blitz_table *table, struct blitz_error *er
     return BLITZ_OK;
   rc = bz_index_open(table, &none, &no_trust, &build, &reason, err);
   if (rc == BLITZ_OK)
+  {
+    bz_change_begin(table);
     bz_file_stamp(table);
+    bz_change_end(table);
+  }
   else if (table->index != NULL)
     bz_index_close(table, false);
   return rc;
@@ -69,8 +73,7 @@ static enum blitz_rc end(struct build *build, enum blitz_rc rc, struct blitz_err
 
   /* A commit of its own, so that no two states of the index file have the same number. */
   if (rc == BLITZ_OK)
-    rc = bz_publish(table, atomic_load(&table->committed) + 1, atomic_load(&table->row_count),
-                    build->index_txn, err);
+    rc = bz_publish(table, build->index_txn, err);
   else if (build->index_txn != NULL)
     bz_index_write_abort(table, build->index_txn);
   blitz_txn_free(build->txn);

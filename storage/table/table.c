@@ -9,6 +9,8 @@
  *  2. The registry's lock is held for moments only: whoever opens a table puts it
  *     in first, marked `opening`, and others wait for that table alone.
  */
+#include "log/current.h"
+#include "log/record.h"
 #include "table/table.h"
 
 #include <errno.h>
@@ -32,6 +34,7 @@ void bz_table_free(struct blitz_table *table)
   pthread_cond_destroy(&table->slot_free);
   pthread_mutex_destroy(&table->snapshot_lock);
   pthread_mutex_destroy(&table->counter_lock);
+  pthread_mutex_destroy(&table->change_lock);
   free(table->path);
   free(table->file);
   free(table);
@@ -57,6 +60,7 @@ struct blitz_table *bz_table_new(const char *path, unsigned flags)
   pthread_mutex_init(&table->snapshot_lock, NULL);
   bz_removed_init(table);
   pthread_mutex_init(&table->counter_lock, NULL);
+  pthread_mutex_init(&table->change_lock, NULL);
   if (table->path != NULL && table->file != NULL)
     return table;
   bz_table_free(table);
@@ -69,7 +73,7 @@ static enum blitz_rc check_layout(const struct blitz_table *table, const struct 
 {
   uint64_t layout = options->layout;
 
-  if (header->version != BZ_VERSION && (options->flags & BLITZ_OPEN_NO_CONVERT))
+  if (header->version < BZ_VERSION && (options->flags & BLITZ_OPEN_NO_CONVERT))
     return bz_fail(err, BLITZ_FOREIGN, 0,
                    "%s has format version %u, in which keys of this kind were written in another "
                    "way. Dump the table with the version that wrote it, and load it into this one",
@@ -81,6 +85,24 @@ static enum blitz_rc check_layout(const struct blitz_table *table, const struct 
                  ", those of this definition %016" PRIx64
                  ". Put the file that belongs to the definition in its place",
                  table->file, header->layout, layout);
+}
+
+/* Has the file all commits, though it was not closed? The start-up has brought it all that the log
+ * has, but for a file that it has not found.
+ */
+static enum blitz_rc check_log(const struct blitz_table *table, const struct bz_header *header,
+                               struct blitz_error *err)
+{
+  if (table->logged &&
+      (header->log_position == BZ_COMPLETE ||
+       (header->log_position != BZ_INCOMPLETE && bz_current_log() != NULL &&
+        header->log_id == bz_redo_id(bz_current_log()) && header->log_position >= bz_log_start())))
+    return BLITZ_OK;
+  return bz_fail(err, BLITZ_CORRUPT, 0,
+                 "%s was open when the server stopped, and its last changes are in a log "
+                 "(%016" PRIx64 ", from %" PRIu64 " on) that is not here. Restore it with the "
+                 "blitz_log files that belong to it, or repair it, which keeps all changes but these",
+                 table->file, header->log_id, header->log_position);
 }
 
 /* Makes a file whole that was opened, or finds that it is. *TRUST: how far its indexes may
@@ -96,6 +118,12 @@ static enum blitz_rc open_content(struct blitz_table *table, const struct bz_hea
   trust->committed = header->committed;
   trust->check_bytes = !header->open;
   trust->never = false;
+  if (header->version == BZ_VERSION_LOGGED && !repair)
+  {
+    trust->never = !bz_file_is_of_this_boot(header);
+    rc = check_log(table, header, err);
+    return rc == BLITZ_OK ? bz_image_open(table, header, err) : rc;
+  }
   if (header->open || repair)
   {
     rc = bz_recover(table, header, options, err);
@@ -113,25 +141,64 @@ static enum blitz_rc open_content(struct blitz_table *table, const struct bz_hea
   return options->flags & BLITZ_OPEN_READONLY ? BLITZ_OK : bz_space_load(table, err);
 }
 
+/* What changes a file as a whole does so in the file itself, and closes it: a scan after a crash of
+ * who had no log, a repair, a conversion.
+ */
+static bool is_to_remake(const struct bz_header *header, const struct blitz_open_options *options)
+{
+  return (options->flags & BLITZ_OPEN_REPAIR) || header->version < BZ_VERSION ||
+         (header->open && header->version != BZ_VERSION_LOGGED);
+}
+
+static enum blitz_rc remake(struct blitz_table *table, struct bz_header *header,
+                            const struct blitz_open_options *options, struct bz_index_trust *trust,
+                            struct blitz_error *err)
+{
+  bool logged = table->logged;
+  enum blitz_rc rc;
+
+  bz_file_close(table);
+  table->logged = false;
+  rc = bz_file_open(table, header, err);
+  if (rc == BLITZ_OK)
+    rc = open_content(table, header, options, trust, err);
+  if (rc == BLITZ_OK && header->version < BZ_VERSION)
+  {
+    rc = bz_convert(table, options->layout, err);
+    if (rc == BLITZ_OK)
+      rc = bz_file_open(table, header, err);
+    if (rc == BLITZ_OK)
+      rc = open_content(table, header, &(struct blitz_open_options){0}, trust, err);
+  }
+  if (rc != BLITZ_OK || !logged)
+    return rc;
+  if (!bz_table_finish(table))
+    return bz_fail(err, BLITZ_IO, 0, "%s cannot be closed: see the error log", table->file);
+  table->dirty = false;
+  bz_space_clear(table);
+  bz_file_close(table);
+  table->logged = true;
+  rc = bz_file_open(table, header, err);
+  return rc == BLITZ_OK ? bz_space_load(table, err) : rc;
+}
+
 /* Opens the data file. */
 static enum blitz_rc open_rows(struct blitz_table *table, const struct blitz_open_options *options,
                                struct bz_index_trust *trust, struct blitz_error *err)
 {
   struct bz_header header;
-  enum blitz_rc rc = bz_file_open(table, &header, err);
+  enum blitz_rc rc;
 
+  table->logged = bz_current_log() != NULL &&
+                  !(options->flags & (BLITZ_OPEN_READONLY | BLITZ_OPEN_TEMPORARY));
+  table->crash_safe = (options->flags & BLITZ_OPEN_CRASH_SAFE) != 0;
+  rc = bz_file_open(table, &header, err);
   if (rc == BLITZ_OK)
     rc = check_layout(table, &header, options, err);
-  if (rc == BLITZ_OK)
-    rc = open_content(table, &header, options, trust, err);
-  if (rc != BLITZ_OK || header.version == BZ_VERSION)
+  if (rc != BLITZ_OK)
     return rc;
-  rc = bz_convert(table, options->layout, err);
-  if (rc == BLITZ_OK)
-    rc = bz_file_open(table, &header, err);
-  if (rc == BLITZ_OK)
-    rc = open_content(table, &header, &(struct blitz_open_options){0}, trust, err);
-  return rc;
+  return is_to_remake(&header, options) ? remake(table, &header, options, trust, err)
+                                        : open_content(table, &header, options, trust, err);
 }
 
 static enum blitz_rc open_indexes(struct blitz_table *table,
@@ -149,7 +216,11 @@ static enum blitz_rc open_indexes(struct blitz_table *table,
   if (rc != BLITZ_OK && reason != NULL && build != 0)
     bz_index_unlink(table->path);
   if (rc == BLITZ_OK && table->dirty)
+  {
+    bz_change_begin(table);
     bz_file_stamp(table);
+    bz_change_end(table);
+  }
   return rc;
 }
 
@@ -163,6 +234,8 @@ static enum blitz_rc open_file(struct blitz_table *table, const struct blitz_ope
     return rc;
   rc = open_indexes(table, options, &trust, err);
   /* The rows are as they were, or as recovery has left them. */
+  if (rc != BLITZ_OK && table->logged)
+    bz_table_claim(table);
   if (rc != BLITZ_OK)
     (void)!bz_table_finish(table);
   return rc;
@@ -186,6 +259,45 @@ static void registry_remove(struct blitz_table *table)
     link = &(*link)->next;
   *link = table->next;
   pthread_cond_broadcast(&registry_changed);
+}
+
+static bool is_to_write(const struct blitz_table *table)
+{
+  return table->logged && !table->opening && table->log_number != 0 &&
+         !atomic_load(&table->broken);
+}
+
+struct blitz_table **bz_registry_claim(size_t *countp)
+{
+  struct blitz_table **tables;
+  size_t count = 0;
+
+  *countp = 0;
+  pthread_mutex_lock(&registry_lock);
+  for (struct blitz_table *table = registry; table != NULL; table = table->next)
+    count++;
+  tables = calloc(count + 1, sizeof(struct blitz_table *));
+  for (struct blitz_table *table = registry; table != NULL && tables != NULL; table = table->next)
+    if (is_to_write(table) && bz_table_try_claim(table))
+      tables[(*countp)++] = table;
+  pthread_mutex_unlock(&registry_lock);
+  return tables;
+}
+
+uint64_t bz_registry_written(struct blitz_table **tables, size_t count, uint64_t position,
+                             uint64_t end)
+{
+  uint64_t needed = bz_log_pinned() < end ? bz_log_pinned() : end;
+
+  pthread_mutex_lock(&registry_lock);
+  for (size_t i = 0; i < count; i++)
+    atomic_store(&tables[i]->needs_from, position);
+  for (struct blitz_table *table = registry; table != NULL; table = table->next)
+    if (table->log_number != 0 && !atomic_load(&table->broken) &&
+        atomic_load(&table->needs_from) < needed)
+      needed = atomic_load(&table->needs_from);
+  pthread_mutex_unlock(&registry_lock);
+  return needed;
 }
 
 /* The open table PATH with one more reference; or a new one, marked `opening`,
@@ -275,46 +387,88 @@ enum blitz_rc blitz_table_open_with(const char *path, const struct blitz_open_op
 static bool finish_file(struct blitz_table *table)
 {
   uint64_t buckets_end;
-  uint8_t *base;
 
   bz_removed_sweep_all(table);
+  while (bz_space_walk(table))
+    ;
   if (!bz_grow_finish(table))
   {
-    bz_log(BLITZ_LOG_WARNING,
-           "%s could not be closed for lack of space: it will be repaired "
-           "when it is opened",
-           table->file);
+    if (!table->logged)
+      bz_log(BLITZ_LOG_WARNING,
+             "%s could not be closed for lack of space: it will be repaired "
+             "when it is opened",
+             table->file);
     return false;
   }
   bz_space_save(table);
-  base = bz_base(table);
+  if (table->logged)
+  {
+    /* Something else was there (format.h). */
+    bz_put_le64(table, BZ_INDEX_LEN_OFF, 0);
+    bz_put_le32(table, BZ_INDEX_CRC_OFF, 0);
+  }
   /* Nothing of rows that were here before the array; and an empty free-block pool, for
    * Tokyo Cabinet.
    */
   buckets_end = BZ_HEADER_LEN + atomic_load(&table->bucket_count) * BZ_BUCKET_LEN;
-  memset(base + buckets_end, 0, atomic_load(&table->first) - buckets_end);
+  bz_put_zeros(table, buckets_end, atomic_load(&table->first) - buckets_end);
   return true;
+}
+
+/* Brings all of a logged table, which is claimed, to its file: closed, or if that cannot be (CLEAN
+ * is false) as it is.
+ */
+static bool finish_logged(struct blitz_table *table, bool clean)
+{
+  struct blitz_error err;
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (table->log_number == 0) /* it was only taken up */
+    rc = bz_log_table(table, false, &err);
+  if (rc == BLITZ_OK && clean)
+  {
+    pthread_mutex_lock(&table->change_lock);
+    bz_file_put_closed(table);
+    pthread_mutex_unlock(&table->change_lock);
+  }
+  if (rc == BLITZ_OK)
+    rc = bz_checkpoint(&table, 1, BZ_JOURNAL_ONE, true, &err);
+  if (rc == BLITZ_OK && clean && ftruncate(table->fd, (off_t)table->allocated) != 0)
+    bz_log(BLITZ_LOG_WARNING, "%s keeps bytes at its end that it does not need: %s", table->file,
+           strerror(errno));
+  if (rc == BLITZ_OK)
+    rc = bz_log_closed(table, &err);
+  if (rc == BLITZ_OK)
+    return true;
+  bz_log_pin(table);
+  bz_log(BLITZ_LOG_ERROR, "%s. Its last changes stay in the log until the server is started again",
+         err.text);
+  return false;
 }
 
 /* Syncs the files, then takes the mark away. */
 bool bz_table_finish(struct blitz_table *table)
 {
-  uint8_t *base;
-  bool clean = table->dirty && !atomic_load(&table->broken) && finish_file(table);
+  bool is_whole = !atomic_load(&table->broken), clean;
+
+  bz_change_begin(table);
+  clean = table->dirty && is_whole && finish_file(table);
 
   if (table->index != NULL)
     bz_index_close(table, clean || !table->dirty);
+  bz_change_end(table);
+  if (table->logged)
+    return !table->dirty || !is_whole || finish_logged(table, clean);
   if (!clean)
     return !table->dirty;
-  base = bz_base(table);
-  bz_store_le32(base + BZ_CLOSED_CRC_OFF, bz_file_closed_crc(table));
+  bz_put_le32(table, BZ_CLOSED_CRC_OFF, bz_file_closed_crc(table));
   if (!(table->flags & BLITZ_OPEN_TEMPORARY) && fdatasync(table->fd) != 0)
   {
     bz_log(BLITZ_LOG_ERROR, "%s could not be synced (%s): it will be repaired when it is opened",
            table->file, strerror(errno));
     return false;
   }
-  base[BZ_TC_FLAGS_OFF] &= (uint8_t)~BZ_TC_FLAG_OPEN;
+  bz_put_byte(table, BZ_TC_FLAGS_OFF, bz_base(table)[BZ_TC_FLAGS_OFF] & (uint8_t)~BZ_TC_FLAG_OPEN);
   return true;
 }
 
@@ -331,6 +485,8 @@ void blitz_table_close(struct blitz_table *table)
   if (!last)
     return;
   assert(table->writer == NULL && LIST_EMPTY(&table->snapshots) && LIST_EMPTY(&table->scans));
+  if (table->logged)
+    bz_table_claim(table);
   (void)!bz_table_finish(table);
   bz_file_close(table);
   pthread_mutex_lock(&registry_lock);
@@ -390,6 +546,13 @@ enum blitz_rc blitz_table_rename(const char *from, const char *to, struct blitz_
 
 enum blitz_rc blitz_table_sync(struct blitz_table *table, struct blitz_error *err)
 {
+  struct bz_redo_figures figures;
+
+  if (table->logged)
+  {
+    bz_redo_figures(bz_current_log(), &figures);
+    return bz_redo_sync(bz_current_log(), figures.end, err);
+  }
   if (fdatasync(table->fd) == 0)
     return BLITZ_OK;
   return bz_fail(err, bz_rc_of_errno(errno), errno, "cannot sync %s", table->file);
@@ -412,27 +575,48 @@ void blitz_table_stats(struct blitz_table *table, struct blitz_table_stats *stat
 
 uint64_t blitz_table_counter(struct blitz_table *table)
 {
-  uint64_t n;
+  return atomic_load(&table->counter);
+}
 
-  pthread_mutex_lock(&table->counter_lock);
-  n = bz_load_le64(atomic_load(&table->map)->base + BZ_COUNTER_OFF);
-  pthread_mutex_unlock(&table->counter_lock);
-  return n;
+/* Keeps a number that was set in a table of which no change is logged that it could come with. */
+static enum blitz_rc keep_counter(struct blitz_table *table, uint64_t n, struct blitz_error *err)
+{
+  uint8_t bytes[16];
+  struct blitz_slice part = {bytes, sizeof bytes};
+  uint64_t end;
+  enum blitz_rc rc;
+
+  bz_store_le64(bytes, table->log_number);
+  bz_store_le64(bytes + 8, n);
+  if (table->log_number == 0)
+    return pwrite(table->fd, bytes + 8, 8, BZ_COUNTER_OFF) == 8
+               ? BLITZ_OK
+               : bz_fail(err, bz_rc_of_errno(errno), errno, "cannot write %s", table->file);
+  rc = bz_redo_append(bz_current_log(), BZ_RECORD_COUNTER, &part, 1, &end, err);
+  if (rc == BLITZ_OK)
+    rc = bz_redo_write(bz_current_log(), end, err);
+  return rc;
 }
 
 static enum blitz_rc store_counter(struct blitz_table *table, uint64_t n, bool only_raise,
                                    struct blitz_error *err)
 {
-  uint8_t *at;
+  enum blitz_rc rc = BLITZ_OK;
 
   if (table->flags & BLITZ_OPEN_READONLY)
     return bz_fail(err, BLITZ_READONLY, 0, "%s is open for reading only", table->file);
   pthread_mutex_lock(&table->counter_lock);
-  at = atomic_load(&table->map)->base + BZ_COUNTER_OFF;
-  if (!only_raise || bz_load_le64(at) < n)
-    bz_store_le64(at, n);
+  if (!only_raise || atomic_load(&table->counter) < n)
+  {
+    if (!table->logged)
+      bz_store_le64(atomic_load(&table->map)->base + BZ_COUNTER_OFF, n);
+    else if (!only_raise)
+      rc = keep_counter(table, n, err);
+    if (rc == BLITZ_OK)
+      atomic_store(&table->counter, n);
+  }
   pthread_mutex_unlock(&table->counter_lock);
-  return BLITZ_OK;
+  return rc;
 }
 
 enum blitz_rc blitz_table_counter_raise(struct blitz_table *table, uint64_t n,

@@ -9,6 +9,7 @@
 #ifndef BZ_TABLE_H
 #define BZ_TABLE_H
 
+#include "log/redo.h"
 #include "txn/txn.h"
 
 /* ---- table.c, copy.c: tables that are not in the registry ------------------------- */
@@ -25,6 +26,34 @@ bool bz_table_finish(struct blitz_table *table) BLITZ_MUST_CHECK;
  */
 enum blitz_rc bz_convert(struct blitz_table *table, uint64_t layout,
                          struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* The open tables that are logged and have changed, claimed (rows.h); the array is to be freed.
+ * NULL: out of memory.
+ */
+struct blitz_table **bz_registry_claim(size_t *countp);
+
+/* From where on the log is needed, now that COUNT tables are written that need it from POSITION
+ * on; gives these back.
+ */
+uint64_t bz_registry_written(struct blitz_table **tables, size_t count, uint64_t position,
+                             uint64_t end);
+
+/* ---- start.c ------------------------------------------------------------------------- */
+
+/* blitz_start(), with or without the threads that sync the log and write checkpoints. */
+enum blitz_rc bz_start(const struct blitz_start_options *options, bool background,
+                       struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* ---- replay.c: what the log has of tables that a crash has left -------------------------- */
+
+struct bz_replay;
+
+struct bz_replay *bz_replay_begin(void); /* NULL: out of memory */
+enum blitz_rc bz_replay_record(void *replay, const struct bz_redo_record *record,
+                               struct blitz_error *err) BLITZ_MUST_CHECK;
+/* Writes the tables to their files, complete, and closes them. */
+enum blitz_rc bz_replay_finish(struct bz_replay *replay, struct blitz_error *err) BLITZ_MUST_CHECK;
+void bz_replay_free(struct bz_replay *replay); /* NULL is allowed */
 
 /* ---- build.c: making indexes from the rows --------------------------------------------- */
 

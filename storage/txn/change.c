@@ -97,6 +97,7 @@ static enum blitz_rc put_block(struct blitz_txn *txn, struct bz_writes *writes,
   if (rc != BLITZ_OK)
     return rc;
   bz_moves_forget(&writes->moves, *offp);
+  bz_note(writes->table, *offp, len);
   bz_row_fill(bz_base(writes->table) + *offp, writes->table->salt, key->data, key->len,
               new_row->value);
   if (new_row->entries && writes->table->index != NULL)
@@ -303,8 +304,11 @@ static enum blitz_rc insert_key(struct blitz_txn *txn, struct blitz_table *table
 
   if (rc != BLITZ_OK)
     return rc;
-  return insert(txn, request.writes,
-                &(struct new_row){&request.key, value, .entries = true, .is_new = is_new}, err);
+  bz_change_begin(table);
+  rc = insert(txn, request.writes,
+              &(struct new_row){&request.key, value, .entries = true, .is_new = is_new}, err);
+  bz_change_end(table);
+  return rc;
 }
 
 enum blitz_rc bz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
@@ -336,8 +340,10 @@ enum blitz_rc blitz_insert_row_id(struct blitz_txn *txn, struct blitz_table *tab
   rc = bz_writes_begin(txn, table, &writes, err);
   if (rc != BLITZ_OK)
     return rc;
+  bz_change_begin(table);
   row_id = bz_load_le64(bz_base(table) + BZ_NEXT_ROW_ID_OFF);
-  bz_word_store(bz_base(table), BZ_NEXT_ROW_ID_OFF, htole64(row_id + 1));
+  bz_put_word(table, BZ_NEXT_ROW_ID_OFF, htole64(row_id + 1));
+  bz_change_end(table);
   bz_store_be64(key, row_id);
   rc = insert_key(txn, table, (struct blitz_slice){key, sizeof key}, value, true, err);
   if (rc == BLITZ_OK)
@@ -433,7 +439,10 @@ enum blitz_rc bz_update(struct blitz_txn *txn, struct blitz_table *table, const 
 
   if (rc != BLITZ_OK)
     return rc;
-  return update(txn, &request, key, hint_off, value, err);
+  bz_change_begin(table);
+  rc = update(txn, &request, key, hint_off, value, err);
+  bz_change_end(table);
+  return rc;
 }
 
 enum blitz_rc blitz_update(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
@@ -447,7 +456,10 @@ enum blitz_rc blitz_update(struct blitz_txn *txn, struct blitz_table *table, str
     rc = begin(txn, table, new_key, &value, &to, err);
   if (rc != BLITZ_OK)
     return rc;
-  return update(txn, &to, &from.key, 0, value, err);
+  bz_change_begin(table);
+  rc = update(txn, &to, &from.key, 0, value, err);
+  bz_change_end(table);
+  return rc;
 }
 
 /* The current row KEY, if COMPARE says yes to its value. */
@@ -476,10 +488,13 @@ enum blitz_rc blitz_update_if(struct blitz_txn *txn, struct blitz_table *table,
   struct current current;
   enum blitz_rc rc = begin(txn, table, key, &value, &request, err);
 
-  if (rc == BLITZ_OK)
-    rc = find_if(request.writes, &request.key, compare, arg, &current, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  bz_change_begin(table);
+  rc = find_if(request.writes, &request.key, compare, arg, &current, err);
   if (rc == BLITZ_OK)
     rc = replace(txn, request.writes, &request.key, &current, value, err);
+  bz_change_end(table);
   return rc;
 }
 
@@ -491,10 +506,13 @@ enum blitz_rc blitz_remove_if(struct blitz_txn *txn, struct blitz_table *table,
   struct current current;
   enum blitz_rc rc = begin(txn, table, key, NULL, &request, err);
 
-  if (rc == BLITZ_OK)
-    rc = find_if(request.writes, &request.key, compare, arg, &current, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  bz_change_begin(table);
+  rc = find_if(request.writes, &request.key, compare, arg, &current, err);
   if (rc == BLITZ_OK)
     rc = remove_current(txn, request.writes, &request.key, &current, err);
+  bz_change_end(table);
   return rc;
 }
 
@@ -504,12 +522,15 @@ static enum blitz_rc remove_row(struct blitz_txn *txn, struct bz_writes *writes,
                                 struct blitz_error *err)
 {
   struct current current;
-  enum blitz_rc rc = find_current(writes, key, hint_off, &current, err);
+  enum blitz_rc rc;
 
+  bz_change_begin(writes->table);
+  rc = find_current(writes, key, hint_off, &current, err);
   if (rc == BLITZ_NOT_FOUND)
-    return not_found(writes->table, err);
-  if (rc == BLITZ_OK)
+    rc = not_found(writes->table, err);
+  else if (rc == BLITZ_OK)
     rc = remove_current(txn, writes, key, &current, err);
+  bz_change_end(writes->table);
   return rc;
 }
 
@@ -540,10 +561,13 @@ enum blitz_rc bz_remove_alone(struct blitz_txn *txn, struct blitz_table *table,
   struct current current;
   enum blitz_rc rc = bz_writes_begin(txn, table, &writes, err);
 
-  if (rc == BLITZ_OK)
-    rc = find_current(writes, key, hint_off, &current, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  bz_change_begin(table);
+  rc = find_current(writes, key, hint_off, &current, err);
   if (rc == BLITZ_OK)
     rc = remove_row_alone(writes, key, &current, err);
+  bz_change_end(table);
   return rc;
 }
 
@@ -573,7 +597,11 @@ enum blitz_rc blitz_txn_expect_rows(struct blitz_txn *txn, struct blitz_table *t
   if (rc != BLITZ_OK || row_count == 0)
     return rc;
   if (writes->load != NULL && writes->row_delta == 0)
+  {
+    bz_change_begin(table);
     bz_grow_empty(table, row_count < EXPECTED_MAX ? row_count : EXPECTED_MAX);
+    bz_change_end(table);
+  }
   return BLITZ_OK;
 }
 
@@ -585,7 +613,6 @@ enum blitz_rc blitz_txn_finish_load(struct blitz_txn *txn, struct blitz_table *t
 
   if (writes == NULL)
     return BLITZ_OK;
-  if (writes->load != NULL)
-    bz_load_flush(table, writes->load);
+  bz_txn_settle(txn, table);
   return bz_entries_settle(writes, duplicate, arg, err);
 }

@@ -57,39 +57,27 @@ struct bz_load *bz_load_begin(void)
   return load;
 }
 
-enum blitz_rc bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t rows,
-                             struct MDB_txn *index_txn, struct blitz_error *err)
+void bz_load_end(struct bz_load *load)
 {
-  enum blitz_rc rc;
-
-  assert(atomic_load(&table->row_count) == 0); /* else a roll-back would take what others see */
-  bz_load_flush(table, load);
-  rc = bz_publish(table, load_seq(table), rows, index_txn, err);
-  if (rc != BLITZ_OK)
-  {
-    bz_load_rollback(table, load);
-    return rc;
-  }
-  bz_removed_sweep(table, 0);
+  assert(load->count == 0);
   free(load);
-  return BLITZ_OK;
 }
 
 /* ---- rows ---------------------------------------------------------------- */
 
 static void seal_row(struct blitz_table *table, uint64_t off)
 {
-  uint8_t *base = bz_base(table);
+  const uint8_t *base = bz_base(table);
   struct bz_row row;
 
   if (bz_row_parse(base, off, atomic_load_explicit(&table->end, memory_order_relaxed), &row))
-    bz_row_seal(base, &row, load_seq(table));
+    bz_seal(table, &row, load_seq(table));
 }
 
 /* Frees the block of a row that nobody but the load has seen. */
 static void free_row(struct blitz_table *table, uint64_t off, uint64_t len)
 {
-  bz_word_store(bz_base(table), off, bz_free_word(len, BZ_STATE_INFLIGHT));
+  bz_put_word(table, off, bz_free_word(len, BZ_STATE_INFLIGHT));
   bz_space_free_later(table, off);
 }
 
@@ -134,7 +122,7 @@ void bz_load_flush(struct blitz_table *table, struct bz_load *load)
 
     if (!bz_row_parse(base, load->queue[i].off, end, &row))
       continue;
-    bz_row_seal(base, &row, load_seq(table));
+    bz_seal(table, &row, load_seq(table));
     key.data = row.key;
     key.len = row.key_len;
     if (bz_hash_find(table, &key, &place) == BLITZ_NOT_FOUND)
@@ -202,8 +190,8 @@ static void hide_rows(struct blitz_table *table)
       if (!bz_row_parse(base, off, end, &row))
         return;
       word = bz_free_word(row.len, BZ_STATE_INFLIGHT);
-      bz_word_store(base, off, word);
-      base[off + BZ_ROW_SIZES_OFF] = 0;
+      bz_put_word(table, off, word);
+      bz_put_byte(table, off + BZ_ROW_SIZES_OFF, 0);
     }
     if (bz_word_magic(word) != BZ_FREE_MAGIC || bz_free_word_len(word) == 0)
       return;

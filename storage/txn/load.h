@@ -12,10 +12,9 @@ struct bz_load;
 /* May TABLE be loaded by its writer? */
 bool bz_load_possible(const struct blitz_table *table);
 
-/* NULL: out of memory. Commit and rollback free LOAD; a commit that fails is a rollback. */
+/* NULL: out of memory. A rollback, or an end when the load is committed, frees LOAD. */
 struct bz_load *bz_load_begin(void);
-enum blitz_rc bz_load_commit(struct blitz_table *table, struct bz_load *load, uint64_t rows,
-                             struct MDB_txn *index_txn, struct blitz_error *err) BLITZ_MUST_CHECK;
+void bz_load_end(struct bz_load *load);
 void bz_load_rollback(struct blitz_table *table, struct bz_load *load);
 
 /* Is KEY certainly not there, since it is beyond all before it? Remembers it if so. */

@@ -9,7 +9,7 @@
  * to be held; slot_lock and snapshot_lock are taken.
  *
  * Invariants stand where they are kept:
- *   T1-T4   changes and the commit           txn.c
+ *   T1-T6   changes and the commit           commit.c
  *   those of a load and of moved rows        load.c, moves.h
  *
  * Private to the room: writes.h, moves.h, entries.h, load.h.
@@ -106,11 +106,10 @@ enum blitz_rc bz_remove_alone(struct blitz_txn *txn, struct blitz_table *table,
 enum blitz_rc bz_txn_take(struct blitz_txn *txn, struct blitz_table *table,
                           struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Ends commit number SEQ of the writer: its rows are in their places, ROW_COUNT are there now.
- * INDEX_TXN, which may be NULL, are its entries in the indexes: whoever takes a view sees
- * both or none. A failure is one of the entries: they are given up, and nothing is published.
+/* Commits INDEX_TXN, which may be NULL, with a number of its own; the rows stay as they are.
+ * For the writer. A failure gives it up.
  */
-enum blitz_rc bz_publish(struct blitz_table *table, uint64_t seq, uint64_t row_count,
-                         struct MDB_txn *index_txn, struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_publish(struct blitz_table *table, struct MDB_txn *index_txn,
+                         struct blitz_error *err) BLITZ_MUST_CHECK;
 
 #endif /* BZ_TXN_H */

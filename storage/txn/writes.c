@@ -5,6 +5,7 @@
  * Who has a struct bz_writes has the table's writer slot, and the file is marked
  * open. Finding by key goes through their positions, noted when it is first asked.
  */
+#include "log/current.h"
 #include "txn/writes.h"
 
 #include <assert.h>
@@ -152,6 +153,23 @@ static enum blitz_rc reserve(struct bz_writes *writes, struct blitz_error *err)
   return rc;
 }
 
+/* The log knows of the table, and the file is marked, before the first change. */
+static enum blitz_rc begin_changes(struct blitz_table *table, struct blitz_error *err)
+{
+  bool known = !table->logged || table->log_number != 0 || bz_current_log() == NULL;
+  enum blitz_rc rc = known ? BLITZ_OK : bz_log_table(table, table->index != NULL, err);
+
+  if (rc != BLITZ_OK)
+    return rc;
+  bz_change_begin(table);
+  bz_file_mark_dirty(table);
+  bz_change_end(table);
+  /* Changes without the indexes leave them behind. */
+  if (table->index == NULL)
+    bz_set_index_seq(table, 0);
+  return BLITZ_OK;
+}
+
 enum blitz_rc bz_writes_begin(struct blitz_txn *txn, struct blitz_table *table,
                               struct bz_writes **writesp, struct blitz_error *err)
 {
@@ -159,6 +177,9 @@ enum blitz_rc bz_writes_begin(struct blitz_txn *txn, struct blitz_table *table,
   enum blitz_rc rc;
 
   *writesp = writes;
+  rc = table->logged ? bz_current_wait(err) : BLITZ_OK;
+  if (rc != BLITZ_OK)
+    return rc;
   if (writes != NULL && writes->doomed)
     return bz_fail(err, BLITZ_INVALID, 0, "%s: a change failed, and must be rolled back first",
                    table->file);
@@ -176,10 +197,12 @@ enum blitz_rc bz_writes_begin(struct blitz_txn *txn, struct blitz_table *table,
   rc = bz_slot_take(table, txn, txn->lock_timeout, err);
   if (rc != BLITZ_OK)
     return rc;
-  bz_file_mark_dirty(table);
-  /* Changes without the indexes leave them behind. */
-  if (table->index == NULL)
-    bz_word_store(bz_base(table), BZ_INDEX_SEQ_OFF, 0);
+  rc = begin_changes(table, err);
+  if (rc != BLITZ_OK)
+  {
+    bz_slot_release(table);
+    return rc;
+  }
   txn->spare = NULL;
   writes->table = table;
   writes->next = txn->writes;

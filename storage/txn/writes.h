@@ -46,6 +46,7 @@ struct blitz_txn
 {
   struct bz_writes *writes;
   struct bz_writes *spare; /* one, with its memory, for the next one */
+  struct bz_buffer record; /* in which a commit is put together for the log */
   unsigned lock_timeout;
   const struct blitz_indexer *indexer;
 };

@@ -176,7 +176,7 @@ static enum blitz_rc open_store(struct store *store, const char *dir, enum fault
   *store = (struct store){.fault = fault};
   snprintf(store->dir, sizeof store->dir, "%s", dir);
   open_files(store);
-  require_ok(bz_journal_open(dir, &store->journal, &replay.from, ERR));
+  require_ok(bz_journal_open(dir, "pages", &store->journal, &replay.from, ERR));
   if (fault == FAULT_JOURNAL_NOT_LOOKED_AT)
     replay.from = UINT64_MAX;
   if (replay.from != UINT64_MAX)
@@ -237,19 +237,19 @@ static void change_some(struct store *store, struct rnd *rnd)
 static void checkpoint(struct store *store, struct rnd *rnd)
 {
   struct bz_redo_figures figures;
-  uint64_t count = 0, page, position;
+  uint64_t count = 0, changed, page, position;
   uint8_t data[4096];
   bz_redo_figures(store->redo, &figures);
   position = figures.end;
   for (unsigned file = 0; file < FILES; file++)
   {
-    count += bz_pages_changed(&store->pages[file]);
-    require_ok(bz_pages_begin(&store->pages[file]));
+    require_ok(bz_pages_begin(&store->pages[file], &changed));
+    count += changed;
   }
   change_some(store, rnd);
   if (store->fault != FAULT_LOG_NOT_SYNCED)
     require_ok(bz_redo_sync(store->redo, position, ERR));
-  require_ok(bz_journal_begin(store->journal, position, count, ERR));
+  require_ok(bz_journal_begin(store->journal, position, count + 1, ERR));
   for (unsigned file = 0; file < FILES; file++)
     while (bz_pages_take(&store->pages[file], &page, data))
     {
@@ -265,6 +265,8 @@ static void checkpoint(struct store *store, struct rnd *rnd)
   change_some(store, rnd);
   if (store->fault != FAULT_RELEASED_TOO_EARLY)
     sync_places(store);
+  for (unsigned file = 0; file < FILES; file++)
+    bz_pages_placed(&store->pages[file]);
   if (store->fault == FAULT_LOG_NOT_SYNCED)
     return;
   require_ok(bz_redo_release(store->redo, position, ERR));

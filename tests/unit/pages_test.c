@@ -16,6 +16,7 @@ enum
   PAGES = 600,
   LEN = PAGES * 4096,
   STORES = 400, /* between two looks at whether to pause */
+  EXTENSIONS = 8,
 };
 
 struct work
@@ -24,6 +25,8 @@ struct work
   pthread_mutex_t lock;     /* held while pages are changed */
   atomic_bool stop, wanted; /* the lock is, by another thread */
   uint64_t seed, stores;
+  int fd;
+  unsigned extended; /* times */
   uint8_t *model; /* what the pages must hold */
 };
 
@@ -37,7 +40,7 @@ static int new_file(void)
 
 static void begin(struct work *work, int fd, uint64_t seed)
 {
-  *work = (struct work){.seed = seed, .lock = PTHREAD_MUTEX_INITIALIZER};
+  *work = (struct work){.seed = seed, .lock = PTHREAD_MUTEX_INITIALIZER, .fd = fd};
   assert_ok(bz_pages_open(&work->pages, fd, (uint64_t)LEN * 4));
   work->model = calloc(1, LEN);
   assert_non_null(work->model);
@@ -67,6 +70,11 @@ static void *change(void *arg)
     pthread_mutex_lock(&work->lock);
     for (unsigned i = 0; i < STORES; i++)
       store_some(work, &rnd);
+    if (work->extended < EXTENSIONS && rnd_below(&rnd, 20) == 0)
+    {
+      require_ok(bz_pages_extend(&work->pages, work->fd, work->pages.reserved + LEN));
+      work->extended++;
+    }
     pthread_mutex_unlock(&work->lock);
     do
       sched_yield();
@@ -75,22 +83,51 @@ static void *change(void *arg)
   return NULL;
 }
 
-/* Takes all pages and writes them; how many. */
-static uint64_t write_all(struct work *work, int fd, struct rnd *rnd)
+/* Takes pages and writes them, but no more than MOST; how many. */
+static uint64_t write_some(struct work *work, int fd, uint64_t most)
 {
   uint8_t data[4096];
   uint64_t page, last = 0, count = 0;
-  while (bz_pages_take(&work->pages, &page, data))
+  while (count < most && bz_pages_take(&work->pages, &page, data))
   {
     assert_true(page < PAGES && (count == 0 || page > last));
     assert_int_equal(pwrite(fd, data, sizeof data, (off_t)(page * 4096)), sizeof data);
     last = page;
     count++;
   }
-  /* All that has not changed since is in the file. */
-  uint64_t first = rnd_below(rnd, PAGES);
-  bz_pages_drop(&work->pages, first, rnd_below(rnd, (uint32_t)(PAGES - first) + 1));
   return count;
+}
+
+/* Takes all pages and writes them; how many. */
+static uint64_t write_all(struct work *work, int fd, struct rnd *rnd)
+{
+  uint64_t count = write_some(work, fd, UINT64_MAX);
+  bz_pages_placed(&work->pages);
+  /* All that has not changed since is in the file. */
+  if (rnd_below(rnd, 2))
+    bz_pages_drop(&work->pages);
+  return count;
+}
+
+static void lock(struct work *work)
+{
+  atomic_store(&work->wanted, true);
+  pthread_mutex_lock(&work->lock);
+  atomic_store(&work->wanted, false);
+}
+
+/* Takes some pages and writes them, and then that comes to nothing. */
+static void take_in_vain(struct work *work, int fd, struct rnd *rnd)
+{
+  uint64_t count;
+  lock(work);
+  assert_ok(bz_pages_begin(&work->pages, &count));
+  pthread_mutex_unlock(&work->lock);
+  (void)write_some(work, fd, rnd_below(rnd, (uint32_t)count + 1));
+  lock(work);
+  bz_pages_failed(&work->pages);
+  assert_true(bz_pages_changed(&work->pages) >= count);
+  pthread_mutex_unlock(&work->lock);
 }
 
 static void assert_file_is(int fd, const uint8_t *expected, const char *when)
@@ -117,15 +154,17 @@ static void pages_are_taken_as_of_one_moment(void **state)
   require(pthread_create(&thread, NULL, change, &work) == 0);
   for (unsigned round = run_rounds(150); round > 0; round--)
   {
-    atomic_store(&work.wanted, true);
-    pthread_mutex_lock(&work.lock);
-    atomic_store(&work.wanted, false);
-    uint64_t changed = bz_pages_changed(&work.pages);
-    assert_ok(bz_pages_begin(&work.pages));
+    uint64_t changed, begun;
+    if (round % 4 == 0)
+      take_in_vain(&work, fd, &rnd);
+    lock(&work);
+    changed = bz_pages_changed(&work.pages);
+    assert_ok(bz_pages_begin(&work.pages, &begun));
     memcpy(then, work.model, LEN);
     pthread_mutex_unlock(&work.lock);
     uint64_t count = write_all(&work, fd, &rnd);
     assert_int_equal(count, changed);
+    assert_int_equal(count, begun);
     taken += count;
     assert_file_is(fd, then, "written");
   }
@@ -134,10 +173,12 @@ static void pages_are_taken_as_of_one_moment(void **state)
   print_message("# %llu stores, %llu pages taken\n", (unsigned long long)work.stores,
                 (unsigned long long)taken);
   assert_memory_equal(work.pages.base, work.model, LEN);
-  assert_ok(bz_pages_begin(&work.pages));
+  assert_true(work.extended > 0);
+  assert_ok(bz_pages_begin(&work.pages, &taken));
   (void)write_all(&work, fd, &rnd);
   assert_file_is(fd, work.model, "at last");
-  bz_pages_drop(&work.pages, 0, PAGES);
+  bz_pages_drop(&work.pages);
+  assert_int_equal(bz_pages_private(&work.pages), 0);
   assert_memory_equal(work.pages.base, work.model, LEN);
   free(work.model);
   bz_pages_close(&work.pages);
@@ -174,7 +215,8 @@ static void a_file_grows(void **state)
   assert_int_equal(posix_fallocate(fd, LEN, LEN), 0);
   bz_pages_note(&work.pages, LEN + 5000, 10);
   memset(work.pages.base + LEN + 5000, 7, 10);
-  assert_ok(bz_pages_begin(&work.pages));
+  assert_ok(bz_pages_begin(&work.pages, &page));
+  assert_int_equal(page, 1);
   assert_true(bz_pages_take(&work.pages, &page, data));
   assert_int_equal(page, PAGES + 1);
   assert_int_equal(data[5000 - 4096], 7);

@@ -238,7 +238,7 @@ static void *release_later(void *arg)
   return NULL;
 }
 
-static void appending_waits_for_space(void **state)
+static void who_asks_waits_for_space(void **state)
 {
   (void)state;
   struct bz_redo_options how = options();
@@ -246,17 +246,24 @@ static void appending_waits_for_space(void **state)
   struct bz_redo *redo;
   struct bz_redo_figures figures;
   pthread_t thread;
+  atomic_bool stop = false;
   how.limit = 200000;
   assert_ok(bz_redo_open(&how, read_one, &back, &redo, ERR));
   require(pthread_create(&thread, NULL, release_later, redo) == 0);
   for (uint64_t number = 0; number < 150; number++)
   {
+    assert_true(bz_redo_wait(redo, &stop));
     append(redo, number, 2000);
     bz_redo_figures(redo, &figures);
-    assert_true(figures.end - figures.start <= how.limit);
+    assert_true(figures.end - figures.start <= how.limit + 3000);
+    assert_int_equal(figures.end - figures.start, bz_redo_backlog(redo));
   }
   require(pthread_join(thread, NULL) == 0);
   assert_int_equal(figures.waits, 1);
+  while (bz_redo_backlog(redo) <= how.limit)
+    append(redo, 200, 2000);
+  atomic_store(&stop, true);
+  assert_false(bz_redo_wait(redo, &stop));
   bz_redo_close(redo);
 }
 
@@ -397,7 +404,7 @@ int main(void)
       cmocka_unit_test_setup(threads_share_groups, begin),
       cmocka_unit_test_setup(the_background_syncs, begin),
       cmocka_unit_test_setup(files_are_used_again, begin),
-      cmocka_unit_test_setup(appending_waits_for_space, begin),
+      cmocka_unit_test_setup(who_asks_waits_for_space, begin),
       cmocka_unit_test_setup(damage_is_noticed, begin),
       cmocka_unit_test_setup(damage_of_the_control_file_is_noticed, begin),
       cmocka_unit_test_setup(missing_files_are_noticed, begin),

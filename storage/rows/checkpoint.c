@@ -1,0 +1,662 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * checkpoint.c: tables and the log: from which of its records on the log has what a file lacks,
+ * and how pages come from memory into files.
+ *
+ *  C1. A file is brought from one image (image.c) to the next, all of its pages or none: by the
+ *      journal (log/journal.h). Pages behind the blocks of the image that the file has are not
+ *      looked at by anyone, and so are written to their places at once, before the journal is
+ *      believed.
+ *  C2. Nothing of an image is written before the log is on the device up to its moment: else a
+ *      commit of several tables could be there in one of them alone.
+ *  C3. The log keeps, for each table that is open and has changed, a record that says so, and all
+ *      behind it (needs_from): it precedes all commits that are not in the file. One whose image
+ *      could not be written before it was closed keeps it for good.
+ *  C4. A table's pages are written by one at a time, who has claimed it. Claims come before
+ *      change_lock.
+ */
+#include "base/counters.h"
+#include "log/current.h"
+#include "log/journal.h"
+#include "log/record.h"
+#include "rows/space.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BUFFER_PAGES 256        /* that are written with one call */
+#define NAMES_FILE UINT64_C(0)  /* its pages in a journal say which files the others are of */
+#define NAME_HEAD_LEN 36
+#define PATH_MAX_LEN 2048
+#define RETRY_SECONDS 1
+#define TELL_EVERY 60 /* tries */
+
+/* Two, so that who closes a table need not wait for a checkpoint of all. */
+static const char *const suffixes[BZ_JOURNALS] = {"pages", "close"};
+
+static struct
+{
+  struct bz_journal *journal;
+  pthread_mutex_t lock;
+} journals[BZ_JOURNALS] = {{.lock = PTHREAD_MUTEX_INITIALIZER}, {.lock = PTHREAD_MUTEX_INITIALIZER}};
+
+static atomic_bool stopping;
+static uint64_t replayed; /* position in the log, while it is not open yet */
+
+/* ---- claims ------------------------------------------------------------------------- */
+
+static pthread_mutex_t claims_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t claims_changed = PTHREAD_COND_INITIALIZER;
+
+void bz_table_claim(struct blitz_table *table)
+{
+  pthread_mutex_lock(&claims_lock);
+  while (table->claimed)
+    pthread_cond_wait(&claims_changed, &claims_lock);
+  table->claimed = true;
+  pthread_mutex_unlock(&claims_lock);
+}
+
+bool bz_table_try_claim(struct blitz_table *table)
+{
+  bool done;
+
+  pthread_mutex_lock(&claims_lock);
+  done = !table->claimed;
+  table->claimed = true;
+  pthread_mutex_unlock(&claims_lock);
+  return done;
+}
+
+void bz_table_unclaim(struct blitz_table *table)
+{
+  pthread_mutex_lock(&claims_lock);
+  table->claimed = false;
+  pthread_cond_broadcast(&claims_changed);
+  pthread_mutex_unlock(&claims_lock);
+}
+
+/* ---- what the log knows of a table ----------------------------------------------------- */
+
+enum blitz_rc bz_log_table(struct blitz_table *table, bool sync, struct blitz_error *err)
+{
+  struct bz_redo *redo = bz_current_log();
+  struct bz_open_record record = {.number = table->log_number,
+                                  .secret = table->secret.key[0],
+                                  .commit = atomic_load(&table->committed)};
+  uint8_t head[BZ_OPEN_RECORD_LEN];
+  struct blitz_slice parts[] = {{head, sizeof head}, {table->path, strlen(table->path)}};
+  struct bz_redo_figures figures;
+  uint64_t end;
+  enum blitz_rc rc;
+
+  while (record.number == 0)
+    if (getrandom(&record.number, sizeof record.number, 0) != sizeof record.number)
+      return bz_fail(err, BLITZ_IO, errno, "no random number for %s", table->file);
+  if (parts[1].len > PATH_MAX_LEN)
+    return bz_fail(err, BLITZ_TOO_BIG, 0, "the path of %s is too long", table->file);
+  bz_file_boot_id(record.boot_id);
+  bz_open_record_put(head, &record);
+  bz_redo_figures(redo, &figures);
+  rc = bz_redo_append(redo, BZ_RECORD_OPEN, parts, 2, &end, err);
+  if (rc == BLITZ_OK && sync)
+    rc = bz_redo_sync(redo, end, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  if (table->log_number != 0)
+    return BLITZ_OK;
+  table->log_id = bz_redo_id(redo);
+  atomic_store(&table->needs_from, figures.end);
+  rc = bz_image_mark(table, figures.end, err);
+  if (rc == BLITZ_OK)
+    table->log_number = record.number;
+  return rc;
+}
+
+static atomic_ullong pinned = UINT64_MAX;
+static atomic_ullong start_position;
+
+void bz_log_pin(struct blitz_table *table)
+{
+  uint64_t needs = atomic_load(&table->needs_from), before = atomic_load(&pinned);
+
+  while (needs < before && !atomic_compare_exchange_weak(&pinned, &before, needs))
+    ;
+}
+
+uint64_t bz_log_pinned(void)
+{
+  return atomic_load(&pinned);
+}
+
+uint64_t bz_log_start(void)
+{
+  return atomic_load(&start_position);
+}
+
+void bz_log_set_start(uint64_t position)
+{
+  atomic_store(&start_position, position);
+  atomic_store(&pinned, UINT64_MAX);
+}
+
+/* ---- writing pages ------------------------------------------------------------------------ */
+
+struct pages_run
+{
+  uint8_t *data; /* room for BUFFER_PAGES */
+  uint64_t first, count;
+  int fd;
+};
+
+static bool write_run(struct pages_run *run)
+{
+  uint64_t len = run->count * BZ_PAGE_LEN, done = 0;
+
+  while (done < len)
+  {
+    ssize_t n = pwrite(run->fd, run->data + done, len - done,
+                       (off_t)(run->first * BZ_PAGE_LEN + done));
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+    {
+      errno = n == 0 ? EIO : errno;
+      return false;
+    }
+    done += (uint64_t)n;
+  }
+  run->count = 0;
+  return true;
+}
+
+/* Where the next page of the run is to be put; NULL: writing the last ones has failed. */
+static uint8_t *next_of_run(struct pages_run *run, uint64_t page)
+{
+  if (run->count > 0 && (run->count == BUFFER_PAGES || run->first + run->count != page) &&
+      !write_run(run))
+    return NULL;
+  if (run->count == 0)
+    run->first = page;
+  return run->data + run->count++ * BZ_PAGE_LEN;
+}
+
+static enum blitz_rc cannot_write(const char *name, struct blitz_error *err)
+{
+  int sys_errno = errno;
+
+  return bz_fail(err, bz_rc_of_errno(sys_errno), sys_errno,
+                 "%s cannot be written; it is tried again. If its device is full, free some space",
+                 name);
+}
+
+/* A table whose image is being written. */
+struct image
+{
+  struct blitz_table *table;
+  uint64_t end;    /* of the blocks, in the image */
+  uint64_t len;    /* what is behind it in memory is nothing */
+  uint64_t commit; /* the last one in the image */
+  uint64_t page_count;
+  bool has_pages, placed_some;
+};
+
+static uint64_t pages_for(uint64_t len)
+{
+  return (len + BZ_PAGE_LEN - 1) / BZ_PAGE_LEN;
+}
+
+/* Writes the pages of an image: into the journal, but those behind what the file has (C1). */
+static enum blitz_rc write_image(struct bz_journal *journal, struct image *image,
+                                 struct pages_run *run, struct blitz_error *err)
+{
+  struct blitz_table *table = image->table;
+  uint8_t data[BZ_PAGE_LEN];
+  uint64_t page;
+  enum blitz_rc rc = BLITZ_OK;
+
+  run->fd = table->fd;
+  run->count = 0;
+  while (rc == BLITZ_OK && bz_pages_take(&table->pages, &page, data))
+  {
+    if (page >= pages_for(image->len))
+      continue;
+    if (page >= pages_for(table->placed_end))
+    {
+      uint8_t *to = next_of_run(run, page);
+      if (to == NULL)
+        rc = cannot_write(table->file, err);
+      else
+        memcpy(to, data, sizeof data);
+      image->placed_some = true;
+    }
+    else
+      rc = bz_journal_add(journal, table->log_number, page, data, err);
+    bz_count(&bz_counters.pages_written, 1);
+  }
+  if (rc == BLITZ_OK && run->count > 0 && !write_run(run))
+    rc = cannot_write(table->file, err);
+  return rc;
+}
+
+/* ---- names in a journal -------------------------------------------------------------------- */
+
+/* Which file a number stands for, and between which commits the image leads: another file, of
+ * another time, is not touched.
+ */
+static size_t put_name(uint8_t *to, const struct image *image)
+{
+  const struct blitz_table *table = image->table;
+  size_t len = strlen(table->path);
+
+  bz_store_le64(to, table->log_number);
+  bz_store_le64(to + 8, table->secret.key[0]);
+  bz_store_le64(to + 16, table->placed_commit);
+  bz_store_le64(to + 24, image->commit);
+  bz_store_le32(to + 32, (uint32_t)len);
+  memcpy(to + NAME_HEAD_LEN, table->path, len);
+  return NAME_HEAD_LEN + len;
+}
+
+static enum blitz_rc add_names(struct bz_journal *journal, const struct image *images, size_t count,
+                               struct blitz_error *err)
+{
+  uint8_t page[BZ_PAGE_LEN];
+  uint64_t number = 0;
+  size_t len = 0;
+  enum blitz_rc rc = BLITZ_OK;
+
+  memset(page, 0, sizeof page);
+  for (size_t i = 0; i < count && rc == BLITZ_OK; i++)
+  {
+    if (len + NAME_HEAD_LEN + strlen(images[i].table->path) > sizeof page)
+    {
+      rc = bz_journal_add(journal, NAMES_FILE, number++, page, err);
+      memset(page, 0, sizeof page);
+      len = 0;
+    }
+    len += put_name(page + len, &images[i]);
+  }
+  return rc == BLITZ_OK ? bz_journal_add(journal, NAMES_FILE, number, page, err) : rc;
+}
+
+/* ---- placing ---------------------------------------------------------------------------------- */
+
+struct placing
+{
+  struct image *images;
+  size_t count;
+  struct image *last; /* the one of the last pages */
+};
+
+static enum blitz_rc place_pages(void *arg, uint64_t file, uint64_t page, uint64_t count,
+                                 const uint8_t *data, struct blitz_error *err)
+{
+  struct placing *placing = arg;
+  struct pages_run run = {.data = (uint8_t *)(uintptr_t)data, .first = page, .count = count};
+  struct image *image = placing->last;
+
+  if (file == NAMES_FILE)
+    return BLITZ_OK;
+  for (size_t i = 0; image == NULL || image->table->log_number != file; i++)
+    image = &placing->images[i];
+  placing->last = image;
+  run.fd = image->table->fd;
+  image->placed_some = true;
+  return write_run(&run) ? BLITZ_OK : cannot_write(image->table->file, err);
+}
+
+static enum blitz_rc sync_images(struct image *images, size_t count, struct blitz_error *err)
+{
+  for (size_t i = 0; i < count; i++)
+    if (images[i].placed_some && fdatasync(images[i].table->fd) != 0)
+      return cannot_write(images[i].table->file, err);
+  return BLITZ_OK;
+}
+
+/* Once the journal is whole, there is no way back: it is tried again until it is done. */
+static enum blitz_rc place(struct bz_journal *journal, struct image *images, size_t count,
+                           struct blitz_error *err)
+{
+  for (unsigned tries = 0;; tries++)
+  {
+    struct placing placing = {images, count, NULL};
+    enum blitz_rc rc = bz_journal_place(journal, place_pages, &placing, err);
+
+    if (rc == BLITZ_OK)
+      rc = sync_images(images, count, err);
+    if (rc == BLITZ_OK || atomic_load(&stopping))
+      return rc;
+    if (tries % TELL_EVERY == 0 && err != NULL)
+      bz_log(BLITZ_LOG_ERROR, "%s", err->text);
+    if (err != NULL)
+      bz_current_checkpointed(rc, err);
+    sleep(RETRY_SECONDS);
+  }
+}
+
+/* ---- a checkpoint -------------------------------------------------------------------------------- */
+
+/* The moment of an image. Needs change_lock. */
+static enum blitz_rc begin(struct image *image, uint64_t position, struct blitz_error *err)
+{
+  struct blitz_table *table = image->table;
+  enum blitz_rc rc;
+
+  assert(table->claimed && table->log_number != 0);
+  image->end = atomic_load(&table->end);
+  image->len = table->dirty ? image->end : table->allocated; /* or the file is being closed */
+  image->commit = bz_load_le64(bz_base(table) + BZ_COMMITTED_OFF);
+  rc = bz_image_begin(table, position, &image->page_count, err);
+  image->has_pages = rc == BLITZ_OK;
+  return rc;
+}
+
+static enum blitz_rc write_all(struct bz_journal *journal, struct image *images, size_t count,
+                               struct bz_redo *redo, uint64_t position, struct blitz_error *err)
+{
+  struct pages_run run = {.data = malloc(BUFFER_PAGES * BZ_PAGE_LEN)};
+  uint64_t most = count + 1;
+  enum blitz_rc rc;
+
+  if (run.data == NULL)
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory writing a checkpoint");
+  for (size_t i = 0; i < count; i++)
+    most += images[i].page_count;
+  rc = redo != NULL ? bz_redo_sync(redo, position, err) : BLITZ_OK; /* C2 */
+  if (rc == BLITZ_OK)
+    rc = bz_journal_begin(journal, position, most, err);
+  if (rc == BLITZ_OK)
+    rc = add_names(journal, images, count, err);
+  for (size_t i = 0; i < count && rc == BLITZ_OK; i++)
+    rc = write_image(journal, &images[i], &run, err);
+  free(run.data);
+  if (rc == BLITZ_OK)
+    rc = sync_images(images, count, err);
+  return rc == BLITZ_OK ? bz_journal_finish(journal, err) : rc;
+}
+
+static void end(struct image *image, bool done, bool locked)
+{
+  struct blitz_table *table = image->table;
+
+  if (!image->has_pages)
+    return;
+  if (done)
+  {
+    bz_pages_placed(&table->pages);
+    table->placed_end = image->end;
+    table->placed_commit = image->commit;
+    return;
+  }
+  if (!locked)
+    pthread_mutex_lock(&table->change_lock);
+  bz_pages_failed(&table->pages);
+  if (!locked)
+    pthread_mutex_unlock(&table->change_lock);
+}
+
+/* LOCKED: change_lock of the tables is held. */
+static enum blitz_rc checkpoint(struct image *images, size_t count, enum bz_journal_use use,
+                                bool locked, bool complete, struct blitz_error *err)
+{
+  struct bz_redo *redo = bz_current_log();
+  struct bz_redo_figures figures = {.end = replayed};
+  enum blitz_rc rc = BLITZ_OK;
+
+  pthread_mutex_lock(&journals[use].lock);
+  for (size_t i = 0; i < count && rc == BLITZ_OK; i++)
+  {
+    if (!locked)
+      pthread_mutex_lock(&images[i].table->change_lock);
+    rc = begin(&images[i], complete ? BZ_COMPLETE : atomic_load(&images[i].table->needs_from), err);
+    if (!locked)
+      pthread_mutex_unlock(&images[i].table->change_lock);
+  }
+  if (redo != NULL)
+    bz_redo_figures(redo, &figures);
+  if (rc == BLITZ_OK)
+    rc = write_all(journals[use].journal, images, count, redo, figures.end, err);
+  if (rc == BLITZ_OK)
+    rc = place(journals[use].journal, images, count, err);
+  for (size_t i = 0; i < count; i++)
+    end(&images[i], rc == BLITZ_OK, locked);
+  pthread_mutex_unlock(&journals[use].lock);
+  return rc;
+}
+
+enum blitz_rc bz_checkpoint(struct blitz_table *const *tables, size_t count, enum bz_journal_use use,
+                            bool complete, struct blitz_error *err)
+{
+  struct image *images;
+  enum blitz_rc rc;
+
+  if (count == 0)
+    return BLITZ_OK;
+  images = calloc(count, sizeof *images);
+  if (images == NULL)
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory writing a checkpoint");
+  for (size_t i = 0; i < count; i++)
+    images[i].table = tables[i];
+  rc = checkpoint(images, count, use, false, complete, err);
+  free(images);
+  return rc;
+}
+
+enum blitz_rc bz_checkpoint_locked(struct blitz_table *table, struct blitz_error *err)
+{
+  struct image image = {.table = table};
+
+  assert(bz_holds(&table->change_lock));
+  return checkpoint(&image, 1, BZ_JOURNAL_ONE, true, false, err);
+}
+
+enum blitz_rc bz_log_closed(struct blitz_table *table, struct blitz_error *err)
+{
+  uint8_t number[8];
+  struct blitz_slice part = {number, sizeof number};
+  uint64_t end;
+  enum blitz_rc rc;
+
+  bz_store_le64(number, table->log_number);
+  rc = bz_redo_append(bz_current_log(), BZ_RECORD_CLOSE, &part, 1, &end, err);
+  if (rc == BLITZ_OK)
+    rc = bz_redo_write(bz_current_log(), end, err);
+  return rc;
+}
+
+/* ---- after a crash -------------------------------------------------------------------------------- */
+
+/* A file that a journal has pages of. */
+struct target
+{
+  uint64_t number;
+  uint64_t secret, from, to; /* of the file, and between which commits */
+  int fd;                    /* -1: there is no such file any more */
+  struct target *next;
+  char path[PATH_MAX_LEN + 1];
+};
+
+struct finishing
+{
+  struct target *targets;
+  const struct target *later; /* of a later journal: their files had all of this one before */
+  bool names_only;
+};
+
+static void free_targets(struct target *targets)
+{
+  while (targets != NULL)
+  {
+    struct target *target = targets;
+    targets = target->next;
+    if (target->fd >= 0)
+      close(target->fd);
+    free(target);
+  }
+}
+
+static bool is_later(const struct finishing *finishing, const struct target *target)
+{
+  const struct target *later = finishing->later;
+
+  while (later != NULL &&
+         (later->secret != target->secret || strcmp(later->path, target->path) != 0))
+    later = later->next;
+  return later != NULL;
+}
+
+/* Opens the file of that name, if it is the one that the journal is for; -1: it is not. */
+static int open_target(const struct target *target)
+{
+  uint8_t header[BZ_HEADER_LEN];
+  char *file = bz_file_name(target->path);
+  int fd;
+
+  if (file == NULL)
+    return -1;
+  fd = open(file, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  free(file);
+  if (fd < 0)
+    return -1;
+  if (pread(fd, header, sizeof header, 0) == sizeof header &&
+      memcmp(header + BZ_MAGIC_OFF, BZ_MAGIC, BZ_MAGIC_LEN) == 0 &&
+      bz_load_le64(header + BZ_SECRET_OFF) == target->secret &&
+      (bz_load_le64(header + BZ_COMMITTED_OFF) == target->from ||
+       bz_load_le64(header + BZ_COMMITTED_OFF) == target->to))
+    return fd;
+  close(fd);
+  return -1;
+}
+
+static enum blitz_rc add_targets(struct finishing *finishing, const uint8_t *page,
+                                 struct blitz_error *err)
+{
+  size_t off = 0;
+
+  while (off + NAME_HEAD_LEN < BZ_PAGE_LEN && bz_load_le64(page + off) != 0)
+  {
+    struct target *target = calloc(1, sizeof *target);
+    uint32_t len = bz_load_le32(page + off + 32);
+
+    if (target == NULL || len > PATH_MAX_LEN || len > BZ_PAGE_LEN - off - NAME_HEAD_LEN)
+    {
+      free(target);
+      return bz_fail(err, BLITZ_NOMEM, 0, "out of memory finishing a checkpoint");
+    }
+    target->number = bz_load_le64(page + off);
+    target->secret = bz_load_le64(page + off + 8);
+    target->from = bz_load_le64(page + off + 16);
+    target->to = bz_load_le64(page + off + 24);
+    memcpy(target->path, page + off + NAME_HEAD_LEN, len);
+    target->fd = finishing->names_only || is_later(finishing, target) ? -1 : open_target(target);
+    target->next = finishing->targets;
+    finishing->targets = target;
+    off += NAME_HEAD_LEN + len;
+  }
+  return BLITZ_OK;
+}
+
+static enum blitz_rc place_again(void *arg, uint64_t file, uint64_t page, uint64_t count,
+                                 const uint8_t *data, struct blitz_error *err)
+{
+  struct finishing *finishing = arg;
+  struct target *target = finishing->targets;
+  struct pages_run run = {.data = (uint8_t *)(uintptr_t)data, .first = page, .count = count};
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (file == NAMES_FILE)
+  {
+    for (uint64_t i = 0; i < count && rc == BLITZ_OK; i++)
+      rc = add_targets(finishing, data + i * BZ_PAGE_LEN, err);
+    return rc;
+  }
+  while (target != NULL && target->number != file)
+    target = target->next;
+  if (target == NULL || target->fd < 0)
+    return BLITZ_OK;
+  run.fd = target->fd;
+  return write_run(&run) ? BLITZ_OK : cannot_write("a table", err);
+}
+
+/* Places the pages of a journal again, or reads its names alone. */
+static enum blitz_rc finish_journal(struct bz_journal *journal, struct finishing *finishing,
+                                    struct blitz_error *err)
+{
+  enum blitz_rc rc = bz_journal_place(journal, place_again, finishing, err);
+
+  for (struct target *target = finishing->targets; target != NULL && rc == BLITZ_OK; target = target->next)
+    if (target->fd >= 0 && fdatasync(target->fd) != 0)
+      rc = cannot_write(target->path, err);
+  return rc;
+}
+
+/* Places the pages of both journals again. */
+static enum blitz_rc finish_both(const uint64_t *positions, struct blitz_error *err)
+{
+  unsigned earlier = positions[0] <= positions[1] ? 0 : 1, later = 1 - earlier;
+  struct finishing names = {.names_only = true}, first = {0}, second = {0};
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (positions[later] == UINT64_MAX) /* there is none */
+    later = earlier;
+  else
+  {
+    rc = finish_journal(journals[later].journal, &names, err);
+    first.later = names.targets;
+    if (rc == BLITZ_OK)
+      rc = finish_journal(journals[earlier].journal, &first, err);
+  }
+  if (rc == BLITZ_OK && positions[later] != UINT64_MAX)
+    rc = finish_journal(journals[later].journal, &second, err);
+  free_targets(names.targets);
+  free_targets(first.targets);
+  free_targets(second.targets);
+  return rc;
+}
+
+enum blitz_rc bz_checkpoints_start(const char *dir, struct blitz_error *err)
+{
+  uint64_t positions[BZ_JOURNALS];
+  enum blitz_rc rc = BLITZ_OK;
+
+  atomic_store(&stopping, false);
+  for (unsigned i = 0; i < BZ_JOURNALS && rc == BLITZ_OK; i++)
+    rc = bz_journal_open(dir, suffixes[i], &journals[i].journal, &positions[i], err);
+  return rc == BLITZ_OK ? finish_both(positions, err) : rc;
+}
+
+enum blitz_rc bz_checkpoints_started(struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  for (unsigned i = 0; i < BZ_JOURNALS && rc == BLITZ_OK; i++)
+    rc = bz_journal_clear(journals[i].journal, err);
+  return rc;
+}
+
+void bz_checkpoints_replay_at(uint64_t position)
+{
+  replayed = position;
+}
+
+void bz_checkpoints_give_up(void)
+{
+  atomic_store(&stopping, true);
+}
+
+void bz_checkpoints_stop(void)
+{
+  for (unsigned i = 0; i < BZ_JOURNALS; i++)
+  {
+    bz_journal_close(journals[i].journal);
+    journals[i].journal = NULL;
+  }
+}

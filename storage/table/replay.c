@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * replay.c: makes the commits of the log again that the files lack. A file knows its last commit,
+ * and its commits have numbers without a gap, so which records it lacks needs no position.
+ *
+ * The changes of a commit are made as they were made first, by a transaction, which the commit's
+ * record ends; a transaction without such a record is rolled back. A table that was closed has all,
+ * and what was done to its file since is not our business: it is left as it is.
+ */
+#include "base/counters.h"
+#include "log/current.h"
+#include "log/record.h"
+#include "table/table.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A table that the log knows, by the number of one opening. */
+struct replayed
+{
+  uint64_t number;
+  struct blitz_table *table; /* NULL: it was closed, or is not there any more, or cannot be opened */
+  bool was_closed;           /* says the file */
+  uint64_t commits;
+  struct replayed *next;
+};
+
+/* Changes of one table with a tag that are not committed yet. */
+struct pending
+{
+  uint64_t tag;
+  struct replayed *of;
+  struct blitz_txn *txn;
+  uint8_t *rest; /* the begin of a change that goes on in the next piece */
+  size_t rest_len;
+  struct pending *next;
+};
+
+struct bz_replay
+{
+  struct replayed *tables;
+  struct pending *pending;
+  uint64_t records;
+};
+
+struct bz_replay *bz_replay_begin(void)
+{
+  return calloc(1, sizeof(struct bz_replay));
+}
+
+static enum blitz_rc no_memory(struct blitz_error *err)
+{
+  return bz_fail(err, BLITZ_NOMEM, 0, "out of memory making the log's changes again");
+}
+
+/* ---- changes that are not committed --------------------------------------------------- */
+
+static void drop_pending(struct bz_replay *replay, struct pending *pending)
+{
+  struct pending **link = &replay->pending;
+
+  while (*link != pending)
+    link = &(*link)->next;
+  *link = pending->next;
+  blitz_txn_free(pending->txn);
+  free(pending->rest);
+  free(pending);
+}
+
+/* Drops what is pending of a table: there was no end of it. */
+static void drop_pending_of(struct bz_replay *replay, const struct replayed *of)
+{
+  for (struct pending *pending = replay->pending, *next; pending != NULL; pending = next)
+  {
+    next = pending->next;
+    if (pending->of == of)
+      drop_pending(replay, pending);
+  }
+}
+
+static struct pending *find_pending(const struct bz_replay *replay, uint64_t tag,
+                                    const struct replayed *of)
+{
+  struct pending *pending = replay->pending;
+
+  while (pending != NULL && (pending->tag != tag || pending->of != of))
+    pending = pending->next;
+  return pending;
+}
+
+/* The pending changes of that tag; before the first of them, those of a transaction that came to
+ * nothing go.
+ */
+static struct pending *get_pending(struct bz_replay *replay, uint64_t tag, struct replayed *of)
+{
+  struct pending *pending = find_pending(replay, tag, of);
+
+  if (pending != NULL)
+    return pending;
+  drop_pending_of(replay, of);
+  pending = calloc(1, sizeof *pending);
+  if (pending == NULL || blitz_txn_create(&pending->txn) != BLITZ_OK ||
+      (atomic_load(&of->table->row_count) == 0 &&
+       blitz_txn_expect_rows(pending->txn, of->table, 0, false, NULL) != BLITZ_OK))
+  {
+    if (pending != NULL)
+      blitz_txn_free(pending->txn);
+    free(pending);
+    return NULL;
+  }
+  pending->tag = tag;
+  pending->of = of;
+  pending->next = replay->pending;
+  replay->pending = pending;
+  return pending;
+}
+
+/* ---- tables ------------------------------------------------------------------------------ */
+
+static struct replayed *find_table(const struct bz_replay *replay, uint64_t number)
+{
+  struct replayed *of = replay->tables;
+
+  while (of != NULL && of->number != number)
+    of = of->next;
+  return of;
+}
+
+static void close_table(struct bz_replay *replay, struct replayed *of)
+{
+  drop_pending_of(replay, of);
+  if (of->table == NULL)
+    return;
+  bz_table_free(of->table);
+  of->table = NULL;
+}
+
+/* What cannot be made again is told, and left as it is in the file: who opens that is told again. */
+static void give_up(struct bz_replay *replay, struct replayed *of, const char *why)
+{
+  bz_log(BLITZ_LOG_ERROR,
+         "%s cannot be brought to its last commit, as the log wants it: %s. Restore it from a "
+         "backup, or repair it, which keeps the rows that its file has",
+         of->table->file, why);
+  if (!of->was_closed)
+    (void)!bz_image_mark(of->table, BZ_INCOMPLETE, NULL);
+  close_table(replay, of);
+}
+
+/* Opens the file, if it is the one that the log means. */
+static struct blitz_table *open_table(const char *path, const struct bz_open_record *record,
+                                      const struct bz_redo_record *at, bool *was_closed)
+{
+  struct blitz_table *table = bz_table_new(path, 0);
+  struct bz_header header;
+  struct blitz_error err;
+  bool is_it;
+
+  if (table == NULL)
+    return NULL;
+  table->logged = table->opening = table->claimed = true;
+  is_it = bz_file_open(table, &header, &err) == BLITZ_OK && header.version >= BZ_VERSION &&
+          header.secret.key[0] == record->secret &&
+          (header.version == BZ_VERSION_LOGGED ? header.log_position == BZ_COMPLETE ||
+                                                     header.log_id == at->log_id
+                                               : !header.open);
+  if (!is_it)
+  {
+    bz_table_free(table);
+    return NULL;
+  }
+  table->log_number = record->number;
+  table->log_id = at->log_id;
+  atomic_store(&table->needs_from, at->at);
+  *was_closed = header.version != BZ_VERSION_LOGGED;
+  if (*was_closed)
+  {
+    header.segment = 0;
+    header.buckets_used = header.bucket_count;
+  }
+  pthread_mutex_lock(&table->change_lock);
+  bz_file_mark_dirty(table);
+  bz_note(table, BZ_BOOT_ID_OFF, BZ_BOOT_ID_LEN);
+  memcpy(bz_base(table) + BZ_BOOT_ID_OFF, record->boot_id, BZ_BOOT_ID_LEN);
+  pthread_mutex_unlock(&table->change_lock);
+  if (bz_image_open(table, &header, &err) == BLITZ_OK)
+    return table;
+  bz_log(BLITZ_LOG_ERROR, "%s", err.text);
+  bz_table_free(table);
+  return NULL;
+}
+
+static enum blitz_rc replay_open(struct bz_replay *replay, const struct bz_redo_record *record,
+                                 struct blitz_error *err)
+{
+  struct bz_open_record open;
+  struct replayed *of;
+  char *path;
+
+  if (!bz_open_record_get(record->payload, &open) || find_table(replay, open.number) != NULL)
+    return BLITZ_OK;
+  path = strndup(open.path.data, open.path.len);
+  of = calloc(1, sizeof *of);
+  if (path == NULL || of == NULL)
+  {
+    free(path);
+    free(of);
+    return no_memory(err);
+  }
+  of->number = open.number;
+  of->table = open_table(path, &open, record, &of->was_closed);
+  of->next = replay->tables;
+  replay->tables = of;
+  free(path);
+  return BLITZ_OK;
+}
+
+/* ---- changes ---------------------------------------------------------------------------------- */
+
+static enum blitz_rc make_change(struct pending *pending, enum bz_logged_change change,
+                                 struct blitz_slice key, struct blitz_slice value,
+                                 struct blitz_error *err)
+{
+  struct blitz_table *table = pending->of->table;
+  enum blitz_rc rc = BLITZ_INVALID;
+
+  blitz_txn_lock_timeout(pending->txn, 0);
+  switch (change)
+  {
+  case BZ_LOGGED_INSERT: rc = bz_insert(pending->txn, table, key, value, err); break;
+  case BZ_LOGGED_UPDATE: rc = blitz_update(pending->txn, table, key, key, value, err); break;
+  case BZ_LOGGED_REMOVE: rc = blitz_remove(pending->txn, table, key, err); break;
+  }
+  return rc;
+}
+
+/* Makes all changes that end in the LEN bytes at FROM; *USED: how many bytes these are. */
+static enum blitz_rc make_changes(struct pending *pending, const uint8_t *from, size_t len,
+                                  size_t *used, struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  *used = 0;
+  while (rc == BLITZ_OK && *used < len)
+  {
+    enum bz_logged_change change;
+    struct blitz_slice key, value;
+    bool damaged;
+    size_t change_len =
+        bz_change_get(from + *used, len - *used, &change, &key, &value, &damaged);
+
+    if (damaged)
+      return bz_fail(err, BLITZ_CORRUPT, 0, "a record of the log is none");
+    if (change_len == 0)
+      break;
+    rc = make_change(pending, change, key, value, err);
+    *used += change_len;
+  }
+  return rc;
+}
+
+/* A piece, after what was left of the one before it. */
+static enum blitz_rc make_piece(struct pending *pending, struct blitz_slice piece,
+                                struct blitz_error *err)
+{
+  const uint8_t *from = piece.data;
+  size_t len = piece.len, used;
+  uint8_t *all = NULL;
+  enum blitz_rc rc;
+
+  if (pending->rest_len > 0)
+  {
+    all = realloc(pending->rest, pending->rest_len + len);
+    if (all == NULL)
+      return no_memory(err);
+    pending->rest = all;
+    memcpy(all + pending->rest_len, piece.data, len);
+    from = all;
+    len += pending->rest_len;
+  }
+  rc = make_changes(pending, from, len, &used, err);
+  if (rc != BLITZ_OK || used == len)
+  {
+    pending->rest_len = 0;
+    return rc;
+  }
+  if (all == NULL)
+  {
+    all = realloc(pending->rest, len - used);
+    if (all == NULL)
+      return no_memory(err);
+    pending->rest = all;
+  }
+  memmove(all, from + used, len - used);
+  pending->rest_len = len - used;
+  return BLITZ_OK;
+}
+
+/* Does TABLE lack commit SEQ? *GAP: and one before it. */
+static bool lacks(const struct blitz_table *table, uint64_t seq, bool *gap)
+{
+  uint64_t committed = atomic_load(&table->committed);
+
+  *gap = seq > committed + 1;
+  return seq > committed;
+}
+
+/* Makes changes of commit SEQ, not to be committed yet. */
+static enum blitz_rc replay_piece(struct bz_replay *replay, struct replayed *of, uint64_t tag,
+                                  uint64_t seq, struct blitz_slice piece, struct blitz_error *err)
+{
+  struct pending *pending;
+  struct blitz_error why = {0};
+  bool gap;
+  enum blitz_rc rc;
+
+  if (of == NULL || of->table == NULL || !lacks(of->table, seq, &gap))
+    return BLITZ_OK;
+  if (gap)
+  {
+    give_up(replay, of, "the file is of an earlier time than the log");
+    return BLITZ_OK;
+  }
+  pending = get_pending(replay, tag, of);
+  rc = pending != NULL ? make_piece(pending, piece, &why) : no_memory(&why);
+  if (rc == BLITZ_OK)
+    return BLITZ_OK;
+  /* What may be better another time ends the start; the log and the files stay as they are. */
+  if (rc == BLITZ_NOMEM || rc == BLITZ_FULL || rc == BLITZ_IO)
+  {
+    if (err != NULL)
+      *err = why;
+    return rc;
+  }
+  give_up(replay, of, why.text);
+  return BLITZ_OK;
+}
+
+static enum blitz_rc replay_changes(struct bz_replay *replay, const struct bz_redo_record *record,
+                                    struct blitz_error *err)
+{
+  const uint8_t *from = record->payload.data;
+  struct blitz_slice piece;
+
+  if (record->payload.len < BZ_CHANGES_HEAD_LEN)
+    return BLITZ_OK;
+  piece.data = from + BZ_CHANGES_HEAD_LEN;
+  piece.len = record->payload.len - BZ_CHANGES_HEAD_LEN;
+  return replay_piece(replay, find_table(replay, bz_load_le64(from + 8)), bz_load_le64(from),
+                      bz_load_le64(from + 16), piece, err);
+}
+
+/* ---- commits ------------------------------------------------------------------------------------- */
+
+static void put_numbers(struct blitz_table *table, const struct bz_commit_record *record)
+{
+  bz_set_index_seq(table, record->index_seq);
+  if (record->counter > atomic_load(&table->counter))
+    atomic_store(&table->counter, record->counter);
+  pthread_mutex_lock(&table->change_lock);
+  if (record->next_row_id > bz_load_le64(bz_base(table) + BZ_NEXT_ROW_ID_OFF))
+    bz_put_word(table, BZ_NEXT_ROW_ID_OFF, htole64(record->next_row_id));
+  pthread_mutex_unlock(&table->change_lock);
+}
+
+static enum blitz_rc commit_table(struct bz_replay *replay, struct replayed *of, uint64_t tag,
+                                  const struct bz_commit_record *record, struct blitz_error *err)
+{
+  struct pending *pending = find_pending(replay, tag, of);
+  struct blitz_table *table = of->table;
+  struct blitz_error why = {0};
+  enum blitz_rc rc = BLITZ_OK;
+  bool gap;
+
+  if (!lacks(table, record->commit, &gap))
+    return BLITZ_OK;
+  if (gap || (pending != NULL && pending->rest_len > 0))
+  {
+    give_up(replay, of, "some of its commits are not in the log");
+    return BLITZ_OK;
+  }
+  if (pending != NULL)
+    rc = blitz_txn_commit(pending->txn, &why);
+  if (rc == BLITZ_OK && atomic_load(&table->committed) != record->commit)
+    rc = bz_publish(table, NULL, &why); /* no rows have changed */
+  if (rc == BLITZ_NOMEM || rc == BLITZ_FULL || rc == BLITZ_IO)
+  {
+    if (err != NULL)
+      *err = why;
+    return rc;
+  }
+  if (rc != BLITZ_OK || atomic_load(&table->broken))
+  {
+    give_up(replay, of, rc != BLITZ_OK ? why.text : "it is damaged");
+    return BLITZ_OK;
+  }
+  put_numbers(table, record);
+  of->commits++;
+  if (pending != NULL)
+    drop_pending(replay, pending);
+  return BLITZ_OK;
+}
+
+/* So much of what has changed goes to the files before the end. */
+static enum blitz_rc save_memory(struct bz_replay *replay, struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (bz_pages_all_private() * BZ_PAGE_LEN <= bz_current_memory())
+    return BLITZ_OK;
+  for (struct replayed *of = replay->tables; of != NULL && rc == BLITZ_OK; of = of->next)
+    if (of->table != NULL && bz_pages_private(&of->table->pages) > 0)
+    {
+      rc = bz_checkpoint(&of->table, 1, BZ_JOURNAL_ALL, false, err);
+      if (rc == BLITZ_OK)
+        bz_pages_drop(&of->table->pages);
+    }
+  return rc;
+}
+
+static enum blitz_rc replay_commit(struct bz_replay *replay, const struct bz_redo_record *record,
+                                   struct blitz_error *err)
+{
+  const uint8_t *from = record->payload.data;
+  struct bz_commit_record commit;
+  struct blitz_slice rest;
+  uint64_t tag;
+  uint32_t count;
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (!bz_commit_head_get(record->payload, &tag, &count))
+    return BLITZ_OK;
+  rest.len = record->payload.len - BZ_COMMIT_HEAD_LEN - (size_t)count * BZ_COMMIT_TABLE_LEN;
+  rest.data = from + record->payload.len - rest.len;
+  for (uint32_t i = 0; i < count && rc == BLITZ_OK; i++)
+  {
+    struct replayed *of;
+    bz_commit_record_get(from + BZ_COMMIT_HEAD_LEN + (size_t)i * BZ_COMMIT_TABLE_LEN, &commit);
+    of = find_table(replay, commit.number);
+    if (count == 1 && rest.len > 0)
+      rc = replay_piece(replay, of, tag, commit.commit, rest, err);
+    if (rc == BLITZ_OK && of != NULL && of->table != NULL)
+      rc = commit_table(replay, of, tag, &commit, err);
+  }
+  return rc == BLITZ_OK ? save_memory(replay, err) : rc;
+}
+
+/* ---- records ---------------------------------------------------------------------------------------- */
+
+static void replay_close(struct bz_replay *replay, const struct bz_redo_record *record)
+{
+  struct replayed *of =
+      record->payload.len >= 8 ? find_table(replay, bz_load_le64(record->payload.data)) : NULL;
+
+  if (of != NULL)
+    close_table(replay, of);
+}
+
+static void replay_counter(struct bz_replay *replay, const struct bz_redo_record *record)
+{
+  const uint8_t *from = record->payload.data;
+  struct replayed *of = record->payload.len >= 16 ? find_table(replay, bz_load_le64(from)) : NULL;
+
+  if (of != NULL && of->table != NULL)
+    atomic_store(&of->table->counter, bz_load_le64(from + 8));
+}
+
+enum blitz_rc bz_replay_record(void *arg, const struct bz_redo_record *record,
+                               struct blitz_error *err)
+{
+  struct bz_replay *replay = arg;
+  enum blitz_rc rc = BLITZ_OK;
+
+  replay->records++;
+  bz_checkpoints_replay_at(record->at);
+  switch (record->type)
+  {
+  case BZ_RECORD_OPEN: rc = replay_open(replay, record, err); break;
+  case BZ_RECORD_CLOSE: replay_close(replay, record); break;
+  case BZ_RECORD_COUNTER: replay_counter(replay, record); break;
+  case BZ_RECORD_CHANGES: rc = replay_changes(replay, record, err); break;
+  case BZ_RECORD_COMMIT: rc = replay_commit(replay, record, err); break;
+  default:
+    return bz_fail(err, BLITZ_BAD_VERSION, 0,
+                   "the log has records of a later BlitzDB. Start that one, and stop it");
+  }
+  return rc;
+}
+
+enum blitz_rc bz_replay_finish(struct bz_replay *replay, struct blitz_error *err)
+{
+  uint64_t tables = 0, commits = 0;
+  enum blitz_rc rc = BLITZ_OK;
+
+  for (struct replayed *of = replay->tables; of != NULL && rc == BLITZ_OK; of = of->next)
+  {
+    if (of->table == NULL)
+      continue;
+    drop_pending_of(replay, of);
+    rc = bz_checkpoint(&of->table, 1, BZ_JOURNAL_ALL, true, err);
+    tables++;
+    commits += of->commits;
+    bz_count(&bz_counters.recoveries, 1);
+  }
+  if (rc == BLITZ_OK && tables > 0)
+    bz_log(BLITZ_LOG_NOTE, "%" PRIu64 " tables were open when the server stopped; %" PRIu64
+           " commits were made again from the log", tables, commits);
+  return rc;
+}
+
+void bz_replay_free(struct bz_replay *replay)
+{
+  if (replay == NULL)
+    return;
+  while (replay->tables != NULL)
+  {
+    struct replayed *of = replay->tables;
+    close_table(replay, of);
+    replay->tables = of->next;
+    free(of);
+  }
+  free(replay);
+}

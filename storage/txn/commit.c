@@ -1,0 +1,632 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * commit.c: how a transaction ends. A new row was written at once into a block that looks free
+ * to everyone else; what is remembered in memory is only where it is. The commit numbers these
+ * rows, hangs them into the trees, and takes out those that they replace.
+ *
+ * Invariants:
+ *  T1. Before commit no file but for blocks of state BZ_STATE_INFLIGHT differs from
+ *      what it was; so rollback frees those blocks, and a crash does too.
+ *  T2. What can fail comes first: entries of indexes, then the log. A commit of rows allocates
+ *      nothing, neither space nor memory, so it cannot fail.
+ *  T3. A commit's last store is its number in the header. Until then recovery by a scan
+ *      finds the new rows numbered beyond it, and the old ones stamped as removed
+ *      beyond it, but whole.
+ *  T4. A key has one change in a transaction, the sum of all that was done to it.
+ *  T5. Commits of logged tables are in the log, written, and if a table wants it on the device,
+ *      before anyone sees them. Those of several tables are there by one record, so a crash
+ *      leaves all or none.
+ *  T6. change_lock of the tables is held from before a commit is logged until it is seen: who
+ *      takes the pages of one moment finds all of it or nothing.
+ */
+#include "base/counters.h"
+#include "log/current.h"
+#include "log/record.h"
+#include "txn/entries.h"
+#include "txn/load.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PREFETCH_AHEAD 16 /* changes */
+
+static uint64_t next_seq(const struct blitz_table *table)
+{
+  return atomic_load_explicit(&table->committed, memory_order_relaxed) + 1;
+}
+
+/* ---- making rows seen ------------------------------------------------------------ */
+
+/* Makes commit SEQ seen, of which all is in its place. Entries, if there are any, are committed
+ * before: all that the commit did is in the files before its number is.
+ */
+static void publish(struct blitz_table *table, uint64_t seq, uint64_t row_count, bool has_entries)
+{
+  bz_snapshot_publish(table, seq, row_count);
+  if (!has_entries)
+    return;
+  pthread_mutex_lock(&table->snapshot_lock);
+  bz_index_published(table);
+  pthread_mutex_unlock(&table->snapshot_lock);
+}
+
+static bool apply_change(struct blitz_table *table, const struct bz_change *change, uint64_t seq)
+{
+  struct bz_row row;
+  struct bz_key key;
+  struct bz_place place;
+  enum blitz_rc rc;
+
+  if (!bz_block_row(table, change->new_off != 0 ? change->new_off : change->old_off, &row))
+    return false;
+  key = bz_key_of_row(&row);
+  rc = bz_hash_find(table, &key, &place);
+  if (rc != (change->old_off != 0 ? BLITZ_OK : BLITZ_NOT_FOUND))
+    return false;
+  if (change->new_off != 0)
+    bz_seal(table, &row, seq);
+  if (change->old_off != 0)
+    bz_removed_add(table, place.row.off, bz_row_seq(&place.row), seq, change->hash);
+  if (change->new_off == 0)
+  {
+    if (bz_hash_unlink(table, key.hash, &place) != BLITZ_OK)
+      return false;
+  }
+  else if (change->old_off == 0)
+    bz_hash_link(table, &key, &place, change->new_off);
+  else
+    bz_hash_replace(table, key.hash, &place, change->new_off);
+  if (change->old_off != 0)
+    bz_space_stamp_removed(table, place.row.off, place.row.len, seq);
+  return true;
+}
+
+void bz_set_broken(struct blitz_table *table)
+{
+  if (!atomic_exchange(&table->broken, true))
+    bz_log(BLITZ_LOG_ERROR,
+           "%s is damaged: a change could not be finished, and there will be no more. "
+           "The file is repaired when it is opened again",
+           table->file);
+  if (table->index != NULL)
+    bz_index_set_broken(table);
+}
+
+/* Asks for what apply_change() will need, so that it need not wait for it: first the change's
+ * bucket and blocks, and when they are there, what hangs on the bucket.
+ */
+static void prefetch_blocks(const struct blitz_table *table, const struct bz_change *change)
+{
+  const uint8_t *base = bz_base(table);
+  uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
+
+  __builtin_prefetch(base + bz_bucket_off_of(table, change->hash, count));
+  if (change->new_off != 0)
+    bz_prefetch_row(base, change->new_off);
+  if (change->old_off != 0)
+  {
+    bz_removed_prefetch(table, change->hash);
+    bz_prefetch_row(base, change->old_off);
+  }
+}
+
+static void prefetch_tree(const struct blitz_table *table, const struct bz_change *change)
+{
+  uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
+
+  if (change->old_off == 0)
+    bz_prefetch_row(bz_base(table),
+                    bz_link(bz_base(table), bz_bucket_off_of(table, change->hash, count)));
+}
+
+static void apply(struct bz_writes *writes, uint64_t seq, bool has_entries)
+{
+  struct blitz_table *table = writes->table;
+  uint64_t rows = atomic_load_explicit(&table->row_count, memory_order_relaxed);
+
+  if (writes->removed > 0 || writes->updated > 0)
+    atomic_store_explicit(&table->unpublished, seq, memory_order_release);
+  for (uint32_t i = 0; i < writes->count; i++)
+  {
+    const struct bz_change *change = &writes->changes[i];
+    if (i + PREFETCH_AHEAD < writes->count)
+      prefetch_blocks(table, change + PREFETCH_AHEAD);
+    if (i + PREFETCH_AHEAD / 2 < writes->count)
+      prefetch_tree(table, change + PREFETCH_AHEAD / 2);
+    if ((change->new_off != 0 || change->old_off != 0) && !apply_change(table, change, seq))
+      bz_set_broken(table);
+  }
+  publish(table, seq, rows + (uint64_t)writes->row_delta, has_entries);
+  bz_removed_sweep(table, writes->removed + writes->updated);
+}
+
+/* ---- the log ------------------------------------------------------------------------ */
+
+#define PIECE_LEN ((size_t)512 << 10) /* bytes of changes in a record */
+#define KEEP_ROOM_MAX ((size_t)64 << 10) /* bytes of memory kept for the next commit */
+
+/* A commit on its way into the log. */
+struct logging
+{
+  struct bz_redo *redo; /* NULL: none of the tables is logged */
+  struct bz_buffer *buf;
+  size_t len; /* of what is in it */
+  uint64_t tag;
+  size_t kept; /* room in the log; 0: there is none */
+};
+
+static atomic_ullong last_tag;
+
+/* Logs what is in the buffer as a piece of changes of TABLE. */
+static enum blitz_rc log_piece(struct logging *logging, const struct blitz_table *table,
+                               struct blitz_error *err)
+{
+  uint8_t head[BZ_CHANGES_HEAD_LEN];
+  struct blitz_slice parts[] = {{head, sizeof head}, {logging->buf->data, logging->len}};
+  uint64_t end;
+
+  bz_store_le64(head, logging->tag);
+  bz_store_le64(head + 8, table->log_number);
+  bz_store_le64(head + 16, next_seq(table));
+  logging->len = 0;
+  return bz_redo_append(logging->redo, BZ_RECORD_CHANGES, parts, 2, &end, err);
+}
+
+static enum blitz_rc log_bytes(struct logging *logging, const struct blitz_table *table,
+                               const uint8_t *data, size_t len, struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  while (rc == BLITZ_OK && len > 0)
+  {
+    size_t part = len < PIECE_LEN - logging->len ? len : PIECE_LEN - logging->len;
+
+    if (bz_buffer_reserve(logging->buf, logging->len + part) != BLITZ_OK)
+      return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
+    memcpy(logging->buf->data + logging->len, data, part);
+    logging->len += part;
+    data += part;
+    len -= part;
+    if (logging->len == PIECE_LEN)
+      rc = log_piece(logging, table, err);
+  }
+  return rc;
+}
+
+/* Logs a change to the row ROW, or its removal. */
+static enum blitz_rc log_change(struct logging *logging, const struct blitz_table *table,
+                                enum bz_logged_change change, const struct bz_row *row,
+                                struct blitz_error *err)
+{
+  struct blitz_slice key = bz_callers_key(table, row), value = bz_row_value(row);
+  uint8_t head[BZ_CHANGE_HEAD_MAX];
+  size_t head_len;
+  enum blitz_rc rc;
+
+  if (change == BZ_LOGGED_REMOVE)
+    value.len = 0;
+  head_len = bz_change_head_put(head, change, (uint32_t)key.len, (uint32_t)value.len);
+  rc = log_bytes(logging, table, head, head_len, err);
+  if (rc == BLITZ_OK)
+    rc = log_bytes(logging, table, key.data, key.len, err);
+  if (rc == BLITZ_OK)
+    rc = log_bytes(logging, table, value.data, value.len, err);
+  return rc;
+}
+
+static enum blitz_rc log_list(struct logging *logging, const struct bz_writes *writes,
+                              struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  for (uint32_t i = 0; i < writes->count && rc == BLITZ_OK; i++)
+  {
+    const struct bz_change *change = &writes->changes[i];
+    uint64_t off = change->new_off != 0 ? change->new_off : change->old_off;
+    struct bz_row row;
+
+    if (i + PREFETCH_AHEAD < writes->count)
+      prefetch_blocks(writes->table, change + PREFETCH_AHEAD);
+    if (off == 0)
+      continue;
+    if (!bz_block_row(writes->table, off, &row))
+      return bz_damaged(writes->table, off, err);
+    rc = log_change(logging, writes->table,
+                    change->new_off == 0   ? BZ_LOGGED_REMOVE
+                    : change->old_off == 0 ? BZ_LOGGED_INSERT
+                                           : BZ_LOGGED_UPDATE,
+                    &row, err);
+  }
+  return rc;
+}
+
+/* The rows of a load are all that the table has. */
+static enum blitz_rc log_load(struct logging *logging, const struct bz_writes *writes,
+                              struct blitz_error *err)
+{
+  const struct blitz_table *table = writes->table;
+  uint64_t off = atomic_load(&table->first), end = atomic_load(&table->end);
+  enum blitz_rc rc = BLITZ_OK;
+
+  while (off < end && rc == BLITZ_OK)
+  {
+    uint64_t word = bz_word_load(bz_base(table), off);
+    struct bz_row row = {.len = bz_free_word_len(word)};
+
+    if (bz_word_magic(word) == BZ_ROW_MAGIC && bz_block_row(table, off, &row))
+      rc = log_change(logging, table, BZ_LOGGED_INSERT, &row, err);
+    else if (bz_word_magic(word) != BZ_FREE_MAGIC || row.len == 0)
+      return bz_damaged(table, off, err);
+    off += row.len;
+  }
+  return rc;
+}
+
+static enum blitz_rc log_changes(struct logging *logging, const struct bz_writes *writes,
+                                 struct blitz_error *err)
+{
+  return writes->load != NULL ? log_load(logging, writes, err) : log_list(logging, writes, err);
+}
+
+/* One of the tables of a commit. */
+struct part
+{
+  struct blitz_table *table;
+  struct bz_writes *writes;  /* NULL: its indexes alone change */
+  struct MDB_txn *index_txn; /* NULL: they do not */
+  uint64_t seq;
+  uint64_t row_count; /* without WRITES: as it was */
+  bool has_entries;   /* they are committed */
+};
+
+struct commit
+{
+  struct part *parts;
+  unsigned count, logged, indexed;
+  struct logging logging;
+};
+
+static size_t commit_len(const struct commit *commit)
+{
+  return BZ_COMMIT_HEAD_LEN + (size_t)commit->logged * BZ_COMMIT_TABLE_LEN;
+}
+
+/* Logs the changes, and keeps room for the record that says that they are committed. Those of
+ * one table without indexes may be in that record.
+ */
+static enum blitz_rc log_all_changes(struct commit *commit, struct blitz_error *err)
+{
+  struct logging *logging = &commit->logging;
+  bool in_commit = commit->logged == 1 && commit->indexed == 0;
+  enum blitz_rc rc = BLITZ_OK;
+
+  logging->tag = atomic_fetch_add(&last_tag, 1) + 1;
+  for (unsigned i = 0; i < commit->count && rc == BLITZ_OK; i++)
+  {
+    const struct part *part = &commit->parts[i];
+    if (!part->table->logged || part->writes == NULL)
+      continue;
+    rc = log_changes(logging, part->writes, err);
+    if (rc == BLITZ_OK && logging->len > 0 && !in_commit)
+      rc = log_piece(logging, part->table, err);
+  }
+  if (rc == BLITZ_OK && !in_commit)
+    rc = bz_redo_keep(logging->redo, commit_len(commit), err);
+  if (rc == BLITZ_OK && !in_commit)
+    logging->kept = commit_len(commit);
+  return rc;
+}
+
+/* Logs that all is committed. */
+static enum blitz_rc log_commit(struct commit *commit, struct blitz_error *err)
+{
+  struct logging *logging = &commit->logging;
+  size_t len = commit_len(commit), kept = logging->kept;
+  uint8_t small[BZ_COMMIT_HEAD_LEN + BZ_COMMIT_TABLE_LEN];
+  uint8_t *to = commit->logged == 1 ? small : malloc(len), *at = to + BZ_COMMIT_HEAD_LEN;
+  struct blitz_slice slices[] = {{to, len}, {logging->buf->data, logging->len}};
+  bool sync = false;
+  uint64_t end;
+  enum blitz_rc rc;
+
+  if (to == NULL)
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory committing");
+  bz_commit_head_put(to, logging->tag, commit->logged);
+  for (unsigned i = 0; i < commit->count; i++)
+  {
+    const struct part *part = &commit->parts[i];
+    struct blitz_table *table = part->table;
+    if (!table->logged)
+      continue;
+    bz_commit_record_put(
+        at, &(struct bz_commit_record){table->log_number, part->seq, atomic_load(&table->index_seq),
+                                       atomic_load(&table->counter),
+                                       bz_load_le64(bz_base(table) + BZ_NEXT_ROW_ID_OFF)});
+    at += BZ_COMMIT_TABLE_LEN;
+    sync |= table->crash_safe;
+  }
+  logging->kept = 0;
+  rc = kept > 0 ? bz_redo_append_kept(logging->redo, kept, BZ_RECORD_COMMIT, slices, 1, &end, err)
+                : bz_redo_append(logging->redo, BZ_RECORD_COMMIT, slices, logging->len > 0 ? 2 : 1,
+                                 &end, err);
+  if (to != small)
+    free(to);
+  if (rc == BLITZ_OK)
+    rc = sync ? bz_redo_sync(logging->redo, end, err) : bz_redo_write(logging->redo, end, err);
+  return rc;
+}
+
+/* ---- committing --------------------------------------------------------------------------- */
+
+/* Entries of tables whose rows do not change after all. */
+static void give_up_entries(struct commit *commit)
+{
+  for (unsigned i = 0; i < commit->count; i++)
+  {
+    struct part *part = &commit->parts[i];
+    if (part->has_entries)
+      bz_index_set_broken(part->table);
+    else if (part->index_txn != NULL)
+      bz_index_write_abort(part->table, part->index_txn);
+    if (part->has_entries)
+    {
+      pthread_mutex_lock(&part->table->snapshot_lock);
+      bz_index_published(part->table);
+      pthread_mutex_unlock(&part->table->snapshot_lock);
+    }
+    part->index_txn = NULL;
+  }
+}
+
+static enum blitz_rc commit_entries(struct commit *commit, struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  for (unsigned i = 0; i < commit->count && rc == BLITZ_OK; i++)
+  {
+    struct part *part = &commit->parts[i];
+    struct MDB_txn *index_txn = part->index_txn;
+    if (index_txn == NULL)
+      continue;
+    part->index_txn = NULL;
+    rc = bz_index_write_commit(part->table, index_txn, part->seq, err);
+    part->has_entries = rc == BLITZ_OK;
+  }
+  return rc;
+}
+
+static void apply_part(struct part *part)
+{
+  struct bz_writes *writes = part->writes;
+  struct blitz_table *table = part->table;
+
+  if (writes == NULL)
+    publish(table, part->seq, part->row_count, part->has_entries);
+  else if (writes->load != NULL)
+  {
+    publish(table, part->seq, (uint64_t)writes->row_delta, part->has_entries);
+    bz_load_end(writes->load);
+    writes->load = NULL;
+    bz_removed_sweep(table, 0);
+  }
+  else
+    apply(writes, part->seq, part->has_entries);
+}
+
+/* Commits all or nothing. Needs change_lock of all tables (T6). */
+static enum blitz_rc commit_parts(struct commit *commit, struct blitz_error *err)
+{
+  struct logging *logging = &commit->logging;
+  enum blitz_rc rc = BLITZ_OK;
+
+  for (unsigned i = 0; i < commit->count; i++)
+  {
+    commit->logged += commit->parts[i].table->logged;
+    commit->indexed += commit->parts[i].index_txn != NULL;
+  }
+  logging->redo = commit->logged > 0 ? bz_current_log() : NULL;
+  if (logging->redo != NULL)
+    rc = log_all_changes(commit, err);
+  if (rc == BLITZ_OK)
+    rc = commit_entries(commit, err);
+  if (rc == BLITZ_OK && logging->redo != NULL)
+    rc = log_commit(commit, err);
+  if (logging->kept > 0)
+    bz_redo_let_go(logging->redo, logging->kept);
+  if (rc != BLITZ_OK)
+  {
+    give_up_entries(commit);
+    return rc;
+  }
+  for (unsigned i = 0; i < commit->count; i++)
+    apply_part(&commit->parts[i]);
+  return BLITZ_OK;
+}
+
+/* A load of more than that goes into the file at once, and not into the log before. */
+#define LOGGED_LOAD_MAX (UINT64_C(64) << 20)
+
+static bool is_large_load(const struct bz_writes *writes)
+{
+  const struct blitz_table *table = writes->table;
+
+  return writes->load != NULL && table->logged && bz_current_log() != NULL &&
+         atomic_load(&table->end) - atomic_load(&table->first) > LOGGED_LOAD_MAX;
+}
+
+/* Commits a load as what a checkpoint writes: whole on the device before it is seen. The table is
+ * claimed; needs change_lock.
+ */
+static enum blitz_rc commit_load(struct commit *commit, struct blitz_error *err)
+{
+  struct part *part = commit->parts;
+  struct blitz_table *table = part->table;
+  enum blitz_rc rc = commit_entries(commit, err);
+
+  assert(atomic_load(&table->row_count) == 0);
+  if (rc == BLITZ_OK)
+  {
+    bz_put_word(table, BZ_COMMITTED_OFF, htole64(part->seq));
+    bz_put_be64(table, BZ_TC_ROW_COUNT_OFF, (uint64_t)part->writes->row_delta);
+    rc = bz_checkpoint_locked(table, err);
+  }
+  if (rc == BLITZ_OK)
+  {
+    apply_part(part);
+    return BLITZ_OK;
+  }
+  bz_put_word(table, BZ_COMMITTED_OFF, htole64(part->seq - 1));
+  bz_put_be64(table, BZ_TC_ROW_COUNT_OFF, 0);
+  give_up_entries(commit);
+  return rc;
+}
+
+enum blitz_rc bz_publish(struct blitz_table *table, struct MDB_txn *index_txn,
+                         struct blitz_error *err)
+{
+  struct bz_buffer buf = {0};
+  struct part part = {.table = table, .index_txn = index_txn, .seq = next_seq(table)};
+  struct commit commit = {.parts = &part, .count = 1, .logging.buf = &buf};
+  enum blitz_rc rc;
+
+  bz_change_begin(table);
+  part.row_count = atomic_load(&table->row_count);
+  rc = commit_parts(&commit, err);
+  bz_change_end(table);
+  free(buf.data);
+  return rc;
+}
+
+/* ---- undoing ---------------------------------------------------------------------------------- */
+
+static void rollback_table(struct bz_writes *writes)
+{
+  bz_change_begin(writes->table);
+  bz_entries_rollback(writes);
+  if (writes->load != NULL)
+    bz_load_rollback(writes->table, writes->load);
+  for (uint32_t i = writes->count; i > 0; i--)
+    if (writes->changes[i - 1].new_off != 0)
+      (void)bz_space_free(writes->table, writes->changes[i - 1].new_off);
+  bz_change_end(writes->table);
+}
+
+/* ---- what callers ask for ----------------------------------------------------------------------- */
+
+/* Brings entries that were sorted first into their indexes. Equal rows that
+ * blitz_txn_finish_load() was not asked for must not get in.
+ */
+static enum blitz_rc settle(struct bz_writes *writes, struct blitz_error *err)
+{
+  enum blitz_rc rc;
+
+  if (writes->doomed)
+    return bz_fail(err, BLITZ_INVALID, 0,
+                   "%s: a change that failed in part cannot be committed, and is undone",
+                   writes->table->file);
+  rc = bz_entries_settle(writes, NULL, NULL, err);
+  if (rc == BLITZ_OK && writes->load != NULL)
+    bz_txn_settle(&(struct blitz_txn){.writes = writes}, writes->table);
+  return rc;
+}
+
+static bool has_changed(const struct bz_writes *writes)
+{
+  return writes->load != NULL || writes->count > 0;
+}
+
+static void count_rows(const struct bz_writes *writes)
+{
+  bz_count(&bz_counters.rows_inserted, writes->inserted);
+  bz_count(&bz_counters.rows_updated, writes->updated);
+  bz_count(&bz_counters.rows_removed, writes->removed);
+}
+
+/* Commits the COUNT tables that TXN has changed. */
+static enum blitz_rc commit_tables(struct blitz_txn *txn, struct part *parts, unsigned count,
+                                   struct blitz_error *err)
+{
+  struct commit commit = {.parts = parts, .count = count, .logging.buf = &txn->record};
+  bool claimed = count == 1 && txn->writes->next == NULL && is_large_load(txn->writes);
+  unsigned n = 0;
+  enum blitz_rc rc;
+
+  for (struct bz_writes *writes = txn->writes; writes != NULL; writes = writes->next)
+    if (has_changed(writes))
+      parts[n++] = (struct part){.table = writes->table,
+                                 .writes = writes,
+                                 .index_txn = bz_entries_take(writes),
+                                 .seq = next_seq(writes->table)};
+  assert(n == count);
+  if (claimed)
+    bz_table_claim(parts->table);
+  for (unsigned i = 0; i < count; i++)
+    bz_change_begin(parts[i].table);
+  rc = claimed ? commit_load(&commit, err) : commit_parts(&commit, err);
+  for (unsigned i = 0; i < count; i++)
+    bz_change_end(parts[i].table);
+  if (claimed)
+    bz_table_unclaim(parts->table);
+  return rc;
+}
+
+static enum blitz_rc commit_all(struct blitz_txn *txn, struct blitz_error *err)
+{
+  struct part one, *parts = &one;
+  unsigned count = 0;
+  enum blitz_rc rc = BLITZ_OK;
+
+  for (struct bz_writes *writes = txn->writes; writes != NULL && rc == BLITZ_OK;
+       writes = writes->next)
+  {
+    rc = settle(writes, err);
+    count += has_changed(writes);
+  }
+  if (rc != BLITZ_OK || count == 0)
+    return rc;
+  if (count > 1)
+    parts = calloc(count, sizeof *parts);
+  if (parts == NULL)
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory committing");
+  rc = commit_tables(txn, parts, count, err);
+  if (parts != &one)
+    free(parts);
+  if (txn->record.room > KEEP_ROOM_MAX)
+  {
+    free(txn->record.data);
+    txn->record = (struct bz_buffer){0};
+  }
+  return rc;
+}
+
+enum blitz_rc blitz_txn_commit(struct blitz_txn *txn, struct blitz_error *err)
+{
+  enum blitz_rc rc;
+
+  if (txn->writes == NULL)
+    return BLITZ_OK;
+  bz_count(&bz_counters.commits, 1);
+  rc = commit_all(txn, err);
+  while (txn->writes != NULL)
+  {
+    struct bz_writes *writes = txn->writes;
+    if (rc == BLITZ_OK && has_changed(writes))
+      count_rows(writes);
+    else
+      rollback_table(writes); /* entries may have been looked for, and nothing changed */
+    bz_writes_end(txn, writes);
+  }
+  return rc;
+}
+
+void blitz_txn_rollback(struct blitz_txn *txn)
+{
+  if (txn->writes != NULL)
+    bz_count(&bz_counters.rollbacks, 1);
+  while (txn->writes != NULL)
+  {
+    rollback_table(txn->writes);
+    bz_writes_end(txn, txn->writes);
+  }
+}
