@@ -33,7 +33,7 @@
 
 #define BUFFER_PAGES 256        /* that are written with one call */
 #define NAMES_FILE UINT64_C(0)  /* its pages in a journal say which files the others are of */
-#define NAME_HEAD_LEN 36
+#define NAME_HEAD_LEN 28
 #define PATH_MAX_LEN 2048
 #define RETRY_SECONDS 1
 #define TELL_EVERY 60 /* tries */
@@ -201,9 +201,8 @@ static enum blitz_rc cannot_write(const char *name, struct blitz_error *err)
 struct image
 {
   struct blitz_table *table;
-  uint64_t end;    /* of the blocks, in the image */
-  uint64_t len;    /* what is behind it in memory is nothing */
-  uint64_t commit; /* the last one in the image */
+  uint64_t end; /* of the blocks, in the image */
+  uint64_t len; /* what is behind it in memory is nothing */
   uint64_t page_count;
   bool has_pages, placed_some;
 };
@@ -248,8 +247,8 @@ static enum blitz_rc write_image(struct bz_journal *journal, struct image *image
 
 /* ---- names in a journal -------------------------------------------------------------------- */
 
-/* Which file a number stands for, and between which commits the image leads: another file, of
- * another time, is not touched.
+/* Which file a number stands for, and from which image: another file, of another time, is not
+ * touched.
  */
 static size_t put_name(uint8_t *to, const struct image *image)
 {
@@ -258,9 +257,8 @@ static size_t put_name(uint8_t *to, const struct image *image)
 
   bz_store_le64(to, table->log_number);
   bz_store_le64(to + 8, table->secret.key[0]);
-  bz_store_le64(to + 16, table->placed_commit);
-  bz_store_le64(to + 24, image->commit);
-  bz_store_le32(to + 32, (uint32_t)len);
+  bz_store_le64(to + 16, table->placed_image);
+  bz_store_le32(to + 24, (uint32_t)len);
   memcpy(to + NAME_HEAD_LEN, table->path, len);
   return NAME_HEAD_LEN + len;
 }
@@ -353,7 +351,6 @@ static enum blitz_rc begin(struct image *image, uint64_t position, struct blitz_
   assert(table->claimed && table->log_number != 0);
   image->end = atomic_load(&table->end);
   image->len = table->dirty ? image->end : table->allocated; /* or the file is being closed */
-  image->commit = bz_load_le64(bz_base(table) + BZ_COMMITTED_OFF);
   rc = bz_image_begin(table, position, &image->page_count, err);
   image->has_pages = rc == BLITZ_OK;
   return rc;
@@ -393,7 +390,7 @@ static void end(struct image *image, bool done, bool locked)
   {
     bz_pages_placed(&table->pages);
     table->placed_end = image->end;
-    table->placed_commit = image->commit;
+    table->placed_image++;
     return;
   }
   if (!locked)
@@ -478,8 +475,9 @@ enum blitz_rc bz_log_closed(struct blitz_table *table, struct blitz_error *err)
 struct target
 {
   uint64_t number;
-  uint64_t secret, from, to; /* of the file, and between which commits */
-  int fd;                    /* -1: there is no such file any more */
+  uint64_t secret;
+  uint64_t from; /* number of the image that is replaced, by the next one */
+  int fd;        /* -1: there is no such file any more */
   struct target *next;
   char path[PATH_MAX_LEN + 1];
 };
@@ -487,7 +485,7 @@ struct target
 struct finishing
 {
   struct target *targets;
-  const struct target *later; /* of a later journal: their files had all of this one before */
+  const struct target *later; /* of a later journal: their files had all of this one before it */
   bool names_only;
 };
 
@@ -529,8 +527,7 @@ static int open_target(const struct target *target)
   if (pread(fd, header, sizeof header, 0) == sizeof header &&
       memcmp(header + BZ_MAGIC_OFF, BZ_MAGIC, BZ_MAGIC_LEN) == 0 &&
       bz_load_le64(header + BZ_SECRET_OFF) == target->secret &&
-      (bz_load_le64(header + BZ_COMMITTED_OFF) == target->from ||
-       bz_load_le64(header + BZ_COMMITTED_OFF) == target->to))
+      bz_load_le64(header + BZ_IMAGE_OFF) - target->from <= 1)
     return fd;
   close(fd);
   return -1;
@@ -544,7 +541,7 @@ static enum blitz_rc add_targets(struct finishing *finishing, const uint8_t *pag
   while (off + NAME_HEAD_LEN < BZ_PAGE_LEN && bz_load_le64(page + off) != 0)
   {
     struct target *target = calloc(1, sizeof *target);
-    uint32_t len = bz_load_le32(page + off + 32);
+    uint32_t len = bz_load_le32(page + off + 24);
 
     if (target == NULL || len > PATH_MAX_LEN || len > BZ_PAGE_LEN - off - NAME_HEAD_LEN)
     {
@@ -554,7 +551,6 @@ static enum blitz_rc add_targets(struct finishing *finishing, const uint8_t *pag
     target->number = bz_load_le64(page + off);
     target->secret = bz_load_le64(page + off + 8);
     target->from = bz_load_le64(page + off + 16);
-    target->to = bz_load_le64(page + off + 24);
     memcpy(target->path, page + off + NAME_HEAD_LEN, len);
     target->fd = finishing->names_only || is_later(finishing, target) ? -1 : open_target(target);
     target->next = finishing->targets;

@@ -307,7 +307,7 @@ enum blitz_rc bz_file_open(struct blitz_table *table, struct bz_header *header,
   atomic_store(&table->counter, bz_load_le64(bytes + BZ_COUNTER_OFF));
   atomic_store(&table->index_seq, bz_load_le64(bytes + BZ_INDEX_SEQ_OFF));
   table->placed_end = header->end;
-  table->placed_commit = header->committed;
+  table->placed_image = bz_load_le64(bytes + BZ_IMAGE_OFF);
   return BLITZ_OK;
 }
 
@@ -430,6 +430,7 @@ void bz_file_mark_dirty(struct blitz_table *table)
   bz_assert_writer(table);
   if (table->dirty)
     return;
+  bz_change_begin(table);
   table->dirty = true;
   bz_put_byte(table, BZ_TC_FLAGS_OFF, base[BZ_TC_FLAGS_OFF] | BZ_TC_FLAG_OPEN);
   bz_put_le64(table, BZ_FREE_LIST_OFF, 0);
@@ -439,6 +440,7 @@ void bz_file_mark_dirty(struct blitz_table *table)
     bz_note(table, 0, BZ_HEADER_LEN);
     bz_header_set_version(base, BZ_VERSION_LOGGED);
   }
+  bz_change_end(table);
   bz_file_stamp(table);
 }
 
@@ -447,8 +449,10 @@ void bz_file_stamp(struct blitz_table *table)
   uint8_t *base = bz_base(table);
 
   pthread_once(&boot_id_once, read_boot_id);
+  bz_change_begin(table);
   bz_note(table, BZ_BOOT_ID_OFF, sizeof boot_id);
   memcpy(base + BZ_BOOT_ID_OFF, boot_id, sizeof boot_id);
+  bz_change_end(table);
   /* The mark is on the device before anything of the indexes that it is to warn of. That of a
    * logged table is in the log.
    */
@@ -473,9 +477,9 @@ void bz_set_index_seq(struct blitz_table *table, uint64_t n)
   atomic_store(&table->index_seq, n);
   if (!table->logged)
     bz_word_store(bz_base(table), BZ_INDEX_SEQ_OFF, htole64(n));
-  else if (table->dirty && table->log_number == 0)
+  else if (table->taken_up && table->log_number == 0)
   {
-    /* The file was taken up, and who opens it after a crash in this moment is to know. */
+    /* Who opens the file after a crash in this moment is to know. */
     uint8_t bytes[8];
     bz_store_le64(bytes, n);
     (void)!pwrite(table->fd, bytes, sizeof bytes, BZ_INDEX_SEQ_OFF);
@@ -484,6 +488,7 @@ void bz_set_index_seq(struct blitz_table *table, uint64_t n)
 
 void bz_file_put_numbers(struct blitz_table *table)
 {
+  bz_put_le64(table, BZ_IMAGE_OFF, table->placed_image + 1);
   bz_put_le64(table, BZ_COUNTER_OFF, atomic_load(&table->counter));
   bz_put_le64(table, BZ_INDEX_SEQ_OFF, atomic_load(&table->index_seq));
 }

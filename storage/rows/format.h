@@ -37,6 +37,7 @@
 #define BZ_TC_ROW_COUNT_OFF 48
 #define BZ_TC_END_OFF 56
 #define BZ_TC_FIRST_OFF 64
+#define BZ_IMAGE_OFF 72 /* 8, little-endian: ours, in room of the library's: see rows/image.c */
 
 #define BZ_TC_TYPE_HASH 0
 #define BZ_TC_FLAG_OPEN 1

@@ -4,7 +4,8 @@
  * open after a crash takes up. It has all commits up to its number whole, none beyond it, and
  * trees, buckets and blocks as they were between two changes. So only free space is not known:
  * blocks that say that they are free are found by and by (bz_space_walk()), and so is what a
- * transaction had written that was not committed, and what was removed.
+ * transaction had written that was not committed, and what was removed. Images of a file are
+ * numbered without a gap, the one of a closed file too.
  */
 #include "rows/hash.h"
 #include "rows/space.h"
@@ -77,6 +78,7 @@ enum blitz_rc bz_image_open(struct blitz_table *table, const struct bz_header *h
     make_empty(table);
     pthread_mutex_unlock(&table->change_lock);
   }
+  table->taken_up = true;
   table->walk_off = atomic_load(&table->first);
   table->walk_end = atomic_load(&table->end);
   table->walk_commit = header->committed;
@@ -98,9 +100,9 @@ enum blitz_rc bz_image_begin(struct blitz_table *table, uint64_t position, uint6
   uint64_t segment = 0;
 
   assert(bz_holds(&table->change_lock) && table->logged);
-  bz_file_put_numbers(table);
   if (!table->dirty) /* it is being closed */
     return take(table, countp, err);
+  bz_file_put_numbers(table);
   for (unsigned n = 0; n < sizeof table->segments / sizeof *table->segments; n++)
     if (atomic_load(&table->segments[n]) != 0)
       segment = atomic_load(&table->segments[n]) - BZ_SEGMENT_HEAD_LEN;
@@ -129,6 +131,7 @@ enum blitz_rc bz_image_mark(struct blitz_table *table, uint64_t position, struct
   bz_store_le64(header + BZ_LOG_ID_OFF, table->log_id);
   bz_file_boot_id(header + BZ_BOOT_ID_OFF);
   if (pwrite(table->fd, header, sizeof header, 0) != sizeof header)
-    return bz_fail(err, bz_rc_of_errno(errno), errno, "cannot write %s", table->file);
+    return bz_fail(err, bz_rc_of_errno(errno), errno,
+                   "cannot write %s. If its device is full, free some space", table->file);
   return BLITZ_OK;
 }

@@ -176,6 +176,7 @@ struct blitz_table
   struct bz_space space;
   atomic_ullong allocated; /* length of the file; anyone may read it */
   bool dirty;              /* the file is marked open */
+  bool taken_up;           /* it was when it was opened, and it is an image */
   uint64_t walk_off, walk_end; /* between them free blocks are not known yet (space.c) ... */
   uint64_t walk_commit;        /* ... and what was removed up to that commit is free */
 
@@ -186,7 +187,7 @@ struct blitz_table
   bool crash_safe;          /* commits wait until the log is on the device */
   bool claimed;             /* C4; under a lock of checkpoint.c's */
   uint64_t placed_end;      /* of the blocks, in the file; for who has claimed it */
-  uint64_t placed_commit;   /* the last one, in the file; the same */
+  uint64_t placed_image;    /* number of the one that the file is; the same */
   bool recovering;         /* the header's end stays as it is */
 
   /* Under slot_lock. */
@@ -354,7 +355,9 @@ void bz_file_mark_dirty(struct blitz_table *table);
  */
 void bz_set_index_seq(struct blitz_table *table, uint64_t n);
 
-/* Puts into the header what a logged table has in memory alone: counter and index_seq. */
+/* Puts into the header what a logged table has in memory alone: counter, index_seq and the number
+ * of its next image.
+ */
 void bz_file_put_numbers(struct blitz_table *table);
 
 /* The kernel's name for this run of the machine; zeros if it has none. */

@@ -56,11 +56,7 @@ static enum blitz_rc make_file(struct blitz_table *table, struct blitz_error *er
     return BLITZ_OK;
   rc = bz_index_open(table, &none, &no_trust, &build, &reason, err);
   if (rc == BLITZ_OK)
-  {
-    bz_change_begin(table);
     bz_file_stamp(table);
-    bz_change_end(table);
-  }
   else if (table->index != NULL)
     bz_index_close(table, false);
   return rc;

@@ -47,8 +47,10 @@ static enum blitz_rc copy_table(struct blitz_table *table, struct blitz_table *t
   if (rc == BLITZ_OK)
   {
     /* Read after the rows: it is beyond all of theirs. */
+    bz_change_begin(to);
     bz_put_word(to, BZ_NEXT_ROW_ID_OFF,
                 bz_word_load(atomic_load(&table->map)->base, BZ_NEXT_ROW_ID_OFF));
+    bz_change_end(to);
     rc = blitz_table_counter_set(to, blitz_table_counter(table), err);
   }
   blitz_txn_free(txn);

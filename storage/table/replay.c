@@ -179,8 +179,8 @@ static struct blitz_table *open_table(const char *path, const struct bz_open_rec
     header.segment = 0;
     header.buckets_used = header.bucket_count;
   }
-  pthread_mutex_lock(&table->change_lock);
   bz_file_mark_dirty(table);
+  pthread_mutex_lock(&table->change_lock);
   bz_note(table, BZ_BOOT_ID_OFF, BZ_BOOT_ID_LEN);
   memcpy(bz_base(table) + BZ_BOOT_ID_OFF, record->boot_id, BZ_BOOT_ID_LEN);
   pthread_mutex_unlock(&table->change_lock);

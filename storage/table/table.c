@@ -216,11 +216,7 @@ static enum blitz_rc open_indexes(struct blitz_table *table,
   if (rc != BLITZ_OK && reason != NULL && build != 0)
     bz_index_unlink(table->path);
   if (rc == BLITZ_OK && table->dirty)
-  {
-    bz_change_begin(table);
     bz_file_stamp(table);
-    bz_change_end(table);
-  }
   return rc;
 }
 
@@ -578,8 +574,8 @@ uint64_t blitz_table_counter(struct blitz_table *table)
   return atomic_load(&table->counter);
 }
 
-/* Keeps a number that was set in a table of which no change is logged that it could come with. */
-static enum blitz_rc keep_counter(struct blitz_table *table, uint64_t n, struct blitz_error *err)
+/* Keeps a number that was set without a change that it could come with. */
+static enum blitz_rc log_counter(struct blitz_table *table, uint64_t n, struct blitz_error *err)
 {
   uint8_t bytes[16];
   struct blitz_slice part = {bytes, sizeof bytes};
@@ -588,35 +584,44 @@ static enum blitz_rc keep_counter(struct blitz_table *table, uint64_t n, struct 
 
   bz_store_le64(bytes, table->log_number);
   bz_store_le64(bytes + 8, n);
-  if (table->log_number == 0)
-    return pwrite(table->fd, bytes + 8, 8, BZ_COUNTER_OFF) == 8
-               ? BLITZ_OK
-               : bz_fail(err, bz_rc_of_errno(errno), errno, "cannot write %s", table->file);
   rc = bz_redo_append(bz_current_log(), BZ_RECORD_COUNTER, &part, 1, &end, err);
   if (rc == BLITZ_OK)
     rc = bz_redo_write(bz_current_log(), end, err);
   return rc;
 }
 
+static enum blitz_rc set_counter(struct blitz_table *table, uint64_t n, struct blitz_error *err)
+{
+  struct blitz_txn *txn;
+  enum blitz_rc rc = blitz_txn_create(&txn);
+
+  if (rc != BLITZ_OK)
+    return bz_fail(err, rc, 0, "out of memory changing %s", table->file);
+  rc = bz_txn_take(txn, table, err);
+  if (rc == BLITZ_OK)
+    rc = log_counter(table, n, err);
+  if (rc == BLITZ_OK)
+    atomic_store(&table->counter, n);
+  blitz_txn_free(txn);
+  return rc;
+}
+
 static enum blitz_rc store_counter(struct blitz_table *table, uint64_t n, bool only_raise,
                                    struct blitz_error *err)
 {
-  enum blitz_rc rc = BLITZ_OK;
-
   if (table->flags & BLITZ_OPEN_READONLY)
     return bz_fail(err, BLITZ_READONLY, 0, "%s is open for reading only", table->file);
+  if (table->logged && !only_raise)
+    return set_counter(table, n, err);
   pthread_mutex_lock(&table->counter_lock);
   if (!only_raise || atomic_load(&table->counter) < n)
   {
     if (!table->logged)
       bz_store_le64(atomic_load(&table->map)->base + BZ_COUNTER_OFF, n);
-    else if (!only_raise)
-      rc = keep_counter(table, n, err);
-    if (rc == BLITZ_OK)
-      atomic_store(&table->counter, n);
+    atomic_store(&table->counter, n);
   }
   pthread_mutex_unlock(&table->counter_lock);
-  return rc;
+  return BLITZ_OK;
 }
 
 enum blitz_rc blitz_table_counter_raise(struct blitz_table *table, uint64_t n,

@@ -182,13 +182,14 @@ static enum blitz_rc log_bytes(struct logging *logging, const struct blitz_table
   {
     size_t part = len < PIECE_LEN - logging->len ? len : PIECE_LEN - logging->len;
 
+    /* There is always some room (bz_writes_begin()). */
     if (bz_buffer_reserve(logging->buf, logging->len + part) != BLITZ_OK)
-      return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
+      part = logging->buf->room - logging->len;
     memcpy(logging->buf->data + logging->len, data, part);
     logging->len += part;
     data += part;
     len -= part;
-    if (logging->len == PIECE_LEN)
+    if (len > 0 || logging->len == PIECE_LEN)
       rc = log_piece(logging, table, err);
   }
   return rc;

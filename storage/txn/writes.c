@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define LINEAR_MAX 8       /* changes that are searched without an index */
+#define RECORD_ROOM 1024   /* bytes of a commit's record that are sure to have memory */
 #define KEEP_ROOM_MAX 1024 /* changes whose memory is kept for the next transaction */
 
 /* ---- begin and end --------------------------------------------------------- */
@@ -161,9 +162,7 @@ static enum blitz_rc begin_changes(struct blitz_table *table, struct blitz_error
 
   if (rc != BLITZ_OK)
     return rc;
-  bz_change_begin(table);
   bz_file_mark_dirty(table);
-  bz_change_end(table);
   /* Changes without the indexes leave them behind. */
   if (table->index == NULL)
     bz_set_index_seq(table, 0);
@@ -194,6 +193,8 @@ enum blitz_rc bz_writes_begin(struct blitz_txn *txn, struct blitz_table *table,
   if (writes == NULL)
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
   txn->spare = writes;
+  if (table->logged && bz_buffer_reserve(&txn->record, RECORD_ROOM) != BLITZ_OK)
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
   rc = bz_slot_take(table, txn, txn->lock_timeout, err);
   if (rc != BLITZ_OK)
     return rc;

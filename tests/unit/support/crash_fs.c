@@ -21,6 +21,7 @@ enum call_kind
 {
   CALL_CREATE, /* name, file */
   CALL_WRITE,  /* file, off, data, len; dsync */
+  CALL_LENGTH, /* file, len */
   CALL_SYNC,   /* file */
   CALL_SYNC_DIR,
   CALL_RENAME, /* name, to */
@@ -368,6 +369,44 @@ ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int count, off_t off, i
   return n;
 }
 
+ssize_t __real_pwrite(int fd, const void *data, size_t len, off_t off);
+ssize_t __wrap_pwrite(int fd, const void *data, size_t len, off_t off);
+ssize_t __wrap_pwrite(int fd, const void *data, size_t len, off_t off)
+{
+  ssize_t n = __real_pwrite(fd, data, len, off);
+  if (is_recorded_fd(fd) && n >= 0)
+    note_write(fd, data, (size_t)n, (uint64_t)off, false);
+  return n;
+}
+
+static void note_length(int fd, uint64_t len)
+{
+  struct call *call = add_call(CALL_LENGTH);
+  call->file = (unsigned)file_of_fd[fd] - 1;
+  call->len = len;
+}
+
+int __real_ftruncate(int fd, off_t len);
+int __wrap_ftruncate(int fd, off_t len);
+int __wrap_ftruncate(int fd, off_t len)
+{
+  int rc = __real_ftruncate(fd, len);
+  if (is_recorded_fd(fd) && rc == 0)
+    note_length(fd, (uint64_t)len);
+  return rc;
+}
+
+int __real_posix_fallocate(int fd, off_t off, off_t len);
+int __wrap_posix_fallocate(int fd, off_t off, off_t len);
+int __wrap_posix_fallocate(int fd, off_t off, off_t len)
+{
+  struct stat st;
+  int rc = __real_posix_fallocate(fd, off, len);
+  if (is_recorded_fd(fd) && rc == 0 && fstat(fd, &st) == 0)
+    note_length(fd, (uint64_t)st.st_size);
+  return rc;
+}
+
 static void note_sync(int fd)
 {
   struct stat st, dir;
@@ -510,7 +549,7 @@ static void make_durable(struct played_file *file, uint64_t first, uint64_t last
       last == UINT64_MAX || (last + 1) * SECTOR > file->len ? file->len : (last + 1) * SECTOR;
   if (first * SECTOR < end)
     memcpy(file->durable + first * SECTOR, file->now + first * SECTOR, end - first * SECTOR);
-  if (end > file->durable_len)
+  if (end > file->durable_len || last == UINT64_MAX)
     file->durable_len = end;
 }
 
@@ -531,6 +570,20 @@ static void play_write(struct played_file *file, const struct call *call, uint64
       add_pending(file, sector);
 }
 
+/* What is cut off comes back as zeros, if the file grows again; a loss of power may undo both. */
+static void play_length(struct played_file *file, uint64_t len)
+{
+  size_t kept = 0;
+  make_room(file, (len + SECTOR - 1) / SECTOR * SECTOR + SECTOR);
+  if (len < file->len)
+    memset(file->now + len, 0, file->len - len);
+  for (size_t i = 0; i < file->pending_count; i++)
+    if (file->pending[i].sector * SECTOR < len)
+      file->pending[kept++] = file->pending[i];
+  file->pending_count = kept;
+  file->len = len;
+}
+
 bool crash_step(struct crash_player *player)
 {
   if (player->at == player->record->count)
@@ -549,6 +602,7 @@ bool crash_step(struct crash_player *player)
     play_write(&player->files[call->file], call, call->len,
                call->dsync && player->fault != CRASH_NO_DSYNC);
     break;
+  case CALL_LENGTH: play_length(&player->files[call->file], call->len); break;
   case CALL_SYNC:
     if (player->fault != CRASH_NO_FSYNC)
       make_durable(&player->files[call->file], 0, UINT64_MAX);
@@ -573,6 +627,12 @@ static void put_file(const char *dir, const char *name, const uint8_t *data, uin
   write_whole(path, (const char *)data, len);
 }
 
+/* The kernel copies that in one go. */
+static bool is_in_one_sector(const struct call *call)
+{
+  return call->off / SECTOR == (call->off + call->len - 1) / SECTOR;
+}
+
 static void kill_image(const struct crash_player *player, struct rnd *rnd, const char *dir)
 {
   const struct call *next =
@@ -585,7 +645,8 @@ static void kill_image(const struct crash_player *player, struct rnd *rnd, const
     if (file->len > 0)
       memcpy(copy.now, file->now, file->len);
     copy.len = file->len;
-    if (next != NULL && next->kind == CALL_WRITE && next->file == number && next->len > 0)
+    if (next != NULL && next->kind == CALL_WRITE && next->file == number && next->len > 0 &&
+        !is_in_one_sector(next))
       play_write(&copy, next, rnd_next(rnd) % (next->len + 1), true);
     put_file(dir, player->now.list[i].name, copy.now, copy.len);
     free(copy.now);

@@ -6,7 +6,7 @@
  * program, and between any two of them a directory can be made that looks as after a crash:
  *
  *  - after the death of the process it has all that was done, and of the call that was under
- *    way a part;
+ *    way a part, unless that writes into one sector alone;
  *  - after the loss of power it has, of each file, what was synced, and of each sector that
  *    was written since any of the states that it has been in; of the names all changes up to
  *    the last sync of the directory, and some of those that came after it, in order.

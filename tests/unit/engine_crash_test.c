@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * engine_crash_test.c: tables, their log and their checkpoints, when the process or the machine
+ * dies at any call that changes a file, also in what comes after a crash. What must hold is that
+ * all tables together are what they were after some commit: the last one that was acknowledged, or
+ * was on the device when the machine died, or a later one.
+ */
+#include "crash_fs.h"
+#include "table/table.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum
+{
+  TABLES = 3, /* the last one is crash-safe */
+  KEYS = 40,
+  COMMITS_MAX = 4000,
+  CHANGES_MAX = 24000,
+  LOG_LIMIT = 1 << 20,
+};
+
+enum note
+{
+  NOTE_MADE,   /* commits that were begun */
+  NOTE_ACKED,  /* that have returned */
+  NOTE_SYNCED, /* that are promised to be on the device */
+};
+
+struct change
+{
+  uint8_t table, key;
+  uint16_t len; /* 0: the row is removed */
+  uint32_t commit;
+};
+
+/* What the run has done, in order. */
+static struct change changes[CHANGES_MAX];
+static uint32_t change_count, commit_count;
+
+/* What is in the tables after some commits: of each row its commit and length, 0: none. */
+struct model
+{
+  struct
+  {
+    uint32_t commit, len;
+  } rows[TABLES][KEYS];
+};
+
+static void model_after(uint32_t commits, struct model *model)
+{
+  memset(model, 0, sizeof *model);
+  for (uint32_t i = 0; i < change_count && changes[i].commit <= commits; i++)
+  {
+    model->rows[changes[i].table][changes[i].key].commit = changes[i].commit;
+    model->rows[changes[i].table][changes[i].key].len = changes[i].len;
+  }
+}
+
+/* ---- working ---- */
+
+struct store
+{
+  struct blitz_table *tables[TABLES];
+  struct model model; /* with what is not committed */
+};
+
+static const char *table_path(unsigned i)
+{
+  static const char *const paths[TABLES] = {"./a", "./b", "./safe"};
+  return paths[i];
+}
+
+static enum blitz_rc open_one(struct store *store, unsigned i)
+{
+  unsigned flags = i == TABLES - 1 ? BLITZ_OPEN_CRASH_SAFE : 0;
+  return blitz_table_open(table_path(i), flags, &store->tables[i], ERR);
+}
+
+static enum blitz_rc open_store(struct store *store)
+{
+  struct blitz_start_options options = {.dir = ".", .log_limit = LOG_LIMIT, .memory = 1 << 20};
+  enum blitz_rc rc = bz_start(&options, false, ERR);
+  memset(store, 0, sizeof *store);
+  for (unsigned i = 0; i < TABLES && rc == BLITZ_OK; i++)
+    rc = open_one(store, i);
+  return rc;
+}
+
+static void close_store(struct store *store)
+{
+  for (unsigned i = 0; i < TABLES; i++)
+    if (store->tables[i] != NULL)
+      blitz_table_close(store->tables[i]);
+  blitz_stop();
+}
+
+static uint64_t random_len(struct rnd *rnd)
+{
+  return 16 + rnd_below(rnd, rnd_below(rnd, 12) == 0 ? 6000 : 200);
+}
+
+static void note_change(unsigned table, unsigned key, uint64_t len)
+{
+  require(change_count < CHANGES_MAX);
+  changes[change_count++] =
+      (struct change){(uint8_t)table, (uint8_t)key, (uint16_t)len, commit_count + 1};
+}
+
+static void change_row(struct store *store, struct blitz_txn *txn, unsigned table, unsigned key,
+                       struct rnd *rnd)
+{
+  static char value[8192];
+  uint64_t len = random_len(rnd);
+  bool is_there = store->model.rows[table][key].len != 0;
+  if (is_there && rnd_below(rnd, 3) == 0)
+  {
+    require_ok(blitz_remove(txn, store->tables[table], number_key(key), ERR));
+    len = 0;
+  }
+  else
+  {
+    row_fill(value, len, key, commit_count + 1);
+    if (is_there)
+      require_ok(blitz_update(txn, store->tables[table], number_key(key), number_key(key),
+                              bytes(value, len), ERR));
+    else
+      require_ok(blitz_insert(txn, store->tables[table], number_key(key), bytes(value, len), ERR));
+  }
+  store->model.rows[table][key].len = (uint32_t)len;
+  store->model.rows[table][key].commit = commit_count + 1;
+  note_change(table, key, len);
+}
+
+static void commit_some(struct store *store, struct rnd *rnd)
+{
+  struct blitz_txn *txn = new_txn();
+  struct model before = store->model;
+  uint32_t count_before = change_count;
+  unsigned tables = rnd_below(rnd, 3) == 0 ? 2 : 1, first = rnd_below(rnd, TABLES);
+  bool safe = false, load = rnd_below(rnd, 2);
+  for (unsigned n = 0; n < tables; n++)
+  {
+    unsigned table = (first + n) % TABLES;
+    safe |= table == TABLES - 1;
+    if (load)
+      require_ok(blitz_txn_expect_rows(txn, store->tables[table], 0, false, ERR));
+    for (unsigned i = 1 + rnd_below(rnd, rnd_below(rnd, 5) == 0 ? KEYS : 5); i > 0; i--)
+      change_row(store, txn, table, rnd_below(rnd, KEYS), rnd);
+  }
+  if (rnd_below(rnd, 6) == 0)
+  {
+    blitz_txn_rollback(txn);
+    store->model = before;
+    change_count = count_before;
+  }
+  else
+  {
+    crash_note(NOTE_MADE, commit_count + 1);
+    require_ok(blitz_txn_commit(txn, ERR));
+    require(++commit_count < COMMITS_MAX);
+    crash_note(NOTE_ACKED, commit_count);
+    if (safe)
+      crash_note(NOTE_SYNCED, commit_count);
+  }
+  blitz_txn_free(txn);
+}
+
+/* Empties a table, in a commit. */
+static void remove_all(struct store *store, unsigned table)
+{
+  struct blitz_txn *txn = new_txn();
+  for (unsigned key = 0; key < KEYS; key++)
+    if (store->model.rows[table][key].len != 0)
+    {
+      require_ok(blitz_remove(txn, store->tables[table], number_key(key), ERR));
+      store->model.rows[table][key].len = 0;
+      store->model.rows[table][key].commit = commit_count + 1;
+      note_change(table, key, 0);
+    }
+  crash_note(NOTE_MADE, commit_count + 1);
+  require_ok(blitz_txn_commit(txn, ERR));
+  require(++commit_count < COMMITS_MAX);
+  crash_note(NOTE_ACKED, commit_count);
+  if (table == TABLES - 1)
+    crash_note(NOTE_SYNCED, commit_count);
+  blitz_txn_free(txn);
+}
+
+static void step(struct store *store, struct rnd *rnd)
+{
+  unsigned table = rnd_below(rnd, TABLES);
+  switch (rnd_below(rnd, 12))
+  {
+  case 0: require_ok(blitz_checkpoint(ERR)); break;
+  case 1:
+    blitz_table_close(store->tables[table]);
+    store->tables[table] = NULL;
+    require_ok(open_one(store, table));
+    break;
+  case 2:
+    require_ok(blitz_sync(ERR));
+    crash_note(NOTE_SYNCED, commit_count);
+    break;
+  case 3:
+    if (rnd_below(rnd, 3) == 0)
+      remove_all(store, table);
+    break;
+  default: commit_some(store, rnd); break;
+  }
+}
+
+static void work(struct rnd *rnd, unsigned steps)
+{
+  struct store store;
+  require_ok(open_store(&store));
+  model_after(commit_count, &store.model);
+  crash_note(NOTE_MADE, commit_count);
+  crash_note(NOTE_ACKED, commit_count);
+  crash_note(NOTE_SYNCED, commit_count);
+  for (unsigned i = 0; i < steps; i++)
+    step(&store, rnd);
+  if (rnd_below(rnd, 2))
+    close_store(&store);
+  else
+  {
+    /* Something is under way when it ends. */
+    struct blitz_txn *txn = new_txn();
+    change_row(&store, txn, 0, 0, rnd);
+    change_count--;
+    blitz_txn_free(txn);
+    close_store(&store);
+  }
+}
+
+/* ---- crashing ---- */
+
+/* Adds the row of a scan. NULL: it is right. */
+static const char *add_row(struct blitz_cursor *cursor, struct blitz_cursor *getter,
+                           struct blitz_slice value, struct model *model, unsigned table)
+{
+  struct blitz_slice key = blitz_cursor_key(cursor), found;
+  uint64_t n = UINT64_MAX, version;
+  for (unsigned i = 0; i < KEYS; i++)
+    if (slice_is(key, number_key(i).data, number_key(i).len))
+      n = i;
+  if (n == UINT64_MAX || !row_proves(value, n, &version))
+    return "a row is wrong";
+  if (model->rows[table][n].len != 0)
+    return "a row is there twice";
+  model->rows[table][n].commit = (uint32_t)version;
+  model->rows[table][n].len = (uint32_t)value.len;
+  return blitz_get(getter, number_key(n), &found, ERR) == BLITZ_OK ? NULL
+                                                                    : "a row cannot be looked up";
+}
+
+/* What is in a table. NULL: no row is wrong. */
+static const char *read_table(struct blitz_table *table, struct model *model, unsigned number)
+{
+  struct blitz_cursor *cursor = new_cursor(table, NULL), *getter = new_cursor(table, NULL);
+  struct blitz_slice value;
+  const char *wrong = NULL;
+  uint64_t rows = 0;
+  enum blitz_rc rc = BLITZ_OK;
+  require_ok(blitz_scan_begin(cursor));
+  while (wrong == NULL && (rc = blitz_scan_next(cursor, &value, ERR)) == BLITZ_OK)
+  {
+    wrong = add_row(cursor, getter, value, model, number);
+    rows++;
+  }
+  blitz_cursor_close(cursor);
+  blitz_cursor_close(getter);
+  if (wrong == NULL && rc != BLITZ_END)
+    wrong = last_error.text;
+  if (wrong == NULL && rows != row_count(table))
+    wrong = "the count of rows is wrong";
+  return wrong;
+}
+
+static const char *read_model(struct store *store, struct model *model)
+{
+  const char *wrong = NULL;
+  memset(model, 0, sizeof *model);
+  for (unsigned table = 0; table < TABLES && wrong == NULL; table++)
+    wrong = read_table(store->tables[table], model, table);
+  return wrong;
+}
+
+static bool same(const struct model *a, const struct model *b)
+{
+  for (unsigned table = 0; table < TABLES; table++)
+    for (unsigned key = 0; key < KEYS; key++)
+      if (a->rows[table][key].len != b->rows[table][key].len ||
+          (a->rows[table][key].len != 0 &&
+           a->rows[table][key].commit != b->rows[table][key].commit))
+        return false;
+  return true;
+}
+
+static uint64_t max(uint64_t a, uint64_t b)
+{
+  return a > b ? a : b;
+}
+
+struct promise
+{
+  uint64_t synced, made;
+};
+
+struct figures
+{
+  unsigned crashes, nested, found;
+};
+
+/* Opens what is in the current directory and looks. NULL: all is right; *FOUND is the last commit. */
+static const char *judge(const struct crash_player *player, bool killed,
+                         const struct promise *before, uint32_t *found)
+{
+  uint64_t synced = max(before->synced, crash_noted(player, NOTE_SYNCED));
+  uint64_t least = killed ? max(synced, crash_noted(player, NOTE_ACKED)) : synced;
+  uint64_t most = max(before->made, crash_noted(player, NOTE_MADE));
+  static struct model model, expected;
+  struct store store;
+  const char *wrong;
+  *found = 0;
+  if (open_store(&store) != BLITZ_OK)
+    wrong = last_error.text;
+  else
+    wrong = read_model(&store, &model);
+  if (wrong == NULL)
+  {
+    wrong = "the tables are of no commit that they may be of";
+    for (uint64_t commits = least; commits <= most && wrong != NULL; commits++)
+    {
+      model_after((uint32_t)commits, &expected);
+      if (same(&model, &expected))
+        wrong = NULL;
+      *found = (uint32_t)commits;
+    }
+  }
+  close_store(&store);
+  return wrong;
+}
+
+static void enter(const char *dir)
+{
+  require(chdir(dir) == 0);
+}
+
+static void crash_everywhere(const struct crash_record *record, enum crash_fault left_out,
+                             const struct promise *before, struct rnd *rnd, unsigned depth,
+                             struct figures *figures)
+{
+  struct crash_player *player = crash_play(record, left_out);
+  char dir[4300];
+  snprintf(dir, sizeof dir, "%s/image%u", test_dir(), depth);
+  (void)mkdir(dir, 0700);
+  do
+  {
+    if (rnd_below(rnd, depth == 0 ? 3 : 12) != 0)
+      continue;
+    bool killed = rnd_below(rnd, 3) == 0;
+    uint64_t seed = rnd_next(rnd);
+    uint32_t found;
+    crash_image(player, killed, seed, dir);
+    enter(dir);
+    const char *wrong = judge(player, killed, before, &found);
+    figures->crashes++;
+    figures->found += wrong != NULL;
+    if (wrong != NULL && left_out == CRASH_NO_FAULT)
+    {
+      if (getenv("BLITZ_KEEP") != NULL)
+      {
+        snprintf(dir, sizeof dir, "%s", getenv("BLITZ_KEEP"));
+        (void)mkdir(dir, 0700);
+        crash_image(player, killed, seed, dir);
+      }
+      fail_msg("crash %u (%s), depth %u: %s; %u to %u commits", figures->crashes,
+               killed ? "kill" : "power", depth, wrong,
+               (unsigned)max(before->synced, crash_noted(player, killed ? NOTE_ACKED : NOTE_SYNCED)),
+               (unsigned)max(before->made, crash_noted(player, NOTE_MADE)));
+    }
+    if (wrong != NULL || depth > 1 || rnd_below(rnd, 20) != 0)
+      continue;
+    /* It is opened, works on and crashes again, also while it is being opened. */
+    uint32_t commits = commit_count, count = change_count;
+    static struct change kept[2][CHANGES_MAX];
+    struct promise then = {.synced = max(before->synced, crash_noted(player, NOTE_SYNCED)),
+                           .made = found};
+    memcpy(kept[depth], changes, sizeof changes);
+    crash_image(player, killed, seed, dir);
+    enter(dir);
+    commit_count = found;
+    while (change_count > 0 && changes[change_count - 1].commit > found)
+      change_count--;
+    crash_begin_image(player, killed, ".");
+    work(rnd, depth == 0 ? 12 : 3);
+    struct crash_record *inner = crash_end();
+    figures->nested++;
+    crash_everywhere(inner, left_out, &then, rnd, depth + 1, figures);
+    crash_record_free(inner);
+    memcpy(changes, kept[depth], sizeof changes);
+    commit_count = commits;
+    change_count = count;
+  } while (crash_step(player));
+  crash_player_free(player);
+}
+
+static struct crash_record *record_run(struct rnd *rnd)
+{
+  struct blitz_create_options options = {0};
+  char dir[4300];
+  snprintf(dir, sizeof dir, "%s/work", test_dir());
+  (void)mkdir(dir, 0700);
+  crash_empty_dir(dir);
+  enter(dir);
+  for (unsigned i = 0; i < TABLES; i++)
+    require_ok(blitz_table_create(table_path(i), &options, false, ERR));
+  change_count = commit_count = 0;
+  crash_begin(".");
+  work(rnd, 60);
+  return crash_end();
+}
+
+static void nothing_is_lost_or_torn(void **state)
+{
+  (void)state;
+  struct rnd rnd = {run_seed()};
+  struct figures figures = {0};
+  for (unsigned round = run_rounds(2); round > 0; round--)
+  {
+    struct crash_record *record = record_run(&rnd);
+    crash_everywhere(record, CRASH_NO_FAULT, &(struct promise){0}, &rnd, 0, &figures);
+    crash_record_free(record);
+  }
+  print_message("# %u crashes, %u of the runs that came after one crashed again\n", figures.crashes,
+                figures.nested);
+  assert_true(figures.crashes > 200 && figures.nested > 2);
+}
+
+static void syncs_that_are_left_out_are_found(void **state)
+{
+  (void)state;
+  struct rnd rnd = {run_seed()};
+  for (enum crash_fault fault = CRASH_NO_FSYNC; fault <= CRASH_NO_DSYNC; fault++)
+  {
+    struct figures figures = {0};
+    for (unsigned tries = 0; tries < 10 && figures.found == 0; tries++)
+    {
+      struct crash_record *record = record_run(&rnd);
+      crash_everywhere(record, fault, &(struct promise){0}, &rnd, 0, &figures);
+      crash_record_free(record);
+    }
+    print_message("# fault %u: found by %u of %u crashes\n", fault, figures.found, figures.crashes);
+    assert_true(figures.found > 0);
+  }
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(nothing_is_lost_or_torn),
+      cmocka_unit_test(syncs_that_are_left_out_are_found),
+  };
+  catch_log();
+  return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
