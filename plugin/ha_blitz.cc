@@ -179,6 +179,8 @@ int ha_blitz::open_file(unsigned flags)
   struct blitz_open_options options;
   memset(&options, 0, sizeof(options));
   options.flags = flags;
+  if (table->s->option_struct && table->s->option_struct->crash_safe)
+    options.flags |= BLITZ_OPEN_CRASH_SAFE;
   if (has_key() && m_keys.row_key().counts_chars())
     options.flags |= BLITZ_OPEN_NO_CONVERT; /* before format version 3, it did not */
   options.layout = m_layout;

@@ -18,6 +18,9 @@ enum blitz_primary_key
 /* The option that says so for one table; users see USING HASH instead. */
 #define BLITZ_DEFAULT_PRIMARY_KEY "DEFAULT_PRIMARY_KEY"
 
+/* Commits wait until they are on the device. */
+#define BLITZ_CRASH_SAFE "CRASH_SAFE"
+
 /* As given: numbers beyond a limit the server would cut, and take what is none for 0. */
 #define BLITZ_EXPECTED_ROWS "EXPECTED_ROWS"
 
@@ -26,6 +29,7 @@ struct ha_table_option_struct
 {
   const char *expected_rows; /* NULL: not given */
   uint default_primary_key; /* enum blitz_primary_key */
+  bool crash_safe;
 };
 
 #endif /* BLITZ_OPTIONS_H */

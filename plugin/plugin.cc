@@ -35,6 +35,28 @@ static MYSQL_THDVAR_ENUM(default_primary_key, PLUGIN_VAR_RQCMDARG,
                          "an ordered index as well; HASH, there is no such index",
                          NULL, NULL, PRIMARY_KEY_BTREE, &primary_key_typelib);
 
+static MYSQL_THDVAR_BOOL(default_crash_safe, PLUGIN_VAR_RQCMDARG,
+                         "What is meant by CREATE TABLE without CRASH_SAFE: ON, a statement "
+                         "returns when its changes are on the device, so that nothing is lost "
+                         "when the machine dies; OFF, at most the last second is",
+                         NULL, NULL, 0);
+
+static unsigned long long log_size;
+static MYSQL_SYSVAR_ULONGLONG(log_size, log_size, PLUGIN_VAR_RQCMDARG | PLUGIN_VAR_READONLY,
+                              "Bytes of the log of all changes (blitz_log.*). A start after a crash "
+                              "reads so much at most, but for a statement that is larger; a larger "
+                              "log means fewer checkpoints",
+                              NULL, NULL, 256ULL << 20, 4ULL << 20, 1ULL << 40, 1 << 20);
+
+static unsigned long long write_buffer_size;
+static void update_write_buffer_size(MYSQL_THD, struct st_mysql_sys_var *, void *, const void *);
+
+static MYSQL_SYSVAR_ULONGLONG(write_buffer_size, write_buffer_size, PLUGIN_VAR_RQCMDARG,
+                              "Memory for pages of tables that have changed. At half of it they are "
+                              "written to the files in the background",
+                              NULL, update_write_buffer_size, 256ULL << 20, 4ULL << 20, 1ULL << 40,
+                              1 << 20);
+
 static unsigned long long sort_buffer_size;
 static void update_sort_buffer_size(MYSQL_THD, struct st_mysql_sys_var *, void *, const void *);
 
@@ -45,11 +67,22 @@ static MYSQL_SYSVAR_ULONGLONG(sort_buffer_size, sort_buffer_size, PLUGIN_VAR_RQC
                               1 << 20);
 
 static struct st_mysql_sys_var *system_variables[] = {
+    MYSQL_SYSVAR(default_crash_safe),
     MYSQL_SYSVAR(default_primary_key),
     MYSQL_SYSVAR(lock_wait_timeout),
+    MYSQL_SYSVAR(log_size),
     MYSQL_SYSVAR(sort_buffer_size),
+    MYSQL_SYSVAR(write_buffer_size),
     NULL,
 };
+
+static void update_write_buffer_size(MYSQL_THD, struct st_mysql_sys_var *, void *to,
+                                     const void *from)
+{
+  write_buffer_size = *static_cast<const unsigned long long *>(from);
+  *static_cast<unsigned long long *>(to) = write_buffer_size;
+  blitz_set_memory(write_buffer_size);
+}
 
 /* Of several directories for temporary files, the first one. */
 static enum blitz_rc set_sort(size_t bytes)
@@ -94,6 +127,11 @@ static const struct
     {"index_lookups", offsetof(struct blitz_counters, index_lookups)},
     {"index_misses", offsetof(struct blitz_counters, index_misses)},
     {"view_renewals", offsetof(struct blitz_counters, view_renewals)},
+    {"checkpoints", offsetof(struct blitz_counters, checkpoints)},
+    {"checkpoint_waits", offsetof(struct blitz_counters, checkpoint_waits)},
+    {"pages_written", offsetof(struct blitz_counters, pages_written)},
+    {"log_bytes_written", offsetof(struct blitz_counters, log_bytes_written)},
+    {"log_syncs", offsetof(struct blitz_counters, log_syncs)},
 };
 
 /* What show_counters() builds in the buffer that the server gives it. */
@@ -135,6 +173,7 @@ static ha_create_table_option table_options[] = {
     /* See enum blitz_primary_key. The server stores the variable's value with a table
        that is created, unless it is BTREE, which no value means. */
     HA_TOPTION_SYSVAR(BLITZ_DEFAULT_PRIMARY_KEY, default_primary_key, default_primary_key),
+    HA_TOPTION_SYSVAR(BLITZ_CRASH_SAFE, crash_safe, default_crash_safe),
     HA_TOPTION_END,
 };
 
@@ -205,6 +244,37 @@ static int start_up(handlerton *)
   return 0;
 }
 
+/* FLUSH ENGINE LOGS, and what a backup calls before it looks at files. */
+static bool flush_log(handlerton *)
+{
+  struct blitz_error error;
+  if (blitz_sync(&error) == BLITZ_OK)
+    return false;
+  write_log(BLITZ_LOG_ERROR, error.text);
+  return true;
+}
+
+/* Reads the log, and brings tables to their last commit that a crash has left open. The server
+   is in its data directory. */
+static int start_engine()
+{
+  struct blitz_start_options options;
+  options.dir = ".";
+  options.log_limit = log_size;
+  options.memory = write_buffer_size;
+  struct blitz_error error;
+  if (blitz_start(&options, &error) == BLITZ_OK)
+    return 0;
+  write_log(BLITZ_LOG_ERROR, error.text);
+  return 1;
+}
+
+static int stop_engine(void *)
+{
+  blitz_stop();
+  return 0;
+}
+
 static int init_engine(void *plugin)
 {
   blitz_hton = static_cast<handlerton *>(plugin);
@@ -216,8 +286,11 @@ static int init_engine(void *plugin)
   blitz_hton->table_options = table_options;
   blitz_hton->tablefile_extensions = file_extensions;
   blitz_session_init(blitz_hton);
+  blitz_hton->flush_logs = flush_log;
+  blitz_hton->prepare_for_backup = blitz_backup_begin;
+  blitz_hton->end_backup = blitz_backup_end;
   blitz_set_log(write_log);
-  return set_sort(sort_buffer_size) == BLITZ_OK ? 0 : 1;
+  return set_sort(sort_buffer_size) == BLITZ_OK ? start_engine() : 1;
 }
 
 static struct st_mysql_storage_engine engine = {MYSQL_HANDLERTON_INTERFACE_VERSION};
@@ -231,7 +304,7 @@ maria_declare_plugin(blitzdb)
   "Rows by primary key in one look-up; every statement is all-or-nothing",
   PLUGIN_LICENSE_GPL,
   init_engine,
-  NULL,
+  stop_engine,
   0x0001,
   status_variables,
   system_variables,

@@ -49,6 +49,7 @@ public:
       std::unique_ptr<Blitz_change> owner(new Blitz_change{NULL, txn, 0, NULL, false});
       change = owner.get();
       m_changes.push_back(std::move(owner));
+      m_txns.reserve(m_changes.size());
     }
     change->table = table;
     change->serial = ++m_last_serial;
@@ -56,39 +57,39 @@ public:
     return change;
   }
 
-  /* What cannot be committed is undone. */
-  enum blitz_rc end(Blitz_change *change, bool commit, struct blitz_error *err)
+  /* What was not committed is undone. */
+  void end(Blitz_change *change)
   {
-    enum blitz_rc rc = BLITZ_OK;
-    if (blitz_txn_changed(change->txn) && commit && !change->is_lost)
-      rc = blitz_txn_commit(change->txn, err);
-    else
-      blitz_txn_rollback(change->txn);
+    blitz_txn_rollback(change->txn);
     change->table = NULL;
     change->serial = 0;
     change->indexer = NULL;
     change->is_lost = false;
     m_active--;
-    return rc;
   }
 
-  /* Ends the changes of all tables. Those that come after one that cannot be committed are
-     undone too, and the first failure is given back. */
+  /* Commits the changes of all tables, or undoes them. */
   enum blitz_rc end_all(bool commit, struct blitz_error *err)
   {
     enum blitz_rc rc = commit ? finish_loads(err) : BLITZ_OK;
+    if (commit && rc == BLITZ_OK)
+      rc = commit_all(err);
     for (auto &change : m_changes)
       if (change->table != NULL)
-      {
-        enum blitz_rc ended =
-            end(change.get(), commit && rc == BLITZ_OK, rc == BLITZ_OK ? err : NULL);
-        if (rc == BLITZ_OK)
-          rc = ended;
-      }
+        end(change.get());
     return rc;
   }
 
 private:
+  enum blitz_rc commit_all(struct blitz_error *err)
+  {
+    m_txns.clear();
+    for (auto &change : m_changes)
+      if (change->table != NULL && !change->is_lost && blitz_txn_changed(change->txn))
+        m_txns.push_back(change->txn);
+    return blitz_txns_commit(m_txns.data(), static_cast<unsigned>(m_txns.size()), err);
+  }
+
   /* Ends loads that the server began and did not end. */
   enum blitz_rc finish_loads(struct blitz_error *err)
   {
@@ -100,7 +101,8 @@ private:
   }
 
   std::vector<std::unique_ptr<Blitz_change>> m_changes;
-  unsigned m_active = 0; /* changes in use */
+  std::vector<struct blitz_txn *> m_txns; /* of which some are committed together */
+  unsigned m_active = 0;                  /* changes in use */
   ulonglong m_last_serial = 0;
 };
 
@@ -239,5 +241,5 @@ void blitz_session_forget(THD *thd, const handlerton *hton, const struct blitz_t
 {
   Session *session = thd ? session_of(thd, hton) : NULL;
   if (Blitz_change *change = session ? session->find(table) : NULL)
-    (void) session->end(change, false, NULL);
+    session->end(change);
 }

@@ -135,6 +135,13 @@ void blitz_stop(void);
 
 void blitz_set_memory(uint64_t bytes);
 
+/* Between them the files of tables do not change and no file of the log goes, so that a copy of all
+ * of them that is taken while nobody commits is one that blitz_start() brings to the last commit. Tables
+ * that are closed meanwhile are closed afterwards. Memory and log grow by what is changed.
+ */
+void blitz_backup_begin(void);
+void blitz_backup_end(void);
+
 /* Writes all that has changed to the tables' files, on the device, so that the log is short. */
 enum blitz_rc blitz_checkpoint(struct blitz_error *err) BLITZ_MUST_CHECK;
 
@@ -357,11 +364,14 @@ bool blitz_txn_changed(const struct blitz_txn *txn);
 int64_t blitz_txn_row_delta(const struct blitz_txn *txn, const struct blitz_table *table);
 
 /* Makes all changes permanent and visible. If that fails, all of them are undone: what the
- * rows need they got when they were changed, but the entries of indexes are written here,
- * for which there may be no space (BLITZ_FULL). Tables are committed one by one: those
- * before the one that failed stay changed.
+ * rows need they got when they were changed, but the entries of indexes and the log are written
+ * here, for which there may be no space (BLITZ_FULL).
  */
 enum blitz_rc blitz_txn_commit(struct blitz_txn *txn, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Commits COUNT transactions as one, or undoes them all. */
+enum blitz_rc blitz_txns_commit(struct blitz_txn *const *txns, unsigned count,
+                                struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Undoes all changes. */
 void blitz_txn_rollback(struct blitz_txn *txn);
@@ -399,8 +409,8 @@ void blitz_txn_set_indexer(struct blitz_txn *txn, const struct blitz_indexer *in
 enum blitz_rc blitz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
                            struct blitz_slice value, struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Adds a row to a table with row ids, and says which id it got. An id is never
- * given twice, whatever becomes of the transaction or the process.
+/* Adds a row to a table with row ids, and says which id it got. An id is not given twice,
+ * whatever becomes of the transaction.
  */
 enum blitz_rc blitz_insert_row_id(struct blitz_txn *txn, struct blitz_table *table,
                                   struct blitz_slice value, uint64_t *row_idp,
@@ -616,6 +626,8 @@ struct blitz_counters
   uint64_t checkpoints;
   uint64_t checkpoint_waits; /* of changes, for a checkpoint */
   uint64_t pages_written;    /* of tables, by checkpoints */
+  uint64_t log_bytes_written;
+  uint64_t log_syncs;
 };
 
 void blitz_counters_get(struct blitz_counters *counters);

@@ -27,5 +27,7 @@ void blitz_counters_get(struct blitz_counters *counters)
   counters->view_renewals = atomic_load(&bz_counters.view_renewals);
   counters->checkpoints = atomic_load(&bz_counters.checkpoints);
   counters->checkpoint_waits = atomic_load(&bz_counters.checkpoint_waits);
+  counters->log_bytes_written = atomic_load(&bz_counters.log_bytes_written);
+  counters->log_syncs = atomic_load(&bz_counters.log_syncs);
   counters->pages_written = atomic_load(&bz_counters.pages_written);
 }

@@ -24,6 +24,7 @@ static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;    /* of who writes check
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER; /* there was a checkpoint */
 static bool stopping;
 static atomic_bool asked; /* for a checkpoint */
+static atomic_bool held;  /* there are none */
 static uint64_t checkpoints;
 static struct blitz_error failure; /* of the last checkpoint; rc BLITZ_OK: it was none */
 
@@ -63,6 +64,8 @@ static bool is_wanted(void)
 
 static bool is_far_ahead(void)
 {
+  if (atomic_load_explicit(&held, memory_order_relaxed))
+    return false;
   return bz_redo_backlog(current) > limit ||
          bz_pages_all_changed() * BZ_PAGE_LEN > bz_current_memory() * FAR_AHEAD;
 }
@@ -135,6 +138,15 @@ void bz_current_stop(void)
   pthread_mutex_lock(&lock);
   stopping = true;
   pthread_cond_broadcast(&wake);
+  pthread_cond_broadcast(&changed);
+  pthread_mutex_unlock(&lock);
+}
+
+void bz_current_hold(bool hold)
+{
+  atomic_store(&held, hold);
+  pthread_mutex_lock(&lock);
+  checkpoints++; /* who waits looks again */
   pthread_cond_broadcast(&changed);
   pthread_mutex_unlock(&lock);
 }

@@ -31,6 +31,9 @@ enum blitz_rc bz_current_wait(struct blitz_error *err) BLITZ_MUST_CHECK;
 bool bz_current_sleep(unsigned seconds);
 void bz_current_stop(void);
 
+/* There are none for a while: nobody waits for them. */
+void bz_current_hold(bool hold);
+
 /* What became of the last one; a failure's text is for who waits. */
 void bz_current_checkpointed(enum blitz_rc rc, const struct blitz_error *err);
 

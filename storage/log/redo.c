@@ -8,6 +8,7 @@
  * slow. Whoever waits is woken when its own record is where it wants it; one of those whose
  * record is not is woken as well, to go on.
  */
+#include "base/counters.h"
 #include "log/redo_file.h"
 
 #include <assert.h>
@@ -148,6 +149,8 @@ static void write_buffer(struct bz_redo *redo, bool sync)
   redo->writing = false;
   redo->writes++;
   redo->syncs += with_sync;
+  bz_count(&bz_counters.log_bytes_written, buffer->len);
+  bz_count(&bz_counters.log_syncs, with_sync);
   buffer->len = 0;
   if (!done)
     redo->failed = sys_errno;
@@ -170,6 +173,7 @@ static void sync_file(struct bz_redo *redo)
   pthread_mutex_lock(&redo->lock);
   redo->syncing = false;
   redo->syncs++;
+  bz_count(&bz_counters.log_syncs, 1);
   /* What could not be synced once may be lost, whatever a second try says. */
   if (sys_errno != 0)
     redo->failed = sys_errno;

@@ -85,7 +85,7 @@ void bz_table_unclaim(struct blitz_table *table)
 
 /* ---- what the log knows of a table ----------------------------------------------------- */
 
-enum blitz_rc bz_log_table(struct blitz_table *table, bool sync, struct blitz_error *err)
+enum blitz_rc bz_log_table(struct blitz_table *table, struct blitz_error *err)
 {
   struct bz_redo *redo = bz_current_log();
   struct bz_open_record record = {.number = table->log_number,
@@ -106,7 +106,8 @@ enum blitz_rc bz_log_table(struct blitz_table *table, bool sync, struct blitz_er
   bz_open_record_put(head, &record);
   bz_redo_figures(redo, &figures);
   rc = bz_redo_append(redo, BZ_RECORD_OPEN, parts, 2, &end, err);
-  if (rc == BLITZ_OK && sync)
+  /* Before the file says that it needs the log, which has to know of it. */
+  if (rc == BLITZ_OK && table->log_number == 0)
     rc = bz_redo_sync(redo, end, err);
   if (rc != BLITZ_OK)
     return rc;
@@ -121,7 +122,6 @@ enum blitz_rc bz_log_table(struct blitz_table *table, bool sync, struct blitz_er
 }
 
 static atomic_ullong pinned = UINT64_MAX;
-static atomic_ullong start_position;
 
 void bz_log_pin(struct blitz_table *table)
 {
@@ -134,17 +134,6 @@ void bz_log_pin(struct blitz_table *table)
 uint64_t bz_log_pinned(void)
 {
   return atomic_load(&pinned);
-}
-
-uint64_t bz_log_start(void)
-{
-  return atomic_load(&start_position);
-}
-
-void bz_log_set_start(uint64_t position)
-{
-  atomic_store(&start_position, position);
-  atomic_store(&pinned, UINT64_MAX);
 }
 
 /* ---- writing pages ------------------------------------------------------------------------ */
@@ -624,6 +613,7 @@ enum blitz_rc bz_checkpoints_start(const char *dir, struct blitz_error *err)
   enum blitz_rc rc = BLITZ_OK;
 
   atomic_store(&stopping, false);
+  atomic_store(&pinned, UINT64_MAX);
   for (unsigned i = 0; i < BZ_JOURNALS && rc == BLITZ_OK; i++)
     rc = bz_journal_open(dir, suffixes[i], &journals[i].journal, &positions[i], err);
   return rc == BLITZ_OK ? finish_both(positions, err) : rc;

@@ -610,11 +610,8 @@ enum blitz_rc bz_snapshot_kept(const struct blitz_table *table, const struct bz_
 enum blitz_rc bz_image_open(struct blitz_table *table, const struct bz_header *header,
                             struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Positions in no log: the image has all commits; or some are lost, and the file is to be
- * repaired before it is used.
- */
+/* A position in no log: the image has all commits. */
 #define BZ_COMPLETE UINT64_MAX
-#define BZ_INCOMPLETE (UINT64_MAX - 1)
 
 /* The pages of TABLE are to be taken as of now; *COUNTP: how many. Commits that are not in them are in
  * the log from POSITION on. Needs change_lock.
@@ -633,11 +630,10 @@ void bz_table_claim(struct blitz_table *table);
 bool bz_table_try_claim(struct blitz_table *table) BLITZ_MUST_CHECK;
 void bz_table_unclaim(struct blitz_table *table);
 
-/* Logs that the table is open, before its first change or again (C3). SYNC: returns when that is on
- * the device. For the writer, or for who has claimed it.
+/* Logs that the table is open: before its first change, and then its file says so too; or again
+ * (C3). For the writer, or for who has claimed it.
  */
-enum blitz_rc bz_log_table(struct blitz_table *table, bool sync,
-                           struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_log_table(struct blitz_table *table, struct blitz_error *err) BLITZ_MUST_CHECK;
 /* Logs that it is closed: its file has all. */
 enum blitz_rc bz_log_closed(struct blitz_table *table, struct blitz_error *err) BLITZ_MUST_CHECK;
 
@@ -660,12 +656,10 @@ enum blitz_rc bz_checkpoint_locked(struct blitz_table *table,
                                    struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* The log keeps from now on what TABLE needs of it, though it is not open any more; from where on the
- * log must be kept for such tables, and where it began when the engine was started.
+ * log must be kept for such tables.
  */
 void bz_log_pin(struct blitz_table *table);
 uint64_t bz_log_pinned(void);
-uint64_t bz_log_start(void);
-void bz_log_set_start(uint64_t position);
 
 /* Finishes the checkpoints that a crash has interrupted, before any table is opened. */
 enum blitz_rc bz_checkpoints_start(const char *dir, struct blitz_error *err) BLITZ_MUST_CHECK;

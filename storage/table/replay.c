@@ -21,7 +21,6 @@ struct replayed
 {
   uint64_t number;
   struct blitz_table *table; /* NULL: it was closed, or is not there any more, or cannot be opened */
-  bool was_closed;           /* says the file */
   uint64_t commits;
   struct replayed *next;
 };
@@ -143,14 +142,12 @@ static void give_up(struct bz_replay *replay, struct replayed *of, const char *w
          "%s cannot be brought to its last commit, as the log wants it: %s. Restore it from a "
          "backup, or repair it, which keeps the rows that its file has",
          of->table->file, why);
-  if (!of->was_closed)
-    (void)!bz_image_mark(of->table, BZ_INCOMPLETE, NULL);
   close_table(replay, of);
 }
 
 /* Opens the file, if it is the one that the log means. */
 static struct blitz_table *open_table(const char *path, const struct bz_open_record *record,
-                                      const struct bz_redo_record *at, bool *was_closed)
+                                      const struct bz_redo_record *at)
 {
   struct blitz_table *table = bz_table_new(path, 0);
   struct bz_header header;
@@ -173,8 +170,7 @@ static struct blitz_table *open_table(const char *path, const struct bz_open_rec
   table->log_number = record->number;
   table->log_id = at->log_id;
   atomic_store(&table->needs_from, at->at);
-  *was_closed = header.version != BZ_VERSION_LOGGED;
-  if (*was_closed)
+  if (header.version != BZ_VERSION_LOGGED)
   {
     header.segment = 0;
     header.buckets_used = header.bucket_count;
@@ -209,7 +205,7 @@ static enum blitz_rc replay_open(struct bz_replay *replay, const struct bz_redo_
     return no_memory(err);
   }
   of->number = open.number;
-  of->table = open_table(path, &open, record, &of->was_closed);
+  of->table = open_table(path, &open, record);
   of->next = replay->tables;
   replay->tables = of;
   free(path);

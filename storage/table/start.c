@@ -19,6 +19,7 @@
 #define CHECKPOINT_SECONDS 60 /* at least so often, if something has changed */
 
 static pthread_mutex_t checkpoint_lock = PTHREAD_MUTEX_INITIALIZER;
+static bool held; /* under checkpoint_lock */
 static pthread_t thread;
 static bool has_thread;
 
@@ -30,7 +31,7 @@ static enum blitz_rc log_again(struct blitz_table **tables, size_t count, struct
   enum blitz_rc rc = BLITZ_OK;
 
   for (size_t i = 0; i < count && rc == BLITZ_OK; i++)
-    rc = bz_log_table(tables[i], false, err);
+    rc = bz_log_table(tables[i], err);
   return rc;
 }
 
@@ -72,10 +73,18 @@ enum blitz_rc blitz_checkpoint(struct blitz_error *err)
   enum blitz_rc rc = BLITZ_OK;
 
   pthread_mutex_lock(&checkpoint_lock);
-  if (bz_current_log() != NULL)
+  if (bz_current_log() != NULL && !held)
     rc = checkpoint(err);
   pthread_mutex_unlock(&checkpoint_lock);
   return rc;
+}
+
+void bz_checkpoints_hold(bool hold)
+{
+  pthread_mutex_lock(&checkpoint_lock);
+  held = hold;
+  bz_current_hold(hold);
+  pthread_mutex_unlock(&checkpoint_lock);
 }
 
 enum blitz_rc blitz_sync(struct blitz_error *err)
@@ -128,7 +137,6 @@ static enum blitz_rc release_log(struct bz_redo *redo, struct blitz_error *err)
   enum blitz_rc rc;
 
   bz_redo_figures(redo, &figures);
-  bz_log_set_start(figures.start);
   rc = bz_redo_release(redo, figures.end, err);
   return rc == BLITZ_OK ? bz_checkpoints_started(err) : rc;
 }

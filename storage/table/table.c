@@ -23,6 +23,7 @@
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t registry_changed = PTHREAD_COND_INITIALIZER;
 static struct blitz_table *registry;
+static bool keeps_tables; /* that nobody uses any more: a backup is being taken */
 
 /* ---- opening and closing -------------------------------------------------- */
 
@@ -87,16 +88,13 @@ static enum blitz_rc check_layout(const struct blitz_table *table, const struct 
                  table->file, header->layout, layout);
 }
 
-/* Has the file all commits, though it was not closed? The start-up has brought it all that the log
- * has, but for a file that it has not found.
+/* Has the file all commits, though it was not closed? If not, the start has not found it by what the
+ * log said: it is of another log, or was put there since.
  */
 static enum blitz_rc check_log(const struct blitz_table *table, const struct bz_header *header,
                                struct blitz_error *err)
 {
-  if (table->logged &&
-      (header->log_position == BZ_COMPLETE ||
-       (header->log_position != BZ_INCOMPLETE && bz_current_log() != NULL &&
-        header->log_id == bz_redo_id(bz_current_log()) && header->log_position >= bz_log_start())))
+  if (table->logged && header->log_position == BZ_COMPLETE)
     return BLITZ_OK;
   return bz_fail(err, BLITZ_CORRUPT, 0,
                  "%s was open when the server stopped, and its last changes are in a log "
@@ -332,6 +330,62 @@ static bool has_indexes(const struct blitz_table *table, const struct blitz_inde
          memcmp(file->ids, indexes->ids, file->count * sizeof *file->ids) == 0;
 }
 
+/* ---- tables that nobody uses, while a backup is taken ------------------------------ */
+
+static void close_table(struct blitz_table *table);
+
+/* A table that nobody uses, to be closed: the one of that PATH, if it is not NULL, unless it is
+ * open as OPTIONS, if these are not NULL, want it.
+ */
+static struct blitz_table *take_kept(const char *path, const struct blitz_open_options *options)
+{
+  struct blitz_table *table = registry;
+
+  assert(bz_holds(&registry_lock));
+  while (table != NULL &&
+         (table->refs > 0 || table->opening || (path != NULL && strcmp(table->path, path) != 0)))
+    table = table->next;
+  if (table == NULL || (options != NULL && options->flags == table->flags &&
+                        has_indexes(table, options->indexes)))
+    return NULL;
+  table->opening = true;
+  return table;
+}
+
+/* Closes tables that are only kept for a backup, as take_kept() chooses them. */
+static void close_kept(const char *path, const struct blitz_open_options *options)
+{
+  struct blitz_table *table;
+
+  do
+  {
+    pthread_mutex_lock(&registry_lock);
+    table = take_kept(path, options);
+    pthread_mutex_unlock(&registry_lock);
+    if (table != NULL)
+      close_table(table);
+  } while (table != NULL);
+}
+
+void blitz_backup_begin(void)
+{
+  bz_checkpoints_hold(true);
+  pthread_mutex_lock(&registry_lock);
+  keeps_tables = true;
+  pthread_mutex_unlock(&registry_lock);
+}
+
+void blitz_backup_end(void)
+{
+  pthread_mutex_lock(&registry_lock);
+  keeps_tables = false;
+  pthread_mutex_unlock(&registry_lock);
+  bz_checkpoints_hold(false);
+  close_kept(NULL, NULL);
+}
+
+/* ---- opening, as callers see it -------------------------------------------------------- */
+
 enum blitz_rc blitz_table_open(const char *path, unsigned flags, struct blitz_table **tablep,
                                struct blitz_error *err)
 {
@@ -345,6 +399,7 @@ enum blitz_rc blitz_table_open_with(const char *path, const struct blitz_open_op
   enum blitz_rc rc = BLITZ_OK;
 
   *tablep = NULL;
+  close_kept(path, options);
   pthread_mutex_lock(&registry_lock);
   table = registry_get(path, options->flags);
   if (table == NULL)
@@ -420,7 +475,7 @@ static bool finish_logged(struct blitz_table *table, bool clean)
   enum blitz_rc rc = BLITZ_OK;
 
   if (table->log_number == 0) /* it was only taken up */
-    rc = bz_log_table(table, false, &err);
+    rc = bz_log_table(table, &err);
   if (rc == BLITZ_OK && clean)
   {
     pthread_mutex_lock(&table->change_lock);
@@ -468,19 +523,10 @@ bool bz_table_finish(struct blitz_table *table)
   return true;
 }
 
-void blitz_table_close(struct blitz_table *table)
+static void close_table(struct blitz_table *table)
 {
-  bool last;
-
-  pthread_mutex_lock(&registry_lock);
-  assert(table->refs > 0 && !table->opening);
-  last = --table->refs == 0;
-  if (last)
-    table->opening = true; /* who opens it now waits until it is closed */
-  pthread_mutex_unlock(&registry_lock);
-  if (!last)
-    return;
-  assert(table->writer == NULL && LIST_EMPTY(&table->snapshots) && LIST_EMPTY(&table->scans));
+  assert(table->opening && table->writer == NULL && LIST_EMPTY(&table->snapshots) &&
+         LIST_EMPTY(&table->scans));
   if (table->logged)
     bz_table_claim(table);
   (void)!bz_table_finish(table);
@@ -489,6 +535,20 @@ void blitz_table_close(struct blitz_table *table)
   registry_remove(table);
   pthread_mutex_unlock(&registry_lock);
   bz_table_free(table);
+}
+
+void blitz_table_close(struct blitz_table *table)
+{
+  bool last;
+
+  pthread_mutex_lock(&registry_lock);
+  assert(table->refs > 0 && !table->opening);
+  last = --table->refs == 0 && !(keeps_tables && table->logged);
+  if (last)
+    table->opening = true; /* who opens it now waits until it is closed */
+  pthread_mutex_unlock(&registry_lock);
+  if (last)
+    close_table(table);
 }
 
 /* ---- files by name --------------------------------------------------------- */
@@ -501,6 +561,7 @@ enum blitz_rc blitz_table_create(const char *path, const struct blitz_create_opt
 
   if (name == NULL)
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory creating %s", path);
+  close_kept(path, NULL);
   rc = bz_file_create(name, options, replace, err);
   free(name);
   return rc;
@@ -513,6 +574,7 @@ enum blitz_rc blitz_table_drop(const char *path, struct blitz_error *err)
 
   if (name == NULL)
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory removing %s", path);
+  close_kept(path, NULL);
   if (unlink(name) != 0)
     rc = bz_fail(err, bz_rc_of_errno(errno), errno, "cannot remove %s", name);
   else
@@ -526,6 +588,8 @@ enum blitz_rc blitz_table_rename(const char *from, const char *to, struct blitz_
   char *from_name = bz_file_name(from), *to_name = bz_file_name(to);
   enum blitz_rc rc = BLITZ_OK;
 
+  close_kept(from, NULL);
+  close_kept(to, NULL);
   if (from_name == NULL || to_name == NULL)
     rc = bz_fail(err, BLITZ_NOMEM, 0, "out of memory renaming %s", from);
   else if (rename(from_name, to_name) != 0)

@@ -44,6 +44,9 @@ uint64_t bz_registry_written(struct blitz_table **tables, size_t count, uint64_t
 enum blitz_rc bz_start(const struct blitz_start_options *options, bool background,
                        struct blitz_error *err) BLITZ_MUST_CHECK;
 
+/* No checkpoints, from after the one that is under way on; or again. */
+void bz_checkpoints_hold(bool hold);
+
 /* ---- replay.c: what the log has of tables that a crash has left -------------------------- */
 
 struct bz_replay;

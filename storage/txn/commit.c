@@ -397,11 +397,20 @@ static enum blitz_rc commit_entries(struct commit *commit, struct blitz_error *e
   return rc;
 }
 
+static void count_rows(const struct bz_writes *writes)
+{
+  bz_count(&bz_counters.rows_inserted, writes->inserted);
+  bz_count(&bz_counters.rows_updated, writes->updated);
+  bz_count(&bz_counters.rows_removed, writes->removed);
+}
+
 static void apply_part(struct part *part)
 {
   struct bz_writes *writes = part->writes;
   struct blitz_table *table = part->table;
 
+  if (writes != NULL)
+    count_rows(writes);
   if (writes == NULL)
     publish(table, part->seq, part->row_count, part->has_entries);
   else if (writes->load != NULL)
@@ -537,97 +546,114 @@ static bool has_changed(const struct bz_writes *writes)
   return writes->load != NULL || writes->count > 0;
 }
 
-static void count_rows(const struct bz_writes *writes)
+/* Several transactions that end as one. */
+struct group
 {
-  bz_count(&bz_counters.rows_inserted, writes->inserted);
-  bz_count(&bz_counters.rows_updated, writes->updated);
-  bz_count(&bz_counters.rows_removed, writes->removed);
+  struct blitz_txn *const *txns;
+  unsigned txn_count;
+  unsigned count; /* of tables that have changed */
+};
+
+/* Lists the tables that have changed. */
+static void list_parts(const struct group *group, struct part *parts)
+{
+  unsigned n = 0;
+
+  for (unsigned i = 0; i < group->txn_count; i++)
+    for (struct bz_writes *writes = group->txns[i]->writes; writes != NULL; writes = writes->next)
+      if (has_changed(writes))
+        parts[n++] = (struct part){.table = writes->table,
+                                   .writes = writes,
+                                   .index_txn = bz_entries_take(writes),
+                                   .seq = next_seq(writes->table)};
+  assert(n == group->count);
 }
 
-/* Commits the COUNT tables that TXN has changed. */
-static enum blitz_rc commit_tables(struct blitz_txn *txn, struct part *parts, unsigned count,
+static enum blitz_rc commit_tables(const struct group *group, struct part *parts,
                                    struct blitz_error *err)
 {
-  struct commit commit = {.parts = parts, .count = count, .logging.buf = &txn->record};
-  bool claimed = count == 1 && txn->writes->next == NULL && is_large_load(txn->writes);
-  unsigned n = 0;
+  struct bz_buffer *record = &group->txns[0]->record;
+  struct commit commit = {.parts = parts, .count = group->count, .logging.buf = record};
+  bool claimed;
   enum blitz_rc rc;
 
-  for (struct bz_writes *writes = txn->writes; writes != NULL; writes = writes->next)
-    if (has_changed(writes))
-      parts[n++] = (struct part){.table = writes->table,
-                                 .writes = writes,
-                                 .index_txn = bz_entries_take(writes),
-                                 .seq = next_seq(writes->table)};
-  assert(n == count);
+  list_parts(group, parts);
+  claimed = group->count == 1 && is_large_load(parts->writes);
   if (claimed)
     bz_table_claim(parts->table);
-  for (unsigned i = 0; i < count; i++)
+  for (unsigned i = 0; i < group->count; i++)
     bz_change_begin(parts[i].table);
   rc = claimed ? commit_load(&commit, err) : commit_parts(&commit, err);
-  for (unsigned i = 0; i < count; i++)
+  for (unsigned i = 0; i < group->count; i++)
     bz_change_end(parts[i].table);
   if (claimed)
     bz_table_unclaim(parts->table);
+  if (record->room > KEEP_ROOM_MAX)
+  {
+    free(record->data);
+    *record = (struct bz_buffer){0};
+  }
   return rc;
 }
 
-static enum blitz_rc commit_all(struct blitz_txn *txn, struct blitz_error *err)
+static enum blitz_rc commit_group(struct group *group, struct blitz_error *err)
 {
   struct part one, *parts = &one;
-  unsigned count = 0;
   enum blitz_rc rc = BLITZ_OK;
 
-  for (struct bz_writes *writes = txn->writes; writes != NULL && rc == BLITZ_OK;
-       writes = writes->next)
-  {
-    rc = settle(writes, err);
-    count += has_changed(writes);
-  }
-  if (rc != BLITZ_OK || count == 0)
+  for (unsigned i = 0; i < group->txn_count; i++)
+    for (struct bz_writes *writes = group->txns[i]->writes; writes != NULL && rc == BLITZ_OK;
+         writes = writes->next)
+    {
+      rc = settle(writes, err);
+      group->count += has_changed(writes);
+    }
+  if (rc != BLITZ_OK || group->count == 0)
     return rc;
-  if (count > 1)
-    parts = calloc(count, sizeof *parts);
+  if (group->count > 1)
+    parts = calloc(group->count, sizeof *parts);
   if (parts == NULL)
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory committing");
-  rc = commit_tables(txn, parts, count, err);
+  rc = commit_tables(group, parts, err);
   if (parts != &one)
     free(parts);
-  if (txn->record.room > KEEP_ROOM_MAX)
+  return rc;
+}
+
+static void end_txn(struct blitz_txn *txn, bool committed)
+{
+  while (txn->writes != NULL)
   {
-    free(txn->record.data);
-    txn->record = (struct bz_buffer){0};
+    /* Entries may have been looked for, and nothing changed. */
+    if (!committed || !has_changed(txn->writes))
+      rollback_table(txn->writes);
+    bz_writes_end(txn, txn->writes);
   }
+}
+
+enum blitz_rc blitz_txns_commit(struct blitz_txn *const *txns, unsigned count,
+                                struct blitz_error *err)
+{
+  struct group group = {.txns = txns, .txn_count = count};
+  enum blitz_rc rc;
+
+  if (count == 0)
+    return BLITZ_OK;
+  bz_count(&bz_counters.commits, 1);
+  rc = commit_group(&group, err);
+  for (unsigned i = 0; i < count; i++)
+    end_txn(txns[i], rc == BLITZ_OK);
   return rc;
 }
 
 enum blitz_rc blitz_txn_commit(struct blitz_txn *txn, struct blitz_error *err)
 {
-  enum blitz_rc rc;
-
-  if (txn->writes == NULL)
-    return BLITZ_OK;
-  bz_count(&bz_counters.commits, 1);
-  rc = commit_all(txn, err);
-  while (txn->writes != NULL)
-  {
-    struct bz_writes *writes = txn->writes;
-    if (rc == BLITZ_OK && has_changed(writes))
-      count_rows(writes);
-    else
-      rollback_table(writes); /* entries may have been looked for, and nothing changed */
-    bz_writes_end(txn, writes);
-  }
-  return rc;
+  return txn->writes != NULL ? blitz_txns_commit(&txn, 1, err) : BLITZ_OK;
 }
 
 void blitz_txn_rollback(struct blitz_txn *txn)
 {
   if (txn->writes != NULL)
     bz_count(&bz_counters.rollbacks, 1);
-  while (txn->writes != NULL)
-  {
-    rollback_table(txn->writes);
-    bz_writes_end(txn, txn->writes);
-  }
+  end_txn(txn, false);
 }

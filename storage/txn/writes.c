@@ -158,7 +158,7 @@ static enum blitz_rc reserve(struct bz_writes *writes, struct blitz_error *err)
 static enum blitz_rc begin_changes(struct blitz_table *table, struct blitz_error *err)
 {
   bool known = !table->logged || table->log_number != 0 || bz_current_log() == NULL;
-  enum blitz_rc rc = known ? BLITZ_OK : bz_log_table(table, table->index != NULL, err);
+  enum blitz_rc rc = known ? BLITZ_OK : bz_log_table(table, err);
 
   if (rc != BLITZ_OK)
     return rc;

@@ -405,6 +405,7 @@ static void nothing_is_lost_or_torn(void **state)
 {
   (void)state;
   struct rnd rnd = {run_seed()};
+  crash_seed(rnd.state);
   struct figures figures = {0};
   for (unsigned round = run_rounds(3); round > 0; round--)
   {
@@ -421,6 +422,7 @@ static void faults_are_found(void **state)
 {
   (void)state;
   struct rnd rnd = {run_seed()};
+  crash_seed(rnd.state);
   for (enum fault fault = FAULT_NONE + 1; fault < FAULTS; fault++)
   {
     struct figures figures = {0};
@@ -439,6 +441,7 @@ static void syncs_that_are_left_out_are_found(void **state)
 {
   (void)state;
   struct rnd rnd = {run_seed()};
+  crash_seed(rnd.state);
   struct figures figures = {0};
   struct crash_record *record = record_run(&rnd, FAULT_NONE);
   crash_everywhere(record, FAULT_NONE, CRASH_NO_FSYNC, &(struct promise){0}, &rnd, 0, &figures);

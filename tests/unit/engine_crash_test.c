@@ -170,6 +170,7 @@ static void commit_some(struct store *store, struct rnd *rnd)
 static void remove_all(struct store *store, unsigned table)
 {
   struct blitz_txn *txn = new_txn();
+  bool changed = false;
   for (unsigned key = 0; key < KEYS; key++)
     if (store->model.rows[table][key].len != 0)
     {
@@ -177,12 +178,13 @@ static void remove_all(struct store *store, unsigned table)
       store->model.rows[table][key].len = 0;
       store->model.rows[table][key].commit = commit_count + 1;
       note_change(table, key, 0);
+      changed = true;
     }
   crash_note(NOTE_MADE, commit_count + 1);
   require_ok(blitz_txn_commit(txn, ERR));
   require(++commit_count < COMMITS_MAX);
   crash_note(NOTE_ACKED, commit_count);
-  if (table == TABLES - 1)
+  if (changed && table == TABLES - 1)
     crash_note(NOTE_SYNCED, commit_count);
   blitz_txn_free(txn);
 }
@@ -286,6 +288,8 @@ static const char *read_model(struct store *store, struct model *model)
   return wrong;
 }
 
+static char difference[256]; /* that was found last */
+
 static bool same(const struct model *a, const struct model *b)
 {
   for (unsigned table = 0; table < TABLES; table++)
@@ -293,7 +297,13 @@ static bool same(const struct model *a, const struct model *b)
       if (a->rows[table][key].len != b->rows[table][key].len ||
           (a->rows[table][key].len != 0 &&
            a->rows[table][key].commit != b->rows[table][key].commit))
+      {
+        snprintf(difference, sizeof difference,
+                 "%s, row %u: %u bytes of commit %u, and not %u of commit %u", table_path(table),
+                 key, a->rows[table][key].len, a->rows[table][key].commit,
+                 b->rows[table][key].len, b->rows[table][key].commit);
         return false;
+      }
   return true;
 }
 
@@ -329,7 +339,7 @@ static const char *judge(const struct crash_player *player, bool killed,
     wrong = read_model(&store, &model);
   if (wrong == NULL)
   {
-    wrong = "the tables are of no commit that they may be of";
+    wrong = difference;
     for (uint64_t commits = least; commits <= most && wrong != NULL; commits++)
     {
       model_after((uint32_t)commits, &expected);
@@ -426,6 +436,7 @@ static void nothing_is_lost_or_torn(void **state)
 {
   (void)state;
   struct rnd rnd = {run_seed()};
+  crash_seed(rnd.state);
   struct figures figures = {0};
   for (unsigned round = run_rounds(2); round > 0; round--)
   {
@@ -442,6 +453,7 @@ static void syncs_that_are_left_out_are_found(void **state)
 {
   (void)state;
   struct rnd rnd = {run_seed()};
+  crash_seed(rnd.state);
   for (enum crash_fault fault = CRASH_NO_FSYNC; fault <= CRASH_NO_DSYNC; fault++)
   {
     struct figures figures = {0};

@@ -274,6 +274,7 @@ static void nothing_synced_is_lost(void **state)
 {
   (void)state;
   struct rnd rnd = {run_seed()};
+  crash_seed(rnd.state);
   struct figures figures = {0};
   char dir[4300];
   snprintf(dir, sizeof dir, "%s/work", test_dir());
@@ -293,6 +294,7 @@ static void faults_are_found(void **state)
 {
   (void)state;
   struct rnd rnd = {run_seed()};
+  crash_seed(rnd.state);
   char dir[4300];
   snprintf(dir, sizeof dir, "%s/work", test_dir());
   (void)mkdir(dir, 0700);

@@ -477,6 +477,23 @@ int __wrap_unlinkat(int dir, const char *name, int flags)
   return rc;
 }
 
+static struct rnd program_rnd;
+
+void crash_seed(uint64_t seed)
+{
+  program_rnd.state = seed;
+}
+
+ssize_t __wrap_getrandom(void *to, size_t len, unsigned flags);
+ssize_t __wrap_getrandom(void *to, size_t len, unsigned flags)
+{
+  uint8_t *bytes = to;
+  (void)flags;
+  for (size_t i = 0; i < len; i++)
+    bytes[i] = (uint8_t)rnd_next(&program_rnd);
+  return (ssize_t)len;
+}
+
 /* ---- playing ---- */
 
 struct crash_player *crash_play(const struct crash_record *record, enum crash_fault fault)

@@ -67,4 +67,7 @@ void crash_begin_image(const struct crash_player *player, bool killed, const cha
 
 void crash_empty_dir(const char *dir);
 
+/* What the program gets for random follows from SEED, so that a run can be repeated. */
+void crash_seed(uint64_t seed);
+
 #endif
