@@ -156,9 +156,7 @@ bool ha_blitz::get_error_message(int error, String *buf)
 
 /* ---- open and close --------------------------------------------------------------- */
 
-/* Nothing of a temporary table need reach the disk. The new copy that ALTER TABLE
-   makes looks temporary too, but is going to be the table. */
-static bool is_short_lived(const TABLE_SHARE *share, const char *name)
+bool blitz_is_short_lived(const TABLE_SHARE *share, const char *name)
 {
   return share->tmp_table != NO_TMP_TABLE && strstr(name, "#sql-temptable") != NULL;
 }
@@ -255,7 +253,7 @@ int ha_blitz::open(const char *name, int mode, uint test_if_locked)
   if (m_share == NULL || make_plans(name))
     return HA_ERR_OUT_OF_MEM;
   m_open_flags = mode == O_RDONLY ? (unsigned) BLITZ_OPEN_READONLY : 0;
-  if (is_short_lived(table_share, name))
+  if (blitz_is_short_lived(table_share, name))
     m_open_flags |= BLITZ_OPEN_TEMPORARY;
   int error = open_file(m_open_flags);
   /* CHECK TABLE opens so too, and is to tell of the damage. */

@@ -289,4 +289,8 @@ extern handlerton *blitz_hton;
 /* The session's blitzdb_lock_wait_timeout, in seconds. */
 unsigned blitz_lock_wait_timeout(THD *thd);
 
+/* Nothing of a temporary table need reach the disk. The new copy that ALTER TABLE
+   makes looks temporary too, but is going to be the table. */
+bool blitz_is_short_lived(const TABLE_SHARE *share, const char *name);
+
 #endif /* BLITZ_HA_BLITZ_H */

@@ -113,6 +113,7 @@ int ha_blitz::create(const char *name, TABLE *form, HA_CREATE_INFO *create_info)
   if (options.layout == 0)
     return HA_ERR_OUT_OF_MEM;
   options.row_ids = !blitz_is_row_key(form->s, 0);
+  options.temporary = blitz_is_short_lived(form->s, name);
   enum blitz_rc rc = blitz_table_create(name, &options, true, &m_error);
   if (rc == BLITZ_OK && create_info->auto_increment_value > 1)
   {

@@ -155,6 +155,7 @@ struct blitz_create_options
   uint64_t expected_rows; /* sizes the bucket array; 0: start small and grow */
   uint64_t layout;        /* stands for how the caller packs keys and values; 0: unknown */
   bool row_ids;           /* the engine makes the keys: ascending row ids */
+  bool temporary;         /* not to outlive the process: nothing of it is synced */
 };
 
 enum blitz_open_flags
@@ -167,7 +168,8 @@ enum blitz_open_flags
 };
 
 /* Creates PATH.bzd with no rows. A file already there is replaced, at once and
- * whole, if REPLACE, and otherwise gives BLITZ_EXISTS.
+ * whole, if REPLACE, and otherwise gives BLITZ_EXISTS. It is on the device when this returns, if
+ * the engine was started.
  */
 enum blitz_rc blitz_table_create(const char *path, const struct blitz_create_options *options,
                                  bool replace, struct blitz_error *err) BLITZ_MUST_CHECK;

@@ -95,6 +95,7 @@ static bool load(struct bz_journal *journal)
 enum blitz_rc bz_journal_open(const char *dir, const char *suffix, struct bz_journal **journalp,
                               uint64_t *positionp, struct blitz_error *err)
 {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
   struct bz_journal *journal = calloc(1, sizeof *journal);
   enum blitz_rc rc = BLITZ_OK;
 
@@ -111,8 +112,13 @@ enum blitz_rc bz_journal_open(const char *dir, const char *suffix, struct bz_jou
   if (rc == BLITZ_OK)
   {
     journal->fd = open(journal->name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0660);
-    if (journal->fd < 0 || !bz_redo_sync_dir(dir))
+    if (journal->fd < 0 || !bz_sync_dir(dir))
       rc = bz_redo_fail("open", journal->name, err);
+    else if (fcntl(journal->fd, F_OFD_SETLK, &lock) != 0)
+      rc = bz_fail(err, BLITZ_BUSY, 0,
+                   "%s is in use by another process. Stop that one first: two servers must not "
+                   "share a data directory",
+                   journal->name);
   }
   if (rc != BLITZ_OK)
   {

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define BUFFER_LEN ((size_t)2 << 20)
+#define PIECE_LEN_MAX ((size_t)512 << 10)
 #define SYNC_SECONDS 1
 #define SECOND_NS 1000000000L
 #define WAIT_NS (SECOND_NS / 10)
@@ -370,6 +371,13 @@ void bz_redo_let_go(struct bz_redo *redo, size_t len)
   assert(redo->kept >= bz_redo_record_len(len));
   redo->kept -= bz_redo_record_len(len);
   pthread_mutex_unlock(&redo->lock);
+}
+
+size_t bz_redo_piece_len(const struct bz_redo *redo)
+{
+  uint64_t len = redo->control.file_len / 4;
+
+  return len < PIECE_LEN_MAX ? (size_t)len : PIECE_LEN_MAX;
 }
 
 uint64_t bz_redo_backlog(const struct bz_redo *redo)

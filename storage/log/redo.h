@@ -80,6 +80,9 @@ enum blitz_rc bz_redo_append_kept(struct bz_redo *redo, size_t len, uint8_t type
                                   struct blitz_error *err) BLITZ_MUST_CHECK;
 void bz_redo_let_go(struct bz_redo *redo, size_t len);
 
+/* What is longer had better be logged as several records: bytes of payload. */
+size_t bz_redo_piece_len(const struct bz_redo *redo);
+
 /* How many bytes of records are wanted. */
 uint64_t bz_redo_backlog(const struct bz_redo *redo);
 

@@ -109,18 +109,6 @@ size_t bz_redo_read_at(int fd, void *to, size_t len, uint64_t off)
   return done;
 }
 
-bool bz_redo_sync_dir(const char *dir)
-{
-  int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  bool done;
-
-  if (fd < 0)
-    return false;
-  done = fsync(fd) == 0;
-  close(fd);
-  return done;
-}
-
 /* ---- heads of both kinds --------------------------------------------------------------- */
 
 static void make_head(uint8_t *bytes, uint64_t magic, const uint8_t *id, const uint64_t *fields)
@@ -230,7 +218,7 @@ enum blitz_rc bz_redo_control_make(const char *dir, uint64_t file_len,
     rc = bz_fail(err, BLITZ_NOMEM, 0, "out of memory making the log in %s", dir);
   else if (getrandom(control->id, sizeof control->id, 0) != sizeof control->id ||
            !write_control(new_name, control, fdp) || rename(new_name, name) != 0 ||
-           !bz_redo_sync_dir(dir))
+           !bz_sync_dir(dir))
     rc = bz_redo_fail("make", name, err);
   if (rc != BLITZ_OK && *fdp >= 0)
   {
@@ -291,7 +279,7 @@ enum blitz_rc bz_redo_file_make(const char *dir, const struct bz_redo_control *c
 {
   enum blitz_rc rc = open_number(dir, number, O_RDWR | O_CREAT | O_EXCL, file, err);
 
-  if (rc != BLITZ_OK || (fill_file(file->fd, control->file_len) && bz_redo_sync_dir(dir)))
+  if (rc != BLITZ_OK || (fill_file(file->fd, control->file_len) && bz_sync_dir(dir)))
     return rc;
   rc = bz_redo_fail("make", file->name, err);
   (void)unlink(file->name);
@@ -312,7 +300,7 @@ bool bz_redo_file_recycle(const char *dir, struct bz_redo_file *file, uint64_t n
   file->name = name;
   /* Its old head names another number, so it is as good as none. */
   file->head = (struct bz_redo_head){.number = number};
-  return bz_redo_sync_dir(dir);
+  return bz_sync_dir(dir);
 }
 
 void bz_redo_file_close(struct bz_redo_file *file)

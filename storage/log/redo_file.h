@@ -18,6 +18,7 @@
 #define BZ_REDO_FILE_H
 
 #include "base/bytes.h"
+#include "base/sync_dir.h"
 #include "log/redo.h"
 
 #define BZ_REDO_PAGE 4096
@@ -68,9 +69,6 @@ bool bz_redo_write_at(int fd, const void *data, size_t len, uint64_t off, bool s
 
 /* Reads up to LEN bytes; how many. */
 size_t bz_redo_read_at(int fd, void *to, size_t len, uint64_t off);
-
-/* Lets names that were made, changed or removed last. */
-bool bz_redo_sync_dir(const char *dir);
 
 /* ---- control ---- */
 

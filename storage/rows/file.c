@@ -13,6 +13,8 @@
  */
 #include "base/counters.h"
 #include "base/crc32c.h"
+#include "base/sync_dir.h"
+#include "log/current.h"
 #include "rows/space.h"
 
 #include <errno.h>
@@ -92,6 +94,11 @@ uint32_t bz_file_closed_crc(const struct blitz_table *table)
                    atomic_load(&table->bucket_count) * BZ_BUCKET_LEN);
 }
 
+static bool is_to_sync(const struct blitz_create_options *options)
+{
+  return bz_current_log() != NULL && !options->temporary;
+}
+
 static int write_new_file(int fd, const struct blitz_create_options *options)
 {
   uint8_t bytes[BZ_HEADER_LEN];
@@ -109,7 +116,8 @@ static int write_new_file(int fd, const struct blitz_create_options *options)
   sys_errno = posix_fallocate(fd, 0, (off_t)((header.end + PAGE - 1) / PAGE * PAGE));
   if (sys_errno != 0)
     return sys_errno;
-  if (pwrite(fd, bytes, sizeof bytes, 0) != sizeof bytes)
+  if (pwrite(fd, bytes, sizeof bytes, 0) != sizeof bytes ||
+      (is_to_sync(options) && fdatasync(fd) != 0))
     return errno != 0 ? errno : EIO;
   return 0;
 }
@@ -159,7 +167,8 @@ enum blitz_rc bz_file_create(const char *name, const struct blitz_create_options
   if (asprintf(&new_name, "%s.new", name) < 0)
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory creating %s", name);
   rc = bz_file_create_at(new_name, options, err);
-  if (rc == BLITZ_OK && rename(new_name, name) != 0)
+  if (rc == BLITZ_OK &&
+      (rename(new_name, name) != 0 || (is_to_sync(options) && !bz_sync_dir_of(name))))
   {
     rc = bz_fail(err, bz_rc_of_errno(errno), errno, "cannot create %s", name);
     unlink(new_name);

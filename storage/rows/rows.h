@@ -181,7 +181,7 @@ struct blitz_table
   uint64_t walk_commit;        /* ... and what was removed up to that commit is free */
 
   /* What the log and the file have of it (checkpoint.c). */
-  uint64_t log_number;      /* of this opening, in the log; 0: the log knows nothing of it */
+  atomic_ullong log_number; /* of this opening, in the log; 0: the log knows nothing of it */
   uint64_t log_id;          /* of the log that knows it */
   atomic_ullong needs_from; /* position in the log (C3); if log_number is not 0 */
   bool crash_safe;          /* commits wait until the log is on the device */

@@ -9,6 +9,7 @@
  *  2. The registry's lock is held for moments only: whoever opens a table puts it
  *     in first, marked `opening`, and others wait for that table alone.
  */
+#include "base/sync_dir.h"
 #include "log/current.h"
 #include "log/record.h"
 #include "table/table.h"
@@ -595,8 +596,12 @@ enum blitz_rc blitz_table_rename(const char *from, const char *to, struct blitz_
   else if (rename(from_name, to_name) != 0)
     rc = bz_fail(err, bz_rc_of_errno(errno), errno, "cannot rename %s to %s", from_name, to_name);
   else
+  {
     /* A file that does not go along is made anew. */
     (void)!bz_index_rename(from, to, NULL);
+    if (bz_current_log() != NULL && !(bz_sync_dir_of(to_name) && bz_sync_dir_of(from_name)))
+      rc = bz_fail(err, BLITZ_IO, errno, "cannot sync the directory of %s", to_name);
+  }
   free(from_name);
   free(to_name);
   return rc;
@@ -654,7 +659,8 @@ static enum blitz_rc log_counter(struct blitz_table *table, uint64_t n, struct b
   return rc;
 }
 
-static enum blitz_rc set_counter(struct blitz_table *table, uint64_t n, struct blitz_error *err)
+/* Lets the log know of the table, as a change does. */
+static enum blitz_rc begin_logging(struct blitz_table *table, struct blitz_error *err)
 {
   struct blitz_txn *txn;
   enum blitz_rc rc = blitz_txn_create(&txn);
@@ -662,11 +668,19 @@ static enum blitz_rc set_counter(struct blitz_table *table, uint64_t n, struct b
   if (rc != BLITZ_OK)
     return bz_fail(err, rc, 0, "out of memory changing %s", table->file);
   rc = bz_txn_take(txn, table, err);
+  blitz_txn_free(txn);
+  return rc;
+}
+
+static enum blitz_rc set_counter(struct blitz_table *table, uint64_t n, struct blitz_error *err)
+{
+  /* The caller may be the writer, but then the log knows of it. */
+  enum blitz_rc rc = table->log_number != 0 ? BLITZ_OK : begin_logging(table, err);
+
   if (rc == BLITZ_OK)
     rc = log_counter(table, n, err);
   if (rc == BLITZ_OK)
     atomic_store(&table->counter, n);
-  blitz_txn_free(txn);
   return rc;
 }
 

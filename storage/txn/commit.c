@@ -143,7 +143,6 @@ static void apply(struct bz_writes *writes, uint64_t seq, bool has_entries)
 
 /* ---- the log ------------------------------------------------------------------------ */
 
-#define PIECE_LEN ((size_t)512 << 10) /* bytes of changes in a record */
 #define KEEP_ROOM_MAX ((size_t)64 << 10) /* bytes of memory kept for the next commit */
 
 /* A commit on its way into the log. */
@@ -151,7 +150,8 @@ struct logging
 {
   struct bz_redo *redo; /* NULL: none of the tables is logged */
   struct bz_buffer *buf;
-  size_t len; /* of what is in it */
+  size_t len;       /* of what is in it */
+  size_t piece_len; /* of changes that are logged at once */
   uint64_t tag;
   size_t kept; /* room in the log; 0: there is none */
 };
@@ -180,7 +180,7 @@ static enum blitz_rc log_bytes(struct logging *logging, const struct blitz_table
 
   while (rc == BLITZ_OK && len > 0)
   {
-    size_t part = len < PIECE_LEN - logging->len ? len : PIECE_LEN - logging->len;
+    size_t part = len < logging->piece_len - logging->len ? len : logging->piece_len - logging->len;
 
     /* There is always some room (bz_writes_begin()). */
     if (bz_buffer_reserve(logging->buf, logging->len + part) != BLITZ_OK)
@@ -189,7 +189,7 @@ static enum blitz_rc log_bytes(struct logging *logging, const struct blitz_table
     logging->len += part;
     data += part;
     len -= part;
-    if (len > 0 || logging->len == PIECE_LEN)
+    if (len > 0 || logging->len == logging->piece_len)
       rc = log_piece(logging, table, err);
   }
   return rc;
@@ -436,6 +436,7 @@ static enum blitz_rc commit_parts(struct commit *commit, struct blitz_error *err
     commit->indexed += commit->parts[i].index_txn != NULL;
   }
   logging->redo = commit->logged > 0 ? bz_current_log() : NULL;
+  logging->piece_len = logging->redo != NULL ? bz_redo_piece_len(logging->redo) : 0;
   if (logging->redo != NULL)
     rc = log_all_changes(commit, err);
   if (rc == BLITZ_OK)
