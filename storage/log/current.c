@@ -62,12 +62,16 @@ static bool is_wanted(void)
          bz_pages_all_changed() * BZ_PAGE_LEN > bz_current_memory() / WANTED_PART;
 }
 
+static bool is_full(void)
+{
+  return !atomic_load_explicit(&held, memory_order_relaxed) &&
+         bz_pages_all_changed() * BZ_PAGE_LEN > bz_current_memory() * FAR_AHEAD;
+}
+
 static bool is_far_ahead(void)
 {
-  if (atomic_load_explicit(&held, memory_order_relaxed))
-    return false;
-  return bz_redo_backlog(current) > limit ||
-         bz_pages_all_changed() * BZ_PAGE_LEN > bz_current_memory() * FAR_AHEAD;
+  return is_full() || (!atomic_load_explicit(&held, memory_order_relaxed) &&
+                       bz_redo_backlog(current) > limit);
 }
 
 static void ask(void)
@@ -78,14 +82,15 @@ static void ask(void)
   pthread_mutex_unlock(&lock);
 }
 
-static enum blitz_rc wait_for_checkpoint(struct blitz_error *err)
+/* Waits until IS_AHEAD says no, or a checkpoint has failed. */
+static enum blitz_rc wait_for_checkpoint(bool (*is_ahead)(void), struct blitz_error *err)
 {
   enum blitz_rc rc = BLITZ_OK;
   bool waited = false;
 
   ask();
   pthread_mutex_lock(&lock);
-  while (rc == BLITZ_OK && !stopping && is_far_ahead())
+  while (rc == BLITZ_OK && !stopping && is_ahead())
   {
     uint64_t before = checkpoints;
 
@@ -94,7 +99,7 @@ static enum blitz_rc wait_for_checkpoint(struct blitz_error *err)
     waited = true;
     while (checkpoints == before && !stopping)
       pthread_cond_wait(&changed, &lock);
-    if (failure.rc != BLITZ_OK && is_far_ahead())
+    if (failure.rc != BLITZ_OK && is_ahead())
     {
       rc = failure.rc;
       if (err != NULL)
@@ -110,10 +115,16 @@ enum blitz_rc bz_current_wait(struct blitz_error *err)
   if (current == NULL)
     return BLITZ_OK;
   if (is_far_ahead())
-    return wait_for_checkpoint(err);
+    return wait_for_checkpoint(is_far_ahead, err);
   if (is_wanted() && !atomic_load_explicit(&asked, memory_order_relaxed))
     ask();
   return BLITZ_OK;
+}
+
+void bz_current_wait_memory(void)
+{
+  if (current != NULL && is_full())
+    (void)!wait_for_checkpoint(is_full, NULL);
 }
 
 /* ---- the one who writes checkpoints ---------------------------------------------------- */

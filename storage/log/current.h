@@ -25,6 +25,11 @@ void bz_current_set_memory(uint64_t bytes);
  */
 enum blitz_rc bz_current_wait(struct blitz_error *err) BLITZ_MUST_CHECK;
 
+/* The same, in the middle of a commit, which keeps the log as long as it is: for memory alone. It
+ * does not fail.
+ */
+void bz_current_wait_memory(void);
+
 /* ---- for the one who writes checkpoints ---- */
 
 /* Waits until a checkpoint is wanted, SECONDS have gone by, or bz_current_stop(). False: stopped. */

@@ -53,6 +53,7 @@ void bz_commit_record_put(uint8_t *to, const struct bz_commit_record *record)
   bz_store_le64(to + 16, record->index_seq);
   bz_store_le64(to + 24, record->counter);
   bz_store_le64(to + 32, record->next_row_id);
+  bz_store_le64(to + 40, record->row_count);
 }
 
 void bz_commit_record_get(const uint8_t *from, struct bz_commit_record *record)
@@ -62,6 +63,7 @@ void bz_commit_record_get(const uint8_t *from, struct bz_commit_record *record)
   record->index_seq = bz_load_le64(from + 16);
   record->counter = bz_load_le64(from + 24);
   record->next_row_id = bz_load_le64(from + 32);
+  record->row_count = bz_load_le64(from + 40);
 }
 
 size_t bz_change_head_put(uint8_t *to, enum bz_logged_change change, uint32_t key_len,

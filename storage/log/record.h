@@ -46,11 +46,12 @@ struct bz_commit_record
   uint64_t index_seq;   /* what the table's header says of its index file after it */
   uint64_t counter;     /* the caller's number */
   uint64_t next_row_id; /* after it */
+  uint64_t row_count;   /* after it */
 };
 
 #define BZ_CHANGES_HEAD_LEN 24
 #define BZ_COMMIT_HEAD_LEN 16
-#define BZ_COMMIT_TABLE_LEN 40
+#define BZ_COMMIT_TABLE_LEN 48
 void bz_commit_head_put(uint8_t *to, uint64_t tag, uint32_t count);
 bool bz_commit_head_get(struct blitz_slice from, uint64_t *tag, uint32_t *count);
 void bz_commit_record_put(uint8_t *to, const struct bz_commit_record *record);

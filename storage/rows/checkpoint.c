@@ -342,6 +342,7 @@ static enum blitz_rc begin(struct image *image, uint64_t position, struct blitz_
   image->len = table->dirty ? image->end : table->allocated; /* or the file is being closed */
   rc = bz_image_begin(table, position, &image->page_count, err);
   image->has_pages = rc == BLITZ_OK;
+  table->applied_in_part = table->applying;
   return rc;
 }
 

@@ -186,6 +186,8 @@ struct blitz_table
   atomic_ullong needs_from; /* position in the log (C3); if log_number is not 0 */
   bool crash_safe;          /* commits wait until the log is on the device */
   bool claimed;             /* C4; under a lock of checkpoint.c's */
+  bool applying;            /* a commit is in the log and may be here in part; under change_lock */
+  bool applied_in_part;     /* the same, when the last image was taken */
   uint64_t placed_end;      /* of the blocks, in the file; for who has claimed it */
   uint64_t placed_image;    /* number of the one that the file is; the same */
   bool recovering;         /* the header's end stays as it is */

@@ -4,7 +4,10 @@
  * and its commits have numbers without a gap, so which records it lacks needs no position.
  *
  * The changes of a commit are made as they were made first, by a transaction, which the commit's
- * record ends; a transaction without such a record is rolled back. A table that was closed has all,
+ * record ends; a transaction without such a record is rolled back. Some changes of a commit may be
+ * in the file already, if the pages were taken in the middle of it (T6): a row that is to be
+ * inserted is there, one that is to be removed is not. Then it is so, and how many rows there are
+ * at last the record says. A table that was closed has all,
  * and what was done to its file since is not our business: it is left as it is.
  */
 #include "base/counters.h"
@@ -224,9 +227,13 @@ static enum blitz_rc make_change(struct pending *pending, enum bz_logged_change 
   blitz_txn_lock_timeout(pending->txn, 0);
   switch (change)
   {
-  case BZ_LOGGED_INSERT: rc = bz_insert(pending->txn, table, key, value, err); break;
-  case BZ_LOGGED_UPDATE: rc = blitz_update(pending->txn, table, key, key, value, err); break;
-  case BZ_LOGGED_REMOVE: rc = blitz_remove(pending->txn, table, key, err); break;
+  case BZ_LOGGED_INSERT:
+    rc = bz_insert(pending->txn, table, key, value, err);
+    return rc == BLITZ_DUPLICATE ? BLITZ_OK : rc;
+  case BZ_LOGGED_UPDATE: return blitz_update(pending->txn, table, key, key, value, err);
+  case BZ_LOGGED_REMOVE:
+    rc = blitz_remove(pending->txn, table, key, err);
+    return rc == BLITZ_NOT_FOUND ? BLITZ_OK : rc;
   }
   return rc;
 }
@@ -302,6 +309,23 @@ static bool lacks(const struct blitz_table *table, uint64_t seq, bool *gap)
   return seq > committed;
 }
 
+/* So much of what has changed goes to the files before the end. */
+static enum blitz_rc save_memory(struct bz_replay *replay, struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (bz_pages_all_private() * BZ_PAGE_LEN <= bz_current_memory())
+    return BLITZ_OK;
+  for (struct replayed *of = replay->tables; of != NULL && rc == BLITZ_OK; of = of->next)
+    if (of->table != NULL && bz_pages_private(&of->table->pages) > 0)
+    {
+      rc = bz_checkpoint(&of->table, 1, BZ_JOURNAL_ALL, false, err);
+      if (rc == BLITZ_OK)
+        bz_pages_drop(&of->table->pages);
+    }
+  return rc;
+}
+
 /* Makes changes of commit SEQ, not to be committed yet. */
 static enum blitz_rc replay_piece(struct bz_replay *replay, struct replayed *of, uint64_t tag,
                                   uint64_t seq, struct blitz_slice piece, struct blitz_error *err)
@@ -321,7 +345,7 @@ static enum blitz_rc replay_piece(struct bz_replay *replay, struct replayed *of,
   pending = get_pending(replay, tag, of);
   rc = pending != NULL ? make_piece(pending, piece, &why) : no_memory(&why);
   if (rc == BLITZ_OK)
-    return BLITZ_OK;
+    return save_memory(replay, err);
   /* What may be better another time ends the start; the log and the files stay as they are. */
   if (rc == BLITZ_NOMEM || rc == BLITZ_FULL || rc == BLITZ_IO)
   {
@@ -355,9 +379,21 @@ static void put_numbers(struct blitz_table *table, const struct bz_commit_record
   if (record->counter > atomic_load(&table->counter))
     atomic_store(&table->counter, record->counter);
   pthread_mutex_lock(&table->change_lock);
+  bz_put_be64(table, BZ_TC_ROW_COUNT_OFF, record->row_count);
+  atomic_store(&table->row_count, record->row_count);
   if (record->next_row_id > bz_load_le64(bz_base(table) + BZ_NEXT_ROW_ID_OFF))
     bz_put_word(table, BZ_NEXT_ROW_ID_OFF, htole64(record->next_row_id));
   pthread_mutex_unlock(&table->change_lock);
+}
+
+/* Nobody reads, so what was removed is free, by this or by the part that was there. */
+static void forget_removed(struct blitz_table *table, uint64_t commit)
+{
+  pthread_mutex_lock(&table->change_lock);
+  bz_removed_sweep_all(table);
+  pthread_mutex_unlock(&table->change_lock);
+  if (table->removed.count == 0)
+    table->walk_commit = commit;
 }
 
 static enum blitz_rc commit_table(struct bz_replay *replay, struct replayed *of, uint64_t tag,
@@ -392,27 +428,11 @@ static enum blitz_rc commit_table(struct bz_replay *replay, struct replayed *of,
     return BLITZ_OK;
   }
   put_numbers(table, record);
+  forget_removed(table, record->commit);
   of->commits++;
   if (pending != NULL)
     drop_pending(replay, pending);
   return BLITZ_OK;
-}
-
-/* So much of what has changed goes to the files before the end. */
-static enum blitz_rc save_memory(struct bz_replay *replay, struct blitz_error *err)
-{
-  enum blitz_rc rc = BLITZ_OK;
-
-  if (bz_pages_all_private() * BZ_PAGE_LEN <= bz_current_memory())
-    return BLITZ_OK;
-  for (struct replayed *of = replay->tables; of != NULL && rc == BLITZ_OK; of = of->next)
-    if (of->table != NULL && bz_pages_private(&of->table->pages) > 0)
-    {
-      rc = bz_checkpoint(&of->table, 1, BZ_JOURNAL_ALL, false, err);
-      if (rc == BLITZ_OK)
-        bz_pages_drop(&of->table->pages);
-    }
-  return rc;
 }
 
 static enum blitz_rc replay_commit(struct bz_replay *replay, const struct bz_redo_record *record,
@@ -439,7 +459,7 @@ static enum blitz_rc replay_commit(struct bz_replay *replay, const struct bz_red
     if (rc == BLITZ_OK && of != NULL && of->table != NULL)
       rc = commit_table(replay, of, tag, &commit, err);
   }
-  return rc == BLITZ_OK ? save_memory(replay, err) : rc;
+  return rc;
 }
 
 /* ---- records ---------------------------------------------------------------------------------------- */

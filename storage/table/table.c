@@ -286,7 +286,8 @@ uint64_t bz_registry_written(struct blitz_table **tables, size_t count, uint64_t
 
   pthread_mutex_lock(&registry_lock);
   for (size_t i = 0; i < count; i++)
-    atomic_store(&tables[i]->needs_from, position);
+    if (!tables[i]->applied_in_part)
+      atomic_store(&tables[i]->needs_from, position);
   for (struct blitz_table *table = registry; table != NULL; table = table->next)
     if (table->log_number != 0 && !atomic_load(&table->broken) &&
         atomic_load(&table->needs_from) < needed)

@@ -16,8 +16,10 @@
  *  T5. Commits of logged tables are in the log, written, and if a table wants it on the device,
  *      before anyone sees them. Those of several tables are there by one record, so a crash
  *      leaves all or none.
- *  T6. change_lock of the tables is held from before a commit is logged until it is seen: who
- *      takes the pages of one moment finds all of it or nothing.
+ *  T6. change_lock of the tables is held from before a commit is logged until it is seen, but for
+ *      moments in the middle of a large one: who takes the pages then finds `applying` and that
+ *      the log is wanted from before the commit on. Replayed on a part of itself, the commit
+ *      leaves what it leaves on nothing (table/replay.c).
  */
 #include "base/counters.h"
 #include "log/current.h"
@@ -30,6 +32,7 @@
 #include <string.h>
 
 #define PREFETCH_AHEAD 16 /* changes */
+#define PAUSE_EVERY 64    /* changes, after which a commit may let others take pages */
 
 static uint64_t next_seq(const struct blitz_table *table)
 {
@@ -118,27 +121,6 @@ static void prefetch_tree(const struct blitz_table *table, const struct bz_chang
   if (change->old_off == 0)
     bz_prefetch_row(bz_base(table),
                     bz_link(bz_base(table), bz_bucket_off_of(table, change->hash, count)));
-}
-
-static void apply(struct bz_writes *writes, uint64_t seq, bool has_entries)
-{
-  struct blitz_table *table = writes->table;
-  uint64_t rows = atomic_load_explicit(&table->row_count, memory_order_relaxed);
-
-  if (writes->removed > 0 || writes->updated > 0)
-    atomic_store_explicit(&table->unpublished, seq, memory_order_release);
-  for (uint32_t i = 0; i < writes->count; i++)
-  {
-    const struct bz_change *change = &writes->changes[i];
-    if (i + PREFETCH_AHEAD < writes->count)
-      prefetch_blocks(table, change + PREFETCH_AHEAD);
-    if (i + PREFETCH_AHEAD / 2 < writes->count)
-      prefetch_tree(table, change + PREFETCH_AHEAD / 2);
-    if ((change->new_off != 0 || change->old_off != 0) && !apply_change(table, change, seq))
-      bz_set_broken(table);
-  }
-  publish(table, seq, rows + (uint64_t)writes->row_delta, has_entries);
-  bz_removed_sweep(table, writes->removed + writes->updated);
 }
 
 /* ---- the log ------------------------------------------------------------------------ */
@@ -319,6 +301,13 @@ static enum blitz_rc log_all_changes(struct commit *commit, struct blitz_error *
   return rc;
 }
 
+static uint64_t rows_after(const struct part *part)
+{
+  if (part->writes == NULL)
+    return part->row_count;
+  return atomic_load(&part->table->row_count) + (uint64_t)part->writes->row_delta;
+}
+
 /* Logs that all is committed. */
 static enum blitz_rc log_commit(struct commit *commit, struct blitz_error *err)
 {
@@ -343,7 +332,8 @@ static enum blitz_rc log_commit(struct commit *commit, struct blitz_error *err)
     bz_commit_record_put(
         at, &(struct bz_commit_record){table->log_number, part->seq, atomic_load(&table->index_seq),
                                        atomic_load(&table->counter),
-                                       bz_load_le64(bz_base(table) + BZ_NEXT_ROW_ID_OFF)});
+                                       bz_load_le64(bz_base(table) + BZ_NEXT_ROW_ID_OFF),
+                                       rows_after(part)});
     at += BZ_COMMIT_TABLE_LEN;
     sync |= table->crash_safe;
   }
@@ -397,6 +387,40 @@ static enum blitz_rc commit_entries(struct commit *commit, struct blitz_error *e
   return rc;
 }
 
+/* Lets pages be taken, if memory is short. */
+static void make_way(const struct commit *commit)
+{
+  for (unsigned i = commit->count; i > 0; i--)
+    bz_change_end(commit->parts[i - 1].table);
+  bz_current_wait_memory();
+  for (unsigned i = 0; i < commit->count; i++)
+    bz_change_begin(commit->parts[i].table);
+}
+
+static void apply(struct commit *commit, struct bz_writes *writes, uint64_t seq,
+                  bool has_entries)
+{
+  struct blitz_table *table = writes->table;
+  uint64_t rows = atomic_load_explicit(&table->row_count, memory_order_relaxed);
+
+  if (writes->removed > 0 || writes->updated > 0)
+    atomic_store_explicit(&table->unpublished, seq, memory_order_release);
+  for (uint32_t i = 0; i < writes->count; i++)
+  {
+    const struct bz_change *change = &writes->changes[i];
+    if (i + PREFETCH_AHEAD < writes->count)
+      prefetch_blocks(table, change + PREFETCH_AHEAD);
+    if (i + PREFETCH_AHEAD / 2 < writes->count)
+      prefetch_tree(table, change + PREFETCH_AHEAD / 2);
+    if ((change->new_off != 0 || change->old_off != 0) && !apply_change(table, change, seq))
+      bz_set_broken(table);
+    if ((i + 1) % PAUSE_EVERY == 0)
+      make_way(commit);
+  }
+  publish(table, seq, rows + (uint64_t)writes->row_delta, has_entries);
+  bz_removed_sweep(table, writes->removed + writes->updated);
+}
+
 static void count_rows(const struct bz_writes *writes)
 {
   bz_count(&bz_counters.rows_inserted, writes->inserted);
@@ -404,7 +428,7 @@ static void count_rows(const struct bz_writes *writes)
   bz_count(&bz_counters.rows_removed, writes->removed);
 }
 
-static void apply_part(struct part *part)
+static void apply_part(struct commit *commit, struct part *part)
 {
   struct bz_writes *writes = part->writes;
   struct blitz_table *table = part->table;
@@ -421,7 +445,8 @@ static void apply_part(struct part *part)
     bz_removed_sweep(table, 0);
   }
   else
-    apply(writes, part->seq, part->has_entries);
+    apply(commit, writes, part->seq, part->has_entries);
+  table->applying = false;
 }
 
 /* Commits all or nothing. Needs change_lock of all tables (T6). */
@@ -451,7 +476,9 @@ static enum blitz_rc commit_parts(struct commit *commit, struct blitz_error *err
     return rc;
   }
   for (unsigned i = 0; i < commit->count; i++)
-    apply_part(&commit->parts[i]);
+    commit->parts[i].table->applying = true;
+  for (unsigned i = 0; i < commit->count; i++)
+    apply_part(commit, &commit->parts[i]);
   return BLITZ_OK;
 }
 
@@ -484,7 +511,7 @@ static enum blitz_rc commit_load(struct commit *commit, struct blitz_error *err)
   }
   if (rc == BLITZ_OK)
   {
-    apply_part(part);
+    apply_part(commit, part);
     return BLITZ_OK;
   }
   bz_put_word(table, BZ_COMMITTED_OFF, htole64(part->seq - 1));

@@ -14,9 +14,9 @@
 enum
 {
   TABLES = 3, /* the last one is crash-safe */
-  KEYS = 40,
+  KEYS = 160,
   COMMITS_MAX = 4000,
-  CHANGES_MAX = 24000,
+  CHANGES_MAX = 60000,
   LOG_LIMIT = 1 << 20,
 };
 
@@ -59,6 +59,18 @@ static void model_after(uint32_t commits, struct model *model)
 
 /* ---- working ---- */
 
+static struct rnd *pausing; /* NULL: no checkpoints in the middle of commits */
+static unsigned pauses;
+
+void __wrap_bz_current_wait_memory(void);
+void __wrap_bz_current_wait_memory(void)
+{
+  if (pausing == NULL || rnd_below(pausing, 2))
+    return;
+  pauses++;
+  require_ok(blitz_checkpoint(ERR));
+}
+
 struct store
 {
   struct blitz_table *tables[TABLES];
@@ -97,7 +109,7 @@ static void close_store(struct store *store)
 
 static uint64_t random_len(struct rnd *rnd)
 {
-  return 16 + rnd_below(rnd, rnd_below(rnd, 12) == 0 ? 6000 : 200);
+  return 16 + rnd_below(rnd, rnd_below(rnd, 40) == 0 ? 6000 : 100);
 }
 
 static void note_change(unsigned table, unsigned key, uint64_t len)
@@ -145,7 +157,7 @@ static void commit_some(struct store *store, struct rnd *rnd)
     safe |= table == TABLES - 1;
     if (load)
       require_ok(blitz_txn_expect_rows(txn, store->tables[table], 0, false, ERR));
-    for (unsigned i = 1 + rnd_below(rnd, rnd_below(rnd, 5) == 0 ? KEYS : 5); i > 0; i--)
+    for (unsigned i = 1 + rnd_below(rnd, rnd_below(rnd, 8) == 0 ? 2 * KEYS : 5); i > 0; i--)
       change_row(store, txn, table, rnd_below(rnd, KEYS), rnd);
   }
   if (rnd_below(rnd, 6) == 0)
@@ -216,6 +228,7 @@ static void work(struct rnd *rnd, unsigned steps)
 {
   struct store store;
   require_ok(open_store(&store));
+  pausing = rnd;
   model_after(commit_count, &store.model);
   crash_note(NOTE_MADE, commit_count);
   crash_note(NOTE_ACKED, commit_count);
@@ -233,6 +246,7 @@ static void work(struct rnd *rnd, unsigned steps)
     blitz_txn_free(txn);
     close_store(&store);
   }
+  pausing = NULL;
 }
 
 /* ---- crashing ---- */
@@ -444,9 +458,10 @@ static void nothing_is_lost_or_torn(void **state)
     crash_everywhere(record, CRASH_NO_FAULT, &(struct promise){0}, &rnd, 0, &figures);
     crash_record_free(record);
   }
-  print_message("# %u crashes, %u of the runs that came after one crashed again\n", figures.crashes,
-                figures.nested);
-  assert_true(figures.crashes > 200 && figures.nested > 2);
+  print_message("# %u crashes, %u of the runs that came after one crashed again, %u checkpoints in "
+                "the middle of a commit\n",
+                figures.crashes, figures.nested, pauses);
+  assert_true(figures.crashes > 200 && figures.nested > 2 && pauses > 2);
 }
 
 static void syncs_that_are_left_out_are_found(void **state)
