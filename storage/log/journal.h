@@ -9,9 +9,9 @@
  *      one that was not finished is none.
  *  J2. Nothing of a moment is written to its place before the journal of that moment is on the
  *      device, and the log up to that moment; and no journal is begun before all that the last
- *      one had is at its place, on the device, and the log was released up to its moment. So
- *      either the journal is whole, or the places are of the moment at which the log begins.
- *      Recovery keeps this as well: it places a journal that is whole, and releases the log.
+ *      one had is at its place, on the device. A log that is read from a position, and not by
+ *      what the places themselves say, must be released up to the moment before that too.
+ *      Recovery keeps this as well: it places a journal that is whole.
  *
  * One thread at a time may use a journal.
  */

@@ -583,7 +583,9 @@ static enum blitz_rc make_control(struct bz_redo *redo, uint64_t file_len, struc
   return rc;
 }
 
-/* What was read need not be on the device, if it was only the process that died (D4). */
+/* What is read need not be on the device, if it was only the process that died (D4); who reads it
+ * may write it elsewhere at once.
+ */
 static enum blitz_rc sync_last(struct bz_redo *redo, struct blitz_error *err)
 {
   struct bz_redo_file file;
@@ -608,9 +610,9 @@ static enum blitz_rc open_files(struct bz_redo *redo, uint64_t file_len, bz_redo
   if (rc == BLITZ_NOT_FOUND)
     rc = make_control(redo, file_len, err);
   if (rc == BLITZ_OK)
-    rc = bz_redo_replay(redo->dir, &redo->control, read, arg, &redo->old, err);
-  if (rc == BLITZ_OK)
     rc = sync_last(redo, err);
+  if (rc == BLITZ_OK)
+    rc = bz_redo_replay(redo->dir, &redo->control, read, arg, &redo->old, err);
   if (rc == BLITZ_OK)
     rc = bz_redo_remove_others(redo->dir, &redo->old, err);
   if (rc != BLITZ_OK)

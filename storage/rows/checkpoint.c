@@ -14,6 +14,9 @@
  *      could not be written before it was closed keeps it for good.
  *  C4. A table's pages are written by one at a time, who has claimed it. Claims come before
  *      change_lock.
+ *  C5. A journal is emptied, on the device, when all that it has is at its places and before the
+ *      tables may be claimed again. So a start finds one whole only if it was not done with, no
+ *      table is in both, and what was done to a file later is never undone.
  */
 #include "base/counters.h"
 #include "log/current.h"
@@ -36,7 +39,8 @@
 #define NAME_HEAD_LEN 28
 #define PATH_MAX_LEN 2048
 #define RETRY_SECONDS 1
-#define TELL_EVERY 60 /* tries */
+#define TELL_EVERY 60   /* tries */
+#define TRIES_OF_ONE 30 /* by who closes a table */
 
 /* Two, so that who closes a table need not wait for a checkpoint of all. */
 static const char *const suffixes[BZ_JOURNALS] = {"pages", "close"};
@@ -45,10 +49,10 @@ static struct
 {
   struct bz_journal *journal;
   pthread_mutex_t lock;
+  bool stuck; /* it is whole, and cannot be brought to its places before the next start */
 } journals[BZ_JOURNALS] = {{.lock = PTHREAD_MUTEX_INITIALIZER}, {.lock = PTHREAD_MUTEX_INITIALIZER}};
 
 static atomic_bool stopping;
-static uint64_t replayed; /* position in the log, while it is not open yet */
 
 /* ---- claims ------------------------------------------------------------------------- */
 
@@ -236,8 +240,8 @@ static enum blitz_rc write_image(struct bz_journal *journal, struct image *image
 
 /* ---- names in a journal -------------------------------------------------------------------- */
 
-/* Which file a number stands for, and from which image: another file, of another time, is not
- * touched.
+/* Which file a number stands for, and from which image: another file, of another time, that was put
+ * there after a crash is not touched.
  */
 static size_t put_name(uint8_t *to, const struct image *image)
 {
@@ -308,18 +312,24 @@ static enum blitz_rc sync_images(struct image *images, size_t count, struct blit
   return BLITZ_OK;
 }
 
-/* Once the journal is whole, there is no way back: it is tried again until it is done. */
-static enum blitz_rc place(struct bz_journal *journal, struct image *images, size_t count,
+/* Once the journal is whole, there is no way back: it is tried again until it is done, here or when
+ * the engine is started next.
+ */
+static enum blitz_rc place(enum bz_journal_use use, struct image *images, size_t count,
                            struct blitz_error *err)
 {
   for (unsigned tries = 0;; tries++)
   {
     struct placing placing = {images, count, NULL};
-    enum blitz_rc rc = bz_journal_place(journal, place_pages, &placing, err);
+    enum blitz_rc rc = bz_journal_place(journals[use].journal, place_pages, &placing, err);
 
     if (rc == BLITZ_OK)
       rc = sync_images(images, count, err);
-    if (rc == BLITZ_OK || atomic_load(&stopping))
+    if (rc == BLITZ_OK)
+      return bz_journal_clear(journals[use].journal, err);
+    journals[use].stuck =
+        atomic_load(&stopping) || (use == BZ_JOURNAL_ONE && tries == TRIES_OF_ONE);
+    if (journals[use].stuck)
       return rc;
     if (tries % TELL_EVERY == 0 && err != NULL)
       bz_log(BLITZ_LOG_ERROR, "%s", err->text);
@@ -395,10 +405,12 @@ static enum blitz_rc checkpoint(struct image *images, size_t count, enum bz_jour
                                 bool locked, bool complete, struct blitz_error *err)
 {
   struct bz_redo *redo = bz_current_log();
-  struct bz_redo_figures figures = {.end = replayed};
+  struct bz_redo_figures figures = {0};
   enum blitz_rc rc = BLITZ_OK;
 
   pthread_mutex_lock(&journals[use].lock);
+  if (journals[use].stuck)
+    rc = bz_fail(err, BLITZ_IO, 0, "a checkpoint could not be written, and waits for a restart");
   for (size_t i = 0; i < count && rc == BLITZ_OK; i++)
   {
     if (!locked)
@@ -412,7 +424,7 @@ static enum blitz_rc checkpoint(struct image *images, size_t count, enum bz_jour
   if (rc == BLITZ_OK)
     rc = write_all(journals[use].journal, images, count, redo, figures.end, err);
   if (rc == BLITZ_OK)
-    rc = place(journals[use].journal, images, count, err);
+    rc = place(use, images, count, err);
   for (size_t i = 0; i < count; i++)
     end(&images[i], rc == BLITZ_OK, locked);
   pthread_mutex_unlock(&journals[use].lock);
@@ -472,13 +484,6 @@ struct target
   char path[PATH_MAX_LEN + 1];
 };
 
-struct finishing
-{
-  struct target *targets;
-  const struct target *later; /* of a later journal: their files had all of this one before it */
-  bool names_only;
-};
-
 static void free_targets(struct target *targets)
 {
   while (targets != NULL)
@@ -489,16 +494,6 @@ static void free_targets(struct target *targets)
       close(target->fd);
     free(target);
   }
-}
-
-static bool is_later(const struct finishing *finishing, const struct target *target)
-{
-  const struct target *later = finishing->later;
-
-  while (later != NULL &&
-         (later->secret != target->secret || strcmp(later->path, target->path) != 0))
-    later = later->next;
-  return later != NULL;
 }
 
 /* Opens the file of that name, if it is the one that the journal is for; -1: it is not. */
@@ -523,7 +518,7 @@ static int open_target(const struct target *target)
   return -1;
 }
 
-static enum blitz_rc add_targets(struct finishing *finishing, const uint8_t *page,
+static enum blitz_rc add_targets(struct target **targets, const uint8_t *page,
                                  struct blitz_error *err)
 {
   size_t off = 0;
@@ -542,9 +537,9 @@ static enum blitz_rc add_targets(struct finishing *finishing, const uint8_t *pag
     target->secret = bz_load_le64(page + off + 8);
     target->from = bz_load_le64(page + off + 16);
     memcpy(target->path, page + off + NAME_HEAD_LEN, len);
-    target->fd = finishing->names_only || is_later(finishing, target) ? -1 : open_target(target);
-    target->next = finishing->targets;
-    finishing->targets = target;
+    target->fd = open_target(target);
+    target->next = *targets;
+    *targets = target;
     off += NAME_HEAD_LEN + len;
   }
   return BLITZ_OK;
@@ -553,15 +548,14 @@ static enum blitz_rc add_targets(struct finishing *finishing, const uint8_t *pag
 static enum blitz_rc place_again(void *arg, uint64_t file, uint64_t page, uint64_t count,
                                  const uint8_t *data, struct blitz_error *err)
 {
-  struct finishing *finishing = arg;
-  struct target *target = finishing->targets;
+  struct target **targets = arg, *target = *targets;
   struct pages_run run = {.data = (uint8_t *)(uintptr_t)data, .first = page, .count = count};
   enum blitz_rc rc = BLITZ_OK;
 
   if (file == NAMES_FILE)
   {
     for (uint64_t i = 0; i < count && rc == BLITZ_OK; i++)
-      rc = add_targets(finishing, data + i * BZ_PAGE_LEN, err);
+      rc = add_targets(targets, data + i * BZ_PAGE_LEN, err);
     return rc;
   }
   while (target != NULL && target->number != file)
@@ -572,66 +566,34 @@ static enum blitz_rc place_again(void *arg, uint64_t file, uint64_t page, uint64
   return write_run(&run) ? BLITZ_OK : cannot_write("a table", err);
 }
 
-/* Places the pages of a journal again, or reads its names alone. */
-static enum blitz_rc finish_journal(struct bz_journal *journal, struct finishing *finishing,
-                                    struct blitz_error *err)
+/* Places the pages of a journal again, and empties it (C5). */
+static enum blitz_rc finish_journal(struct bz_journal *journal, struct blitz_error *err)
 {
-  enum blitz_rc rc = bz_journal_place(journal, place_again, finishing, err);
+  struct target *targets = NULL;
+  enum blitz_rc rc = bz_journal_place(journal, place_again, &targets, err);
 
-  for (struct target *target = finishing->targets; target != NULL && rc == BLITZ_OK; target = target->next)
+  for (struct target *target = targets; target != NULL && rc == BLITZ_OK; target = target->next)
     if (target->fd >= 0 && fdatasync(target->fd) != 0)
       rc = cannot_write(target->path, err);
-  return rc;
-}
-
-/* Places the pages of both journals again. */
-static enum blitz_rc finish_both(const uint64_t *positions, struct blitz_error *err)
-{
-  unsigned earlier = positions[0] <= positions[1] ? 0 : 1, later = 1 - earlier;
-  struct finishing names = {.names_only = true}, first = {0}, second = {0};
-  enum blitz_rc rc = BLITZ_OK;
-
-  if (positions[later] == UINT64_MAX) /* there is none */
-    later = earlier;
-  else
-  {
-    rc = finish_journal(journals[later].journal, &names, err);
-    first.later = names.targets;
-    if (rc == BLITZ_OK)
-      rc = finish_journal(journals[earlier].journal, &first, err);
-  }
-  if (rc == BLITZ_OK && positions[later] != UINT64_MAX)
-    rc = finish_journal(journals[later].journal, &second, err);
-  free_targets(names.targets);
-  free_targets(first.targets);
-  free_targets(second.targets);
-  return rc;
+  free_targets(targets);
+  return rc == BLITZ_OK ? bz_journal_clear(journal, err) : rc;
 }
 
 enum blitz_rc bz_checkpoints_start(const char *dir, struct blitz_error *err)
 {
-  uint64_t positions[BZ_JOURNALS];
+  uint64_t position;
   enum blitz_rc rc = BLITZ_OK;
 
   atomic_store(&stopping, false);
   atomic_store(&pinned, UINT64_MAX);
   for (unsigned i = 0; i < BZ_JOURNALS && rc == BLITZ_OK; i++)
-    rc = bz_journal_open(dir, suffixes[i], &journals[i].journal, &positions[i], err);
-  return rc == BLITZ_OK ? finish_both(positions, err) : rc;
-}
-
-enum blitz_rc bz_checkpoints_started(struct blitz_error *err)
-{
-  enum blitz_rc rc = BLITZ_OK;
-
-  for (unsigned i = 0; i < BZ_JOURNALS && rc == BLITZ_OK; i++)
-    rc = bz_journal_clear(journals[i].journal, err);
+  {
+    journals[i].stuck = false;
+    rc = bz_journal_open(dir, suffixes[i], &journals[i].journal, &position, err);
+    if (rc == BLITZ_OK && position != UINT64_MAX)
+      rc = finish_journal(journals[i].journal, err);
+  }
   return rc;
-}
-
-void bz_checkpoints_replay_at(uint64_t position)
-{
-  replayed = position;
 }
 
 void bz_checkpoints_give_up(void)

@@ -448,6 +448,7 @@ void bz_file_mark_dirty(struct blitz_table *table)
   {
     bz_note(table, 0, BZ_HEADER_LEN);
     bz_header_set_version(base, BZ_VERSION_LOGGED);
+    table->version = BZ_VERSION_LOGGED;
   }
   bz_change_end(table);
   bz_file_stamp(table);
@@ -511,5 +512,6 @@ void bz_file_put_closed(struct blitz_table *table)
   bz_header_set_version(base, BZ_VERSION);
   bz_file_put_numbers(table);
   bz_store_le32(base + BZ_CLOSED_CRC_OFF, bz_file_closed_crc(table));
+  table->version = BZ_VERSION;
   table->dirty = false;
 }

@@ -147,7 +147,7 @@ struct blitz_table
   unsigned flags; /* enum blitz_open_flags */
   uint32_t salt;
   struct bz_secret secret;
-  unsigned version;    /* of the file's format; only while it is opened not BZ_VERSION */
+  unsigned version;    /* of the file's format */
   unsigned spread_len; /* bytes that the file's keys have more than the caller's */
   bool row_ids;
   bool logged; /* its commits go to the log, and its pages to the file by checkpoints */
@@ -665,10 +665,6 @@ uint64_t bz_log_pinned(void);
 
 /* Finishes the checkpoints that a crash has interrupted, before any table is opened. */
 enum blitz_rc bz_checkpoints_start(const char *dir, struct blitz_error *err) BLITZ_MUST_CHECK;
-/* All that a crash has left is done: the journals are not wanted any more. */
-enum blitz_rc bz_checkpoints_started(struct blitz_error *err) BLITZ_MUST_CHECK;
-/* While the log is read: how far, for checkpoints in the middle of it. */
-void bz_checkpoints_replay_at(uint64_t position);
 /* Failures that would be tried again are failures from now on. */
 void bz_checkpoints_give_up(void);
 void bz_checkpoints_stop(void);

@@ -24,6 +24,7 @@ struct replayed
 {
   uint64_t number;
   struct blitz_table *table; /* NULL: it was closed, or is not there any more, or cannot be opened */
+  char *path;                /* NULL: it was closed, or is given up */
   uint64_t commits;
   struct replayed *next;
 };
@@ -132,9 +133,10 @@ static struct replayed *find_table(const struct bz_replay *replay, uint64_t numb
 static void close_table(struct bz_replay *replay, struct replayed *of)
 {
   drop_pending_of(replay, of);
-  if (of->table == NULL)
-    return;
-  bz_table_free(of->table);
+  free(of->path);
+  of->path = NULL;
+  if (of->table != NULL)
+    bz_table_free(of->table);
   of->table = NULL;
 }
 
@@ -209,9 +211,9 @@ static enum blitz_rc replay_open(struct bz_replay *replay, const struct bz_redo_
   }
   of->number = open.number;
   of->table = open_table(path, &open, record);
+  of->path = path;
   of->next = replay->tables;
   replay->tables = of;
-  free(path);
   return BLITZ_OK;
 }
 
@@ -489,7 +491,6 @@ enum blitz_rc bz_replay_record(void *arg, const struct bz_redo_record *record,
   enum blitz_rc rc = BLITZ_OK;
 
   replay->records++;
-  bz_checkpoints_replay_at(record->at);
   switch (record->type)
   {
   case BZ_RECORD_OPEN: rc = replay_open(replay, record, err); break;
@@ -511,6 +512,11 @@ enum blitz_rc bz_replay_finish(struct bz_replay *replay, struct blitz_error *err
 
   for (struct replayed *of = replay->tables; of != NULL && rc == BLITZ_OK; of = of->next)
   {
+    if (of->table == NULL && of->path != NULL)
+      bz_log(BLITZ_LOG_WARNING,
+             "%s%s was open when the server stopped, and is not there, or another one is: what the "
+             "log has of it is left out",
+             of->path, BLITZ_FILE_EXT);
     if (of->table == NULL)
       continue;
     drop_pending_of(replay, of);

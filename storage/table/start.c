@@ -134,11 +134,9 @@ static uint64_t log_file_len(uint64_t limit)
 static enum blitz_rc release_log(struct bz_redo *redo, struct blitz_error *err)
 {
   struct bz_redo_figures figures;
-  enum blitz_rc rc;
 
   bz_redo_figures(redo, &figures);
-  rc = bz_redo_release(redo, figures.end, err);
-  return rc == BLITZ_OK ? bz_checkpoints_started(err) : rc;
+  return bz_redo_release(redo, figures.end, err);
 }
 
 static enum blitz_rc start(const struct blitz_start_options *options, bool background,

@@ -454,7 +454,7 @@ static bool finish_file(struct blitz_table *table)
     return false;
   }
   bz_space_save(table);
-  if (table->logged)
+  if (table->version == BZ_VERSION_LOGGED || table->logged)
   {
     /* Something else was there (format.h). */
     bz_put_le64(table, BZ_INDEX_LEN_OFF, 0);
@@ -514,6 +514,8 @@ bool bz_table_finish(struct blitz_table *table)
     return !table->dirty || !is_whole || finish_logged(table, clean);
   if (!clean)
     return !table->dirty;
+  if (table->version == BZ_VERSION_LOGGED) /* it is repaired */
+    bz_header_set_version(bz_base(table), BZ_VERSION);
   bz_put_le32(table, BZ_CLOSED_CRC_OFF, bz_file_closed_crc(table));
   if (!(table->flags & BLITZ_OPEN_TEMPORARY) && fdatasync(table->fd) != 0)
   {

@@ -77,10 +77,19 @@ struct store
   struct model model; /* with what is not committed */
 };
 
+/* A table may be renamed, from the first name to the second or back. */
+static const char *const paths[TABLES][2] = {{"./a", "./a2"}, {"./b", "./b2"}, {"./safe", "./safe2"}};
+
+static bool is_there(const char *path)
+{
+  char file[64];
+  snprintf(file, sizeof file, "%s.bzd", path);
+  return access(file, F_OK) == 0;
+}
+
 static const char *table_path(unsigned i)
 {
-  static const char *const paths[TABLES] = {"./a", "./b", "./safe"};
-  return paths[i];
+  return paths[i][!is_there(paths[i][0])];
 }
 
 static enum blitz_rc open_one(struct store *store, unsigned i)
@@ -201,11 +210,45 @@ static void remove_all(struct store *store, unsigned table)
   blitz_txn_free(txn);
 }
 
+/* Renames a table. */
+static void rename_one(struct store *store, unsigned table)
+{
+  unsigned from = !is_there(paths[table][0]);
+  blitz_table_close(store->tables[table]);
+  store->tables[table] = NULL;
+  require_ok(blitz_table_rename(paths[table][from], paths[table][1 - from], ERR));
+  require_ok(open_one(store, table));
+}
+
+/* Puts a new table into the place of another one: that is done, and on the device, when it is
+ * acknowledged, so what came before must be.
+ */
+static void replace_one(struct store *store, unsigned table)
+{
+  struct blitz_create_options options = {0};
+  require_ok(blitz_sync(ERR));
+  crash_note(NOTE_SYNCED, commit_count);
+  blitz_table_close(store->tables[table]);
+  store->tables[table] = NULL;
+  for (unsigned key = 0; key < KEYS; key++)
+    if (store->model.rows[table][key].len != 0)
+      note_change(table, key, 0);
+  memset(store->model.rows[table], 0, sizeof store->model.rows[table]);
+  crash_note(NOTE_MADE, commit_count + 1);
+  require_ok(blitz_table_create(table_path(table), &options, true, ERR));
+  require(++commit_count < COMMITS_MAX);
+  crash_note(NOTE_ACKED, commit_count);
+  crash_note(NOTE_SYNCED, commit_count);
+  require_ok(open_one(store, table));
+}
+
 static void step(struct store *store, struct rnd *rnd)
 {
   unsigned table = rnd_below(rnd, TABLES);
-  switch (rnd_below(rnd, 12))
+  switch (rnd_below(rnd, 14))
   {
+  case 12: rename_one(store, table); break;
+  case 13: replace_one(store, table); break;
   case 0: require_ok(blitz_checkpoint(ERR)); break;
   case 1:
     blitz_table_close(store->tables[table]);
