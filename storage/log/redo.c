@@ -12,6 +12,7 @@
 #include "log/redo_file.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,8 @@
 
 #define BUFFER_LEN ((size_t)2 << 20)
 #define PIECE_LEN_MAX ((size_t)512 << 10)
+#define SPARES_MAX 64
+#define EARLY_LEN ((size_t)256 << 10) /* bytes that are begun to be synced when they are written */
 #define SYNC_SECONDS 1
 #define SECOND_NS 1000000000L
 #define WAIT_NS (SECOND_NS / 10)
@@ -51,7 +54,8 @@ struct bz_redo
   struct bz_redo_control control;
   struct bz_redo_found old;  /* files before the current one that are still wanted */
   struct bz_redo_file file;  /* the current one; D4 */
-  struct bz_redo_file spare; /* made ahead of use; fd -1: there is none */
+  struct bz_redo_file spares[SPARES_MAX]; /* for later use, ascending */
+  unsigned spare_count, spares_kept;
   uint64_t number_max;       /* of all files */
   struct buffer buffers[2], *filling;
   uint64_t end, written, synced;
@@ -146,6 +150,9 @@ static void write_buffer(struct bz_redo *redo, bool sync)
   done = bz_redo_write_at(redo->file.fd, buffer->data, buffer->len,
                           bz_redo_off(&redo->file, buffer->at), with_sync);
   sys_errno = errno;
+  if (done && !with_sync && buffer->len >= EARLY_LEN)
+    (void)sync_file_range(redo->file.fd, (off_t)bz_redo_off(&redo->file, buffer->at),
+                          (off_t)buffer->len, SYNC_FILE_RANGE_WRITE);
   pthread_mutex_lock(&redo->lock);
   redo->writing = false;
   redo->writes++;
@@ -222,28 +229,30 @@ static enum blitz_rc make_spare(struct bz_redo *redo, struct blitz_error *err)
   uint64_t number = ++redo->number_max;
   enum blitz_rc rc;
 
-  assert(!redo->making && redo->spare.fd < 0);
+  assert(!redo->making && redo->spare_count < SPARES_MAX);
   redo->making = true;
   pthread_mutex_unlock(&redo->lock);
   rc = bz_redo_file_make(redo->dir, &redo->control, number, &file, err);
   pthread_mutex_lock(&redo->lock);
   redo->making = false;
   if (rc == BLITZ_OK)
-    redo->spare = file;
+    redo->spares[redo->spare_count++] = file;
   pthread_cond_broadcast(&redo->changed);
   return rc;
 }
 
-/* Goes on in the spare file. All is synced (D4), and nobody writes. */
+/* Goes on in the first spare file. All is synced (D4), and nobody writes. */
 static enum blitz_rc use_spare(struct bz_redo *redo, struct blitz_error *err)
 {
+  struct bz_redo_file *spare = &redo->spares[0];
+
   assert(!redo->writing && !redo->syncing && redo->synced == redo->end);
   if (redo->file.fd >= 0 && !bz_redo_reserve_heads(&redo->old))
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory logging in %s", redo->dir);
-  redo->spare.head.first = redo->end;
-  redo->control.last_number = redo->spare.head.number;
+  spare->head.first = redo->end;
+  redo->control.last_number = spare->head.number;
   /* The head first: what the control file names must have one (D5). */
-  if (!bz_redo_head_store(&redo->spare, &redo->control) ||
+  if (!bz_redo_head_store(spare, &redo->control) ||
       !bz_redo_control_store(redo->control_fd, &redo->control))
   {
     redo->failed = errno;
@@ -252,8 +261,8 @@ static enum blitz_rc use_spare(struct bz_redo *redo, struct blitz_error *err)
   if (redo->file.fd >= 0)
     redo->old.heads[redo->old.count++] = redo->file.head;
   bz_redo_file_close(&redo->file);
-  redo->file = redo->spare;
-  redo->spare = (struct bz_redo_file){.fd = -1};
+  redo->file = *spare;
+  memmove(spare, spare + 1, --redo->spare_count * sizeof *spare);
   pthread_cond_signal(&redo->wake);
   return BLITZ_OK;
 }
@@ -267,7 +276,7 @@ static enum blitz_rc change_file(struct bz_redo *redo, struct blitz_error *err)
     write_buffer(redo, true);
   else if (redo->synced < redo->end)
     sync_file(redo);
-  else if (redo->spare.fd >= 0)
+  else if (redo->spare_count > 0)
     return use_spare(redo, err);
   else if (redo->making)
     pthread_cond_wait(&redo->changed, &redo->lock);
@@ -413,7 +422,7 @@ bool bz_redo_wait(struct bz_redo *redo, const atomic_bool *stop)
 
 /* ---- releasing ----------------------------------------------------------------------------- */
 
-/* Makes the oldest file that is not wanted the spare one, or removes it. The lock is held, and
+/* Makes the oldest file that is not wanted a spare one, or removes it. The lock is held, and
  * let go meanwhile. False: there is none.
  */
 static bool drop_oldest(struct bz_redo *redo)
@@ -430,7 +439,7 @@ static bool drop_oldest(struct bz_redo *redo)
     return false;
   number = old->heads[0].number;
   memmove(old->heads, old->heads + 1, --old->count * sizeof *old->heads);
-  if (redo->spare.fd < 0 && !redo->making)
+  if (redo->spare_count < redo->spares_kept && !redo->making)
   {
     new_number = ++redo->number_max;
     redo->making = true;
@@ -447,7 +456,7 @@ static bool drop_oldest(struct bz_redo *redo)
   }
   pthread_mutex_lock(&redo->lock);
   if (kept)
-    redo->spare = file;
+    redo->spares[redo->spare_count++] = file;
   if (new_number != 0)
     redo->making = false;
   pthread_cond_broadcast(&redo->changed);
@@ -490,7 +499,7 @@ void bz_redo_figures(struct bz_redo *redo, struct bz_redo_figures *figures)
       .writes = redo->writes,
       .syncs = redo->syncs,
       .waits = redo->waits,
-      .files = (unsigned)redo->old.count + 1 + (redo->spare.fd >= 0),
+      .files = (unsigned)redo->old.count + 1 + redo->spare_count,
   };
   pthread_mutex_unlock(&redo->lock);
 }
@@ -510,7 +519,7 @@ static void *run(void *arg)
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += SYNC_SECONDS;
     /* A spare file that cannot be made now is tried again a second later. */
-    if (redo->spare.fd < 0 && !redo->making && redo->failed == 0)
+    if (redo->spare_count == 0 && !redo->making && redo->failed == 0)
       (void)!make_spare(redo, NULL);
     while (!redo->stop && pthread_cond_timedwait(&redo->wake, &redo->lock, &until) == 0)
       ;
@@ -532,8 +541,11 @@ static struct bz_redo *new_redo(const struct bz_redo_options *options)
 
   if (redo == NULL)
     return NULL;
-  redo->control_fd = redo->file.fd = redo->spare.fd = -1;
+  redo->control_fd = redo->file.fd = -1;
   redo->limit = options->limit;
+  redo->spares_kept = options->limit < SPARES_MAX * options->file_len
+                          ? (unsigned)(options->limit / (options->file_len + 1)) + 1
+                          : SPARES_MAX;
   redo->dir = strdup(options->dir);
   redo->filling = redo->buffers;
   pthread_mutex_init(&redo->lock, NULL);
@@ -551,8 +563,8 @@ static void free_redo(struct bz_redo *redo)
 {
   if (redo->file.name != NULL)
     bz_redo_file_close(&redo->file);
-  if (redo->spare.name != NULL)
-    bz_redo_file_close(&redo->spare);
+  while (redo->spare_count > 0)
+    bz_redo_file_close(&redo->spares[--redo->spare_count]);
   if (redo->control_fd >= 0)
     close(redo->control_fd);
   for (unsigned i = 0; i < 2; i++)

@@ -198,6 +198,14 @@ static enum blitz_rc log_change(struct logging *logging, const struct blitz_tabl
   return rc;
 }
 
+static void prefetch_row(const struct blitz_table *table, const struct bz_change *change)
+{
+  uint64_t off = change->new_off != 0 ? change->new_off : change->old_off;
+
+  for (unsigned line = 0; line < 3; line++)
+    __builtin_prefetch(bz_base(table) + off + line * 64);
+}
+
 static enum blitz_rc log_list(struct logging *logging, const struct bz_writes *writes,
                               struct blitz_error *err)
 {
@@ -210,7 +218,7 @@ static enum blitz_rc log_list(struct logging *logging, const struct bz_writes *w
     struct bz_row row;
 
     if (i + PREFETCH_AHEAD < writes->count)
-      prefetch_blocks(writes->table, change + PREFETCH_AHEAD);
+      prefetch_row(writes->table, change + PREFETCH_AHEAD);
     if (off == 0)
       continue;
     if (!bz_block_row(writes->table, off, &row))
