@@ -136,8 +136,8 @@ void blitz_stop(void);
 void blitz_set_memory(uint64_t bytes);
 
 /* Between them the files of tables do not change and no file of the log goes, so that a copy of all
- * of them that is taken while nobody commits is one that blitz_start() brings to the last commit. Tables
- * that are closed meanwhile are closed afterwards. Memory and log grow by what is changed.
+ * of them that is taken while nobody commits is one that blitz_start() brings to the last commit.
+ * Tables that are closed meanwhile are closed afterwards. Memory and log grow by what is changed.
  */
 void blitz_backup_begin(void);
 void blitz_backup_end(void);
@@ -160,10 +160,10 @@ struct blitz_create_options
 
 enum blitz_open_flags
 {
-  BLITZ_OPEN_READONLY = 1,   /* no change is allowed, the file included */
-  BLITZ_OPEN_TEMPORARY = 2,  /* never synced: not to outlive the process */
-  BLITZ_OPEN_REPAIR = 4,     /* make all but the rows anew, and drop damaged rows */
-  BLITZ_OPEN_NO_CONVERT = 8, /* BLITZ_FOREIGN for an earlier version: it had other keys */
+  BLITZ_OPEN_READONLY = 1,    /* no change is allowed, the file included */
+  BLITZ_OPEN_TEMPORARY = 2,   /* never synced: not to outlive the process */
+  BLITZ_OPEN_REPAIR = 4,      /* make all but the rows anew, and drop damaged rows */
+  BLITZ_OPEN_NO_CONVERT = 8,  /* BLITZ_FOREIGN for an earlier version: it had other keys */
   BLITZ_OPEN_CRASH_SAFE = 16, /* commits wait until they are on the device */
 };
 

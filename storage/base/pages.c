@@ -389,7 +389,8 @@ void bz_pages_failed(struct bz_pages *pages)
   set->wanted.count = 0;
 }
 
-/* ---- giving back ------------------------------------------------------------------------------ */
+/* ---- giving back ------------------------------------------------------------------------------
+ */
 
 /* Gives back the memory of the busy pages from FIRST on. */
 static void drop_run(struct bz_pages *pages, uint64_t first, uint64_t count)
@@ -406,8 +407,7 @@ static void drop_chunk(struct bz_pages *pages, uint64_t first)
 
   for (uint64_t page = first, run; page < end; page += run + 1)
   {
-    for (run = 0; page + run < end &&
-                  change_state(pages, page + run, BZ_PAGE_KEPT, BZ_PAGE_BUSY);
+    for (run = 0; page + run < end && change_state(pages, page + run, BZ_PAGE_KEPT, BZ_PAGE_BUSY);
          run++)
       ;
     if (run > 0)

@@ -70,8 +70,8 @@ static bool is_full(void)
 
 static bool is_far_ahead(void)
 {
-  return is_full() || (!atomic_load_explicit(&held, memory_order_relaxed) &&
-                       bz_redo_backlog(current) > limit);
+  return is_full() ||
+         (!atomic_load_explicit(&held, memory_order_relaxed) && bz_redo_backlog(current) > limit);
 }
 
 static void ask(void)

@@ -32,7 +32,8 @@ void bz_current_wait_memory(void);
 
 /* ---- for the one who writes checkpoints ---- */
 
-/* Waits until a checkpoint is wanted, SECONDS have gone by, or bz_current_stop(). False: stopped. */
+/* Waits until a checkpoint is wanted, SECONDS have gone by, or bz_current_stop(). False: stopped.
+ */
 bool bz_current_sleep(unsigned seconds);
 void bz_current_stop(void);
 

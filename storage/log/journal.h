@@ -22,9 +22,9 @@
 
 struct bz_journal;
 
-/* Opens the journal blitz_log.SUFFIX in DIR, or makes an empty one, and locks it, so that nobody else
- * has it, or the log beside it (BLITZ_BUSY). *POSITIONP is what bz_journal_begin() was told
- * of the one that is there, if it is whole; UINT64_MAX: it is not, or empty.
+/* Opens the journal blitz_log.SUFFIX in DIR, or makes an empty one, and locks it, so that nobody
+ * else has it, or the log beside it (BLITZ_BUSY). *POSITIONP is what bz_journal_begin() was told of
+ * the one that is there, if it is whole; UINT64_MAX: it is not, or empty.
  */
 enum blitz_rc bz_journal_open(const char *dir, const char *suffix, struct bz_journal **journalp,
                               uint64_t *positionp, struct blitz_error *err) BLITZ_MUST_CHECK;

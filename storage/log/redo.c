@@ -22,7 +22,8 @@
 #define BUFFER_LEN ((size_t)2 << 20)
 #define PIECE_LEN_MAX ((size_t)512 << 10)
 #define SPARES_MAX 64
-#define EARLY_LEN ((size_t)256 << 10) /* bytes that are begun to be synced when they are written */
+#define EARLY_LEN ((size_t)256 << 10) /* bytes that are begun to be synced when they are written \
+                                       */
 #define SYNC_SECONDS 1
 #define SECOND_NS 1000000000L
 #define WAIT_NS (SECOND_NS / 10)
@@ -52,14 +53,14 @@ struct bz_redo
 
   pthread_mutex_t lock; /* of all that follows */
   struct bz_redo_control control;
-  struct bz_redo_found old;  /* files before the current one that are still wanted */
-  struct bz_redo_file file;  /* the current one; D4 */
+  struct bz_redo_found old;               /* files before the current one that are still wanted */
+  struct bz_redo_file file;               /* the current one; D4 */
   struct bz_redo_file spares[SPARES_MAX]; /* for later use, ascending */
   unsigned spare_count, spares_kept;
-  uint64_t number_max;       /* of all files */
+  uint64_t number_max; /* of all files */
   struct buffer buffers[2], *filling;
   uint64_t end, written, synced;
-  uint64_t kept; /* bytes in the current file that records have been promised */
+  uint64_t kept;         /* bytes in the current file that records have been promised */
   bool writing, syncing; /* somebody does, without the lock */
   bool making;           /* a spare file */
   int failed;            /* the system's number for a write that failed; 0: none has */

@@ -34,8 +34,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BUFFER_PAGES 256        /* that are written with one call */
-#define NAMES_FILE UINT64_C(0)  /* its pages in a journal say which files the others are of */
+#define BUFFER_PAGES 256       /* that are written with one call */
+#define NAMES_FILE UINT64_C(0) /* its pages in a journal say which files the others are of */
 #define NAME_HEAD_LEN 28
 #define PATH_MAX_LEN 2048
 #define RETRY_SECONDS 1
@@ -50,7 +50,8 @@ static struct
   struct bz_journal *journal;
   pthread_mutex_t lock;
   bool stuck; /* it is whole, and cannot be brought to its places before the next start */
-} journals[BZ_JOURNALS] = {{.lock = PTHREAD_MUTEX_INITIALIZER}, {.lock = PTHREAD_MUTEX_INITIALIZER}};
+} journals[BZ_JOURNALS] = {{.lock = PTHREAD_MUTEX_INITIALIZER},
+                           {.lock = PTHREAD_MUTEX_INITIALIZER}};
 
 static atomic_bool stopping;
 
@@ -129,7 +130,7 @@ static atomic_ullong pinned = UINT64_MAX;
 
 void bz_log_pin(struct blitz_table *table)
 {
-  uint64_t needs = atomic_load(&table->needs_from), before = atomic_load(&pinned);
+  unsigned long long needs = atomic_load(&table->needs_from), before = atomic_load(&pinned);
 
   while (needs < before && !atomic_compare_exchange_weak(&pinned, &before, needs))
     ;
@@ -155,8 +156,8 @@ static bool write_run(struct pages_run *run)
 
   while (done < len)
   {
-    ssize_t n = pwrite(run->fd, run->data + done, len - done,
-                       (off_t)(run->first * BZ_PAGE_LEN + done));
+    ssize_t n =
+        pwrite(run->fd, run->data + done, len - done, (off_t)(run->first * BZ_PAGE_LEN + done));
     if (n < 0 && errno == EINTR)
       continue;
     if (n <= 0)
@@ -278,7 +279,8 @@ static enum blitz_rc add_names(struct bz_journal *journal, const struct image *i
   return rc == BLITZ_OK ? bz_journal_add(journal, NAMES_FILE, number, page, err) : rc;
 }
 
-/* ---- placing ---------------------------------------------------------------------------------- */
+/* ---- placing ----------------------------------------------------------------------------------
+ */
 
 struct placing
 {
@@ -339,7 +341,8 @@ static enum blitz_rc place(enum bz_journal_use use, struct image *images, size_t
   }
 }
 
-/* ---- a checkpoint -------------------------------------------------------------------------------- */
+/* ---- a checkpoint
+ * -------------------------------------------------------------------------------- */
 
 /* The moment of an image. Needs change_lock. */
 static enum blitz_rc begin(struct image *image, uint64_t position, struct blitz_error *err)
@@ -431,8 +434,8 @@ static enum blitz_rc checkpoint(struct image *images, size_t count, enum bz_jour
   return rc;
 }
 
-enum blitz_rc bz_checkpoint(struct blitz_table *const *tables, size_t count, enum bz_journal_use use,
-                            bool complete, struct blitz_error *err)
+enum blitz_rc bz_checkpoint(struct blitz_table *const *tables, size_t count,
+                            enum bz_journal_use use, bool complete, struct blitz_error *err)
 {
   struct image *images;
   enum blitz_rc rc;
@@ -471,7 +474,8 @@ enum blitz_rc bz_log_closed(struct blitz_table *table, struct blitz_error *err)
   return rc;
 }
 
-/* ---- after a crash -------------------------------------------------------------------------------- */
+/* ---- after a crash
+ * -------------------------------------------------------------------------------- */
 
 /* A file that a journal has pages of. */
 struct target

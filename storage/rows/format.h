@@ -76,8 +76,9 @@
 /* While a file is open and its changes are in a log, some of that says something else. */
 #define BZ_SEGMENT_OFF BZ_FREE_LIST_OFF       /* 8: the last segment of buckets (grow.c), 0: none */
 #define BZ_BUCKETS_USED_OFF BZ_FREE_COUNT_OFF /* 8: buckets in use */
-#define BZ_LOG_POSITION_OFF BZ_FREE_CRC_OFF   /* 8: the log has all that the file has not from there */
-#define BZ_LOG_ID_OFF BZ_INDEX_LEN_OFF        /* 8: which log that is */
+#define BZ_LOG_POSITION_OFF \
+  BZ_FREE_CRC_OFF                      /* 8: the log has all that the file has not from there */
+#define BZ_LOG_ID_OFF BZ_INDEX_LEN_OFF /* 8: which log that is */
 
 #define BZ_VERSION 3
 #define BZ_VERSION_LOGGED 4 /* as long as a log is needed to know what is in the file */

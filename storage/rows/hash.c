@@ -225,8 +225,7 @@ static void part(struct blitz_table *table, struct bz_vine vine, uint64_t bit, u
 /* Most buckets have one row or none: that hangs in one of the two, and is not written to.
  * False: there are more, or it is damaged.
  */
-static bool part_one(struct blitz_table *table, uint64_t bit, uint64_t low_off,
-                     uint64_t high_off)
+static bool part_one(struct blitz_table *table, uint64_t bit, uint64_t low_off, uint64_t high_off)
 {
   uint8_t *base = bz_base(table);
   uint64_t end = atomic_load_explicit(&table->end, memory_order_relaxed);

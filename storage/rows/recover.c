@@ -380,8 +380,7 @@ static void begin(struct recovery *r, uint64_t end)
     bz_put_be64(r->table, BZ_TC_FIRST_OFF, atomic_load(&r->table->first));
   }
   /* Entries of a commit that was not finished; and who repairs has seen damage. */
-  if (repair || r->committed == UINT64_MAX ||
-      atomic_load(&r->table->index_seq) > r->committed + 1)
+  if (repair || r->committed == UINT64_MAX || atomic_load(&r->table->index_seq) > r->committed + 1)
     forget_indexes(r);
 }
 

@@ -174,9 +174,9 @@ struct blitz_table
 
   /* Only the writer. */
   struct bz_space space;
-  atomic_ullong allocated; /* length of the file; anyone may read it */
-  bool dirty;              /* the file is marked open */
-  bool taken_up;           /* it was when it was opened, and it is an image */
+  atomic_ullong allocated;     /* length of the file; anyone may read it */
+  bool dirty;                  /* the file is marked open */
+  bool taken_up;               /* it was when it was opened, and it is an image */
   uint64_t walk_off, walk_end; /* between them free blocks are not known yet (space.c) ... */
   uint64_t walk_commit;        /* ... and what was removed up to that commit is free */
 
@@ -190,7 +190,7 @@ struct blitz_table
   bool applied_in_part;     /* the same, when the last image was taken */
   uint64_t placed_end;      /* of the blocks, in the file; for who has claimed it */
   uint64_t placed_image;    /* number of the one that the file is; the same */
-  bool recovering;         /* the header's end stays as it is */
+  bool recovering;          /* the header's end stays as it is */
 
   /* Under slot_lock. */
   pthread_mutex_t slot_lock;
@@ -615,13 +615,14 @@ enum blitz_rc bz_image_open(struct blitz_table *table, const struct bz_header *h
 /* A position in no log: the image has all commits. */
 #define BZ_COMPLETE UINT64_MAX
 
-/* The pages of TABLE are to be taken as of now; *COUNTP: how many. Commits that are not in them are in
- * the log from POSITION on. Needs change_lock.
+/* The pages of TABLE are to be taken as of now; *COUNTP: how many. Commits that are not in them are
+ * in the log from POSITION on. Needs change_lock.
  */
 enum blitz_rc bz_image_begin(struct blitz_table *table, uint64_t position, uint64_t *countp,
                              struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Lets the file, which is an image or closed, say at once that the log has more from POSITION on. */
+/* Lets the file, which is an image or closed, say at once that the log has more from POSITION on.
+ */
 enum blitz_rc bz_image_mark(struct blitz_table *table, uint64_t position,
                             struct blitz_error *err) BLITZ_MUST_CHECK;
 
@@ -651,14 +652,15 @@ enum bz_journal_use
  * memory, on the device; that can take long. COMPLETE: there will be no more in the log. Takes
  * change_lock for a moment. A failure leaves files and memory as they are.
  */
-enum blitz_rc bz_checkpoint(struct blitz_table *const *tables, size_t count, enum bz_journal_use use,
-                            bool complete, struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_checkpoint(struct blitz_table *const *tables, size_t count,
+                            enum bz_journal_use use, bool complete,
+                            struct blitz_error *err) BLITZ_MUST_CHECK;
 /* The same of one, of which the caller holds change_lock. */
 enum blitz_rc bz_checkpoint_locked(struct blitz_table *table,
                                    struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* The log keeps from now on what TABLE needs of it, though it is not open any more; from where on the
- * log must be kept for such tables.
+/* The log keeps from now on what TABLE needs of it, though it is not open any more; from where on
+ * the log must be kept for such tables.
  */
 void bz_log_pin(struct blitz_table *table);
 uint64_t bz_log_pinned(void);

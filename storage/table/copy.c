@@ -140,8 +140,7 @@ enum blitz_rc bz_convert(struct blitz_table *table, uint64_t layout, struct blit
     rc = bz_file_create_at(to->file, &options, err);
     if (rc == BLITZ_OK)
       rc = fill(table, to, err);
-    if (rc == BLITZ_OK &&
-        (rename(to->file, table->file) != 0 || !bz_sync_dir_of(table->file)))
+    if (rc == BLITZ_OK && (rename(to->file, table->file) != 0 || !bz_sync_dir_of(table->file)))
       rc = bz_fail(err, bz_rc_of_errno(errno), errno, "cannot rename %s to %s", to->file,
                    table->file);
     if (rc != BLITZ_OK)

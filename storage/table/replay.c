@@ -23,8 +23,9 @@
 struct replayed
 {
   uint64_t number;
-  struct blitz_table *table; /* NULL: it was closed, or is not there any more, or cannot be opened */
-  char *path;                /* NULL: it was closed, or is given up */
+  struct blitz_table
+      *table; /* NULL: it was closed, or is not there any more, or cannot be opened */
+  char *path; /* NULL: it was closed, or is given up */
   uint64_t commits;
   struct replayed *next;
 };
@@ -140,7 +141,8 @@ static void close_table(struct bz_replay *replay, struct replayed *of)
   of->table = NULL;
 }
 
-/* What cannot be made again is told, and left as it is in the file: who opens that is told again. */
+/* What cannot be made again is told, and left as it is in the file: who opens that is told again.
+ */
 static void give_up(struct bz_replay *replay, struct replayed *of, const char *why)
 {
   bz_log(BLITZ_LOG_ERROR,
@@ -164,9 +166,9 @@ static struct blitz_table *open_table(const char *path, const struct bz_open_rec
   table->logged = table->opening = table->claimed = true;
   is_it = bz_file_open(table, &header, &err) == BLITZ_OK && header.version >= BZ_VERSION &&
           header.secret.key[0] == record->secret &&
-          (header.version == BZ_VERSION_LOGGED ? header.log_position == BZ_COMPLETE ||
-                                                     header.log_id == at->log_id
-                                               : !header.open);
+          (header.version == BZ_VERSION_LOGGED
+               ? header.log_position == BZ_COMPLETE || header.log_id == at->log_id
+               : !header.open);
   if (!is_it)
   {
     bz_table_free(table);
@@ -217,7 +219,8 @@ static enum blitz_rc replay_open(struct bz_replay *replay, const struct bz_redo_
   return BLITZ_OK;
 }
 
-/* ---- changes ---------------------------------------------------------------------------------- */
+/* ---- changes ----------------------------------------------------------------------------------
+ */
 
 static enum blitz_rc make_change(struct pending *pending, enum bz_logged_change change,
                                  struct blitz_slice key, struct blitz_slice value,
@@ -252,8 +255,7 @@ static enum blitz_rc make_changes(struct pending *pending, const uint8_t *from, 
     enum bz_logged_change change;
     struct blitz_slice key, value;
     bool damaged;
-    size_t change_len =
-        bz_change_get(from + *used, len - *used, &change, &key, &value, &damaged);
+    size_t change_len = bz_change_get(from + *used, len - *used, &change, &key, &value, &damaged);
 
     if (damaged)
       return bz_fail(err, BLITZ_CORRUPT, 0, "a record of the log is none");
@@ -373,7 +375,8 @@ static enum blitz_rc replay_changes(struct bz_replay *replay, const struct bz_re
                       bz_load_le64(from + 16), piece, err);
 }
 
-/* ---- commits ------------------------------------------------------------------------------------- */
+/* ---- commits
+ * ------------------------------------------------------------------------------------- */
 
 static void put_numbers(struct blitz_table *table, const struct bz_commit_record *record)
 {
@@ -464,7 +467,8 @@ static enum blitz_rc replay_commit(struct bz_replay *replay, const struct bz_red
   return rc;
 }
 
-/* ---- records ---------------------------------------------------------------------------------------- */
+/* ---- records
+ * ---------------------------------------------------------------------------------------- */
 
 static void replay_close(struct bz_replay *replay, const struct bz_redo_record *record)
 {
@@ -526,8 +530,10 @@ enum blitz_rc bz_replay_finish(struct bz_replay *replay, struct blitz_error *err
     bz_count(&bz_counters.recoveries, 1);
   }
   if (rc == BLITZ_OK && tables > 0)
-    bz_log(BLITZ_LOG_NOTE, "%" PRIu64 " tables were open when the server stopped; %" PRIu64
-           " commits were made again from the log", tables, commits);
+    bz_log(BLITZ_LOG_NOTE,
+           "%" PRIu64 " tables were open when the server stopped; %" PRIu64
+           " commits were made again from the log",
+           tables, commits);
   return rc;
 }
 

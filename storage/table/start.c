@@ -127,7 +127,9 @@ static uint64_t log_file_len(uint64_t limit)
 {
   uint64_t len = limit / LOG_FILES / BZ_PAGE_LEN * BZ_PAGE_LEN;
 
-  return len > LOG_FILE_LEN_MAX ? LOG_FILE_LEN_MAX : len < BZ_REDO_FILE_LEN_MIN ? BZ_REDO_FILE_LEN_MIN : len;
+  return len > LOG_FILE_LEN_MAX       ? LOG_FILE_LEN_MAX
+         : len < BZ_REDO_FILE_LEN_MIN ? BZ_REDO_FILE_LEN_MIN
+                                      : len;
 }
 
 /* Lets go what was replayed: the files have it. */

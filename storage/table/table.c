@@ -89,19 +89,20 @@ static enum blitz_rc check_layout(const struct blitz_table *table, const struct 
                  table->file, header->layout, layout);
 }
 
-/* Has the file all commits, though it was not closed? If not, the start has not found it by what the
- * log said: it is of another log, or was put there since.
+/* Has the file all commits, though it was not closed? If not, the start has not found it by what
+ * the log said: it is of another log, or was put there since.
  */
 static enum blitz_rc check_log(const struct blitz_table *table, const struct bz_header *header,
                                struct blitz_error *err)
 {
   if (table->logged && header->log_position == BZ_COMPLETE)
     return BLITZ_OK;
-  return bz_fail(err, BLITZ_CORRUPT, 0,
-                 "%s was open when the server stopped, and its last changes are in a log "
-                 "(%016" PRIx64 ", from %" PRIu64 " on) that is not here. Restore it with the "
-                 "blitz_log files that belong to it, or repair it, which keeps all changes but these",
-                 table->file, header->log_id, header->log_position);
+  return bz_fail(
+      err, BLITZ_CORRUPT, 0,
+      "%s was open when the server stopped, and its last changes are in a log "
+      "(%016" PRIx64 ", from %" PRIu64 " on) that is not here. Restore it with the "
+      "blitz_log files that belong to it, or repair it, which keeps all changes but these",
+      table->file, header->log_id, header->log_position);
 }
 
 /* Makes a file whole that was opened, or finds that it is. *TRUST: how far its indexes may
@@ -188,8 +189,8 @@ static enum blitz_rc open_rows(struct blitz_table *table, const struct blitz_ope
   struct bz_header header;
   enum blitz_rc rc;
 
-  table->logged = bz_current_log() != NULL &&
-                  !(options->flags & (BLITZ_OPEN_READONLY | BLITZ_OPEN_TEMPORARY));
+  table->logged =
+      bz_current_log() != NULL && !(options->flags & (BLITZ_OPEN_READONLY | BLITZ_OPEN_TEMPORARY));
   table->crash_safe = (options->flags & BLITZ_OPEN_CRASH_SAFE) != 0;
   rc = bz_file_open(table, &header, err);
   if (rc == BLITZ_OK)
@@ -258,8 +259,7 @@ static void registry_remove(struct blitz_table *table)
 
 static bool is_to_write(const struct blitz_table *table)
 {
-  return table->logged && !table->opening && table->log_number != 0 &&
-         !atomic_load(&table->broken);
+  return table->logged && !table->opening && table->log_number != 0 && !atomic_load(&table->broken);
 }
 
 struct blitz_table **bz_registry_claim(size_t *countp)
@@ -347,8 +347,8 @@ static struct blitz_table *take_kept(const char *path, const struct blitz_open_o
   while (table != NULL &&
          (table->refs > 0 || table->opening || (path != NULL && strcmp(table->path, path) != 0)))
     table = table->next;
-  if (table == NULL || (options != NULL && options->flags == table->flags &&
-                        has_indexes(table, options->indexes)))
+  if (table == NULL ||
+      (options != NULL && options->flags == table->flags && has_indexes(table, options->indexes)))
     return NULL;
   table->opening = true;
   return table;

@@ -405,8 +405,7 @@ static void make_way(const struct commit *commit)
     bz_change_begin(commit->parts[i].table);
 }
 
-static void apply(struct commit *commit, struct bz_writes *writes, uint64_t seq,
-                  bool has_entries)
+static void apply(struct commit *commit, struct bz_writes *writes, uint64_t seq, bool has_entries)
 {
   struct blitz_table *table = writes->table;
   uint64_t rows = atomic_load_explicit(&table->row_count, memory_order_relaxed);
@@ -544,7 +543,8 @@ enum blitz_rc bz_publish(struct blitz_table *table, struct MDB_txn *index_txn,
   return rc;
 }
 
-/* ---- undoing ---------------------------------------------------------------------------------- */
+/* ---- undoing ----------------------------------------------------------------------------------
+ */
 
 static void rollback_table(struct bz_writes *writes)
 {
@@ -558,7 +558,8 @@ static void rollback_table(struct bz_writes *writes)
   bz_change_end(writes->table);
 }
 
-/* ---- what callers ask for ----------------------------------------------------------------------- */
+/* ---- what callers ask for -----------------------------------------------------------------------
+ */
 
 /* Brings entries that were sorted first into their indexes. Equal rows that
  * blitz_txn_finish_load() was not asked for must not get in.

@@ -163,7 +163,8 @@ static enum blitz_rc begin_changes(struct blitz_table *table, struct blitz_error
   if (rc != BLITZ_OK)
     return rc;
   bz_file_mark_dirty(table);
-  /* Changes without the indexes leave them behind; those that are made again were made with them. */
+  /* Changes without the indexes leave them behind; those that are made again were made with them.
+   */
   if (table->index == NULL && !table->opening)
     bz_set_index_seq(table, 0);
   return BLITZ_OK;

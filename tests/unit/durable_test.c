@@ -10,8 +10,7 @@
 
 static struct blitz_start_options start_options(void)
 {
-  return (struct blitz_start_options){
-      .dir = test_dir(), .log_limit = 64 << 20, .memory = 64 << 20};
+  return (struct blitz_start_options){.dir = test_dir(), .log_limit = 64 << 20, .memory = 64 << 20};
 }
 
 static void start(void)

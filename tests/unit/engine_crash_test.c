@@ -78,7 +78,8 @@ struct store
 };
 
 /* A table may be renamed, from the first name to the second or back. */
-static const char *const paths[TABLES][2] = {{"./a", "./a2"}, {"./b", "./b2"}, {"./safe", "./safe2"}};
+static const char *const paths[TABLES][2] = {
+    {"./a", "./a2"}, {"./b", "./b2"}, {"./safe", "./safe2"}};
 
 static bool is_there(const char *path)
 {
@@ -310,7 +311,7 @@ static const char *add_row(struct blitz_cursor *cursor, struct blitz_cursor *get
   model->rows[table][n].commit = (uint32_t)version;
   model->rows[table][n].len = (uint32_t)value.len;
   return blitz_get(getter, number_key(n), &found, ERR) == BLITZ_OK ? NULL
-                                                                    : "a row cannot be looked up";
+                                                                   : "a row cannot be looked up";
 }
 
 /* What is in a table. NULL: no row is wrong. */
@@ -357,8 +358,8 @@ static bool same(const struct model *a, const struct model *b)
       {
         snprintf(difference, sizeof difference,
                  "%s, row %u: %u bytes of commit %u, and not %u of commit %u", table_path(table),
-                 key, a->rows[table][key].len, a->rows[table][key].commit,
-                 b->rows[table][key].len, b->rows[table][key].commit);
+                 key, a->rows[table][key].len, a->rows[table][key].commit, b->rows[table][key].len,
+                 b->rows[table][key].commit);
         return false;
       }
   return true;
@@ -379,7 +380,8 @@ struct figures
   unsigned crashes, nested, found;
 };
 
-/* Opens what is in the current directory and looks. NULL: all is right; *FOUND is the last commit. */
+/* Opens what is in the current directory and looks. NULL: all is right; *FOUND is the last commit.
+ */
 static const char *judge(const struct crash_player *player, bool killed,
                          const struct promise *before, uint32_t *found)
 {
@@ -442,10 +444,11 @@ static void crash_everywhere(const struct crash_record *record, enum crash_fault
         (void)mkdir(dir, 0700);
         crash_image(player, killed, seed, dir);
       }
-      fail_msg("crash %u (%s), depth %u: %s; %u to %u commits", figures->crashes,
-               killed ? "kill" : "power", depth, wrong,
-               (unsigned)max(before->synced, crash_noted(player, killed ? NOTE_ACKED : NOTE_SYNCED)),
-               (unsigned)max(before->made, crash_noted(player, NOTE_MADE)));
+      fail_msg(
+          "crash %u (%s), depth %u: %s; %u to %u commits", figures->crashes,
+          killed ? "kill" : "power", depth, wrong,
+          (unsigned)max(before->synced, crash_noted(player, killed ? NOTE_ACKED : NOTE_SYNCED)),
+          (unsigned)max(before->made, crash_noted(player, NOTE_MADE)));
     }
     if (wrong != NULL || depth > 1 || rnd_below(rnd, 20) != 0)
       continue;

@@ -27,7 +27,7 @@ struct work
   uint64_t seed, stores;
   int fd;
   unsigned extended; /* times */
-  uint8_t *model; /* what the pages must hold */
+  uint8_t *model;    /* what the pages must hold */
 };
 
 static int new_file(void)

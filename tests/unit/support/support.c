@@ -87,8 +87,7 @@ int make_dir(void **state)
 int make_logged_dir(void **state)
 {
   char log_dir[sizeof dir_name + 8];
-  struct blitz_start_options options = {
-      .dir = log_dir, .log_limit = 32 << 20, .memory = 16 << 20};
+  struct blitz_start_options options = {.dir = log_dir, .log_limit = 32 << 20, .memory = 16 << 20};
   if (make_dir(state) != 0)
     return -1;
   snprintf(log_dir, sizeof log_dir, "%s/log", dir_name);

@@ -44,9 +44,9 @@ const char *log_text(void);
 
 /* ---- files ---- */
 
-int make_dir(void **state);   /* group setup: a directory for the tables */
+int make_dir(void **state);        /* group setup: a directory for the tables */
 int make_logged_dir(void **state); /* the same, and the engine is started */
-int remove_dir(void **state); /* group teardown */
+int remove_dir(void **state);      /* group teardown */
 void use_dir(const char *dir);
 const char *test_dir(void);
 const char *path_of(const char *name); /* DIR/NAME, for the engine */
