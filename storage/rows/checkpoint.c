@@ -108,7 +108,12 @@ enum blitz_rc bz_log_table(struct blitz_table *table, struct blitz_error *err)
     return bz_fail(err, BLITZ_TOO_BIG, 0, "the path of %s is too long", table->file);
   bz_file_boot_id(record.boot_id);
   bz_open_record_put(head, &record);
-  bz_redo_figures(redo, &figures);
+  if (table->log_number == 0)
+  {
+    /* Before the record is there, so that a checkpoint meanwhile does not let it go. */
+    bz_redo_figures(redo, &figures);
+    atomic_store(&table->needs_from, figures.end);
+  }
   rc = bz_redo_append(redo, BZ_RECORD_OPEN, parts, 2, &end, err);
   /* Before the file says that it needs the log, which has to know of it. */
   if (rc == BLITZ_OK && table->log_number == 0)
@@ -118,7 +123,6 @@ enum blitz_rc bz_log_table(struct blitz_table *table, struct blitz_error *err)
   if (table->log_number != 0)
     return BLITZ_OK;
   table->log_id = bz_redo_id(redo);
-  atomic_store(&table->needs_from, figures.end);
   rc = bz_image_mark(table, figures.end, err);
   if (rc == BLITZ_OK)
     table->log_number = record.number;

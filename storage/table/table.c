@@ -63,6 +63,7 @@ struct blitz_table *bz_table_new(const char *path, unsigned flags)
   bz_removed_init(table);
   pthread_mutex_init(&table->counter_lock, NULL);
   pthread_mutex_init(&table->change_lock, NULL);
+  atomic_store(&table->needs_from, BZ_NEEDS_NOTHING);
   if (table->path != NULL && table->file != NULL)
     return table;
   bz_table_free(table);
@@ -258,7 +259,7 @@ static void registry_remove(struct blitz_table *table)
 
 static bool is_to_write(const struct blitz_table *table)
 {
-  return table->logged && !table->opening && table->log_number != 0 &&
+  return !table->opening && table->logged && table->log_number != 0 &&
          !atomic_load(&table->broken);
 }
 
@@ -289,8 +290,7 @@ uint64_t bz_registry_written(struct blitz_table **tables, size_t count, uint64_t
     if (!tables[i]->applied_in_part)
       atomic_store(&tables[i]->needs_from, position);
   for (struct blitz_table *table = registry; table != NULL; table = table->next)
-    if (table->log_number != 0 && !atomic_load(&table->broken) &&
-        atomic_load(&table->needs_from) < needed)
+    if (!atomic_load(&table->broken) && atomic_load(&table->needs_from) < needed)
       needed = atomic_load(&table->needs_from);
   pthread_mutex_unlock(&registry_lock);
   return needed;
