@@ -220,7 +220,8 @@ struct blitz_table
 
   /* Under the registry's lock (table.c). */
   unsigned refs;
-  bool opening; /* or closing: somebody has the table alone */
+  bool opening;    /* or closing: somebody has the table alone */
+  bool unfinished; /* nobody uses it, but its file could not be written */
   struct blitz_table *next;
 };
 
