@@ -357,6 +357,7 @@ static void kill_and_start(void)
   {
     struct blitz_txn *txn;
     start();
+    blitz_backup_begin(); /* so that there is no checkpoint, and all is in the log alone */
     table = create_here();
     txn = new_txn();
     for (uint64_t n = 0; n < 2000; n++)
