@@ -10,8 +10,8 @@
  *  C2. Nothing of an image is written before the log is on the device up to its moment: else a
  *      commit of several tables could be there in one of them alone.
  *  C3. The log keeps, for each table that is open and has changed, a record that says so, and all
- *      behind it (needs_from): it precedes all commits that are not in the file. One whose image
- *      could not be written before it was closed keeps it for good.
+ *      behind it (needs_from): it precedes all commits that are not in the file. That of a table
+ *      that could not be closed before the stop stays for the next start.
  *  C4. A table's pages are written by one at a time, who has claimed it. Claims come before
  *      change_lock.
  *  C5. A journal is emptied, on the device, when all that it has is at its places and before the

@@ -290,8 +290,8 @@ static void load_too_much(void)
   blitz_table_close(table);
 }
 
-/* A table is closed that cannot be written. It is there again with or without a start between. */
-static void close_full(bool again)
+/* A table is closed that cannot be written. */
+static void close_full(void)
 {
   struct blitz_table *table = create_here();
   enum blitz_rc rc;
@@ -305,26 +305,12 @@ static void close_full(bool again)
       assert_is_full(rc);
   catch_log();
   blitz_table_close(table);
-  closes_failed += strstr(log_text(), "table") != NULL;
-  if (again)
-  {
-    rc = blitz_table_open(table_path(), 0, &table, ERR);
-    if (rc == BLITZ_OK)
-      blitz_table_close(table);
-    else
-    {
-      assert_is_full(rc);
-      opens_failed++;
-    }
-    free_devices();
-  }
-  else
-  {
-    blitz_stop();
-    free_devices();
-    start();
-  }
-  table = open_here();
+  closes_failed += strstr(log_text(), "Until then") != NULL;
+}
+
+static void open_again(void)
+{
+  struct blitz_table *table = open_here();
   assert_model(table);
   assert_goes_on(table);
   blitz_table_close(table);
@@ -332,12 +318,53 @@ static void close_full(bool again)
 
 static void close_and_start(void)
 {
-  close_full(false);
+  close_full();
+  blitz_stop();
+  free_devices();
+  start();
+  open_again();
 }
 
 static void close_and_open(void)
 {
-  close_full(true);
+  struct blitz_table *table;
+  enum blitz_rc rc;
+  close_full();
+  rc = blitz_table_open(table_path(), 0, &table, ERR);
+  if (rc == BLITZ_OK)
+    blitz_table_close(table);
+  else
+  {
+    assert_is_full(rc);
+    opens_failed++;
+  }
+  free_devices();
+  open_again();
+}
+
+/* By a checkpoint. */
+static void close_and_wait(void)
+{
+  close_full();
+  free_devices();
+  assert_ok(blitz_checkpoint(ERR));
+  blitz_stop();
+  assert_null(strstr(log_text(), "started again"));
+  start();
+  open_again();
+}
+
+/* That it could not be written is in nobody's way. */
+static void close_and_drop(void)
+{
+  close_full();
+  assert_ok(blitz_table_drop(table_path(), ERR));
+  memset(model, 0, sizeof model);
+  free_devices();
+  blitz_table_close(create_here());
+  blitz_stop();
+  start();
+  open_again();
 }
 
 /* A process is killed, and the start after it finds no space. */
@@ -439,6 +466,18 @@ static void closes_are_finished_later(void **state)
   assert_true(opens_failed > 0);
 }
 
+static void closes_are_finished_by_checkpoints(void **state)
+{
+  (void)state;
+  on_each_layout(close_and_wait);
+}
+
+static void tables_that_were_not_closed_can_be_dropped(void **state)
+{
+  (void)state;
+  on_each_layout(close_and_drop);
+}
+
 static void starts_fail_and_work(void **state)
 {
   (void)state;
@@ -463,6 +502,8 @@ int main(void)
       cmocka_unit_test_teardown(loads_leave_nothing, clean),
       cmocka_unit_test_teardown(closes_lose_nothing, clean),
       cmocka_unit_test_teardown(closes_are_finished_later, clean),
+      cmocka_unit_test_teardown(closes_are_finished_by_checkpoints, clean),
+      cmocka_unit_test_teardown(tables_that_were_not_closed_can_be_dropped, clean),
       cmocka_unit_test_teardown(starts_fail_and_work, clean),
   };
   return cmocka_run_group_tests(tests, make_dir, remove_dir);
