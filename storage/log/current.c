@@ -74,12 +74,11 @@ static bool is_far_ahead(void)
          (!atomic_load_explicit(&held, memory_order_relaxed) && bz_redo_backlog(current) > limit);
 }
 
+/* Needs the lock. */
 static void ask(void)
 {
-  pthread_mutex_lock(&lock);
   atomic_store(&asked, true);
   pthread_cond_signal(&wake);
-  pthread_mutex_unlock(&lock);
 }
 
 /* Waits until IS_AHEAD says no, or a checkpoint has failed. */
@@ -88,7 +87,6 @@ static enum blitz_rc wait_for_checkpoint(bool (*is_ahead)(void), struct blitz_er
   enum blitz_rc rc = BLITZ_OK;
   bool waited = false;
 
-  ask();
   pthread_mutex_lock(&lock);
   while (rc == BLITZ_OK && !stopping && is_ahead())
   {
@@ -97,6 +95,8 @@ static enum blitz_rc wait_for_checkpoint(bool (*is_ahead)(void), struct blitz_er
     if (!waited)
       bz_count(&bz_counters.checkpoint_waits, 1);
     waited = true;
+    /* One that was under way may not have brought enough. */
+    ask();
     while (checkpoints == before && !stopping)
       pthread_cond_wait(&changed, &lock);
     if (failure.rc != BLITZ_OK && is_ahead())
@@ -117,7 +117,11 @@ enum blitz_rc bz_current_wait(struct blitz_error *err)
   if (is_far_ahead())
     return wait_for_checkpoint(is_far_ahead, err);
   if (is_wanted() && !atomic_load_explicit(&asked, memory_order_relaxed))
+  {
+    pthread_mutex_lock(&lock);
     ask();
+    pthread_mutex_unlock(&lock);
+  }
   return BLITZ_OK;
 }
 

@@ -68,8 +68,10 @@ uint64_t bz_redo_number_of(const char *name)
 enum blitz_rc bz_redo_fail(const char *what, const char *name, struct blitz_error *err)
 {
   int sys_errno = errno;
+  enum blitz_rc rc = bz_rc_of_errno(sys_errno);
 
-  return bz_fail(err, bz_rc_of_errno(sys_errno), sys_errno, "cannot %s %s", what, name);
+  return bz_fail(err, rc, sys_errno, "cannot %s %s%s", what, name,
+                 rc == BLITZ_FULL ? ". Free some space on its device" : "");
 }
 
 /* ---- bytes --------------------------------------------------------------------------- */

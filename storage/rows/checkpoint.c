@@ -10,8 +10,8 @@
  *  C2. Nothing of an image is written before the log is on the device up to its moment: else a
  *      commit of several tables could be there in one of them alone.
  *  C3. The log keeps, for each table that is open and has changed, a record that says so, and all
- *      behind it (needs_from): it precedes all commits that are not in the file. One whose image
- *      could not be written before it was closed keeps it for good.
+ *      behind it (needs_from): it precedes all commits that are not in the file. That of a table
+ *      that could not be closed before the stop stays for the next start.
  *  C4. A table's pages are written by one at a time, who has claimed it. Claims come before
  *      change_lock.
  *  C5. A journal is emptied, on the device, when all that it has is at its places and before the
@@ -109,7 +109,12 @@ enum blitz_rc bz_log_table(struct blitz_table *table, struct blitz_error *err)
     return bz_fail(err, BLITZ_TOO_BIG, 0, "the path of %s is too long", table->file);
   bz_file_boot_id(record.boot_id);
   bz_open_record_put(head, &record);
-  bz_redo_figures(redo, &figures);
+  if (table->log_number == 0)
+  {
+    /* Before the record is there, so that a checkpoint meanwhile does not let it go. */
+    bz_redo_figures(redo, &figures);
+    atomic_store(&table->needs_from, figures.end);
+  }
   rc = bz_redo_append(redo, BZ_RECORD_OPEN, parts, 2, &end, err);
   /* Before the file says that it needs the log, which has to know of it. */
   if (rc == BLITZ_OK && table->log_number == 0)
@@ -119,7 +124,6 @@ enum blitz_rc bz_log_table(struct blitz_table *table, struct blitz_error *err)
   if (table->log_number != 0)
     return BLITZ_OK;
   table->log_id = bz_redo_id(redo);
-  atomic_store(&table->needs_from, figures.end);
   rc = bz_image_mark(table, figures.end, err);
   if (rc == BLITZ_OK)
     table->log_number = record.number;

@@ -167,11 +167,16 @@ enum blitz_rc bz_file_create(const char *name, const struct blitz_create_options
   if (asprintf(&new_name, "%s.new", name) < 0)
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory creating %s", name);
   rc = bz_file_create_at(new_name, options, err);
-  if (rc == BLITZ_OK &&
-      (rename(new_name, name) != 0 || (is_to_sync(options) && !bz_sync_dir_of(name))))
+  if (rc == BLITZ_OK && rename(new_name, name) != 0)
   {
     rc = bz_fail(err, bz_rc_of_errno(errno), errno, "cannot create %s", name);
     unlink(new_name);
+  }
+  else if (rc == BLITZ_OK && is_to_sync(options) && !bz_sync_dir_of(name))
+  {
+    rc = bz_fail(err, bz_rc_of_errno(errno), errno, "cannot sync the directory of %s", name);
+    if (!replace)
+      unlink(name);
   }
   free(new_name);
   return rc;

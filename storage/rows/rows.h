@@ -138,6 +138,8 @@ struct bz_buffer
 struct blitz_txn;
 struct bz_index_file;
 
+#define BZ_NEEDS_NOTHING UINT64_MAX /* of the log */
+
 struct blitz_table
 {
   /* Set at open. */
@@ -183,7 +185,7 @@ struct blitz_table
   /* What the log and the file have of it (checkpoint.c). */
   atomic_ullong log_number; /* of this opening, in the log; 0: the log knows nothing of it */
   uint64_t log_id;          /* of the log that knows it */
-  atomic_ullong needs_from; /* position in the log (C3); if log_number is not 0 */
+  atomic_ullong needs_from; /* position in the log (C3) */
   bool crash_safe;          /* commits wait until the log is on the device */
   bool claimed;             /* C4; under a lock of checkpoint.c's */
   bool applying;            /* a commit is in the log and may be here in part; under change_lock */
@@ -218,7 +220,8 @@ struct blitz_table
 
   /* Under the registry's lock (table.c). */
   unsigned refs;
-  bool opening; /* or closing: somebody has the table alone */
+  bool opening;    /* or closing: somebody has the table alone */
+  bool unfinished; /* nobody uses it, but its file could not be written */
   struct blitz_table *next;
 };
 

@@ -94,7 +94,7 @@ static enum blitz_rc fill(struct blitz_table *from, struct blitz_table *to, stru
     rc = bz_space_load(to, err);
   if (rc == BLITZ_OK)
     rc = copy_table(from, to, err);
-  if (rc == BLITZ_OK && !bz_table_finish(to))
+  if (rc == BLITZ_OK && !bz_table_finish(to, NULL))
     rc = bz_fail(err, BLITZ_IO, 0, "%s cannot be closed: see the error log", to->file);
   return rc;
 }

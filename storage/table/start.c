@@ -75,6 +75,8 @@ enum blitz_rc blitz_checkpoint(struct blitz_error *err)
   pthread_mutex_lock(&checkpoint_lock);
   if (bz_current_log() != NULL && !held)
     rc = checkpoint(err);
+  if (rc == BLITZ_OK && bz_current_log() != NULL && !held)
+    rc = bz_registry_finish(err);
   pthread_mutex_unlock(&checkpoint_lock);
   return rc;
 }
@@ -207,7 +209,7 @@ void blitz_stop(void)
   if (has_thread)
     pthread_join(thread, NULL);
   has_thread = false;
-  /* All tables are closed: what is left is what they could not write. */
+  bz_registry_give_up();
   if (checkpoint(&err) != BLITZ_OK)
     bz_log(BLITZ_LOG_WARNING, "%s", err.text);
   bz_current_set(NULL, 0);

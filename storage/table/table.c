@@ -11,7 +11,6 @@
  */
 #include "base/sync_dir.h"
 #include "log/current.h"
-#include "log/record.h"
 #include "table/table.h"
 
 #include <errno.h>
@@ -63,6 +62,7 @@ struct blitz_table *bz_table_new(const char *path, unsigned flags)
   bz_removed_init(table);
   pthread_mutex_init(&table->counter_lock, NULL);
   pthread_mutex_init(&table->change_lock, NULL);
+  atomic_store(&table->needs_from, BZ_NEEDS_NOTHING);
   if (table->path != NULL && table->file != NULL)
     return table;
   bz_table_free(table);
@@ -172,7 +172,7 @@ static enum blitz_rc remake(struct blitz_table *table, struct bz_header *header,
   }
   if (rc != BLITZ_OK || !logged)
     return rc;
-  if (!bz_table_finish(table))
+  if (!bz_table_finish(table, NULL))
     return bz_fail(err, BLITZ_IO, 0, "%s cannot be closed: see the error log", table->file);
   table->dirty = false;
   bz_space_clear(table);
@@ -220,10 +220,21 @@ static enum blitz_rc open_indexes(struct blitz_table *table,
   return rc;
 }
 
+/* A table that could not be written will not be there any more. */
+static void give_up(struct blitz_table *table, const struct blitz_error *why)
+{
+  if (!table->logged)
+    return;
+  bz_log_pin(table);
+  bz_log(BLITZ_LOG_ERROR, "%s. Its last changes stay in the log until the server is started again",
+         why->text);
+}
+
 static enum blitz_rc open_file(struct blitz_table *table, const struct blitz_open_options *options,
                                struct blitz_error *err)
 {
   struct bz_index_trust trust;
+  struct blitz_error why;
   enum blitz_rc rc = open_rows(table, options, &trust, err);
 
   if (rc != BLITZ_OK || options->indexes == NULL || options->indexes->count == 0)
@@ -232,8 +243,8 @@ static enum blitz_rc open_file(struct blitz_table *table, const struct blitz_ope
   /* The rows are as they were, or as recovery has left them. */
   if (rc != BLITZ_OK && table->logged)
     bz_table_claim(table);
-  if (rc != BLITZ_OK)
-    (void)!bz_table_finish(table);
+  if (rc != BLITZ_OK && !bz_table_finish(table, &why))
+    give_up(table, &why);
   return rc;
 }
 
@@ -259,7 +270,8 @@ static void registry_remove(struct blitz_table *table)
 
 static bool is_to_write(const struct blitz_table *table)
 {
-  return table->logged && !table->opening && table->log_number != 0 && !atomic_load(&table->broken);
+  return !table->opening && !table->unfinished && table->logged && table->log_number != 0 &&
+         !atomic_load(&table->broken);
 }
 
 struct blitz_table **bz_registry_claim(size_t *countp)
@@ -289,36 +301,36 @@ uint64_t bz_registry_written(struct blitz_table **tables, size_t count, uint64_t
     if (!tables[i]->applied_in_part)
       atomic_store(&tables[i]->needs_from, position);
   for (struct blitz_table *table = registry; table != NULL; table = table->next)
-    if (table->log_number != 0 && !atomic_load(&table->broken) &&
-        atomic_load(&table->needs_from) < needed)
+    if (!atomic_load(&table->broken) && atomic_load(&table->needs_from) < needed)
       needed = atomic_load(&table->needs_from);
   pthread_mutex_unlock(&registry_lock);
   return needed;
 }
 
-/* The open table PATH with one more reference; or a new one, marked `opening`,
- * that the caller is to open; or NULL.
+/* *TABLEP: the open table PATH with one more reference; or a new one, marked `opening`,
+ * that the caller is to open; or NULL. False: there is one whose close has just failed.
  */
-static struct blitz_table *registry_get(const char *path, unsigned flags)
+static bool registry_get(const char *path, unsigned flags, struct blitz_table **tablep)
 {
   struct blitz_table *table;
 
   assert(bz_holds(&registry_lock));
   while ((table = find_open(path)) != NULL && table->opening)
     pthread_cond_wait(&registry_changed, &registry_lock);
+  *tablep = table;
   if (table != NULL)
   {
-    table->refs++;
-    return table;
+    table->refs += !table->unfinished;
+    return !table->unfinished;
   }
-  table = bz_table_new(path, flags);
+  *tablep = table = bz_table_new(path, flags);
   if (table == NULL)
-    return NULL;
+    return true;
   table->refs = 1;
   table->opening = true;
   table->next = registry;
   registry = table;
-  return table;
+  return true;
 }
 
 /* Is TABLE, which is open, open with INDEXES? */
@@ -334,30 +346,33 @@ static bool has_indexes(const struct blitz_table *table, const struct blitz_inde
 
 /* ---- tables that nobody uses, while a backup is taken ------------------------------ */
 
-static void close_table(struct blitz_table *table);
+static enum blitz_rc close_table(struct blitz_table *table, struct blitz_error *err);
+static void remove_table(struct blitz_table *table);
 
-/* A table that nobody uses, to be closed: the one of that PATH, if it is not NULL, unless it is
- * open as OPTIONS, if these are not NULL, want it.
+/* A table that nobody uses, to be closed: the one of that PATH, unless it is open as OPTIONS, if
+ * these are not NULL, want it; or if PATH is NULL any that is not unfinished.
  */
 static struct blitz_table *take_kept(const char *path, const struct blitz_open_options *options)
 {
   struct blitz_table *table = registry;
 
   assert(bz_holds(&registry_lock));
-  while (table != NULL &&
-         (table->refs > 0 || table->opening || (path != NULL && strcmp(table->path, path) != 0)))
+  while (table != NULL && (table->refs > 0 || table->opening ||
+                           (path != NULL ? strcmp(table->path, path) != 0 : table->unfinished)))
     table = table->next;
-  if (table == NULL ||
-      (options != NULL && options->flags == table->flags && has_indexes(table, options->indexes)))
+  if (table == NULL || (options != NULL && !table->unfinished && options->flags == table->flags &&
+                        has_indexes(table, options->indexes)))
     return NULL;
   table->opening = true;
   return table;
 }
 
-/* Closes tables that are only kept for a backup, as take_kept() chooses them. */
-static void close_kept(const char *path, const struct blitz_open_options *options)
+/* Closes tables that nobody uses, as take_kept() chooses them. */
+static enum blitz_rc close_kept(const char *path, const struct blitz_open_options *options,
+                                struct blitz_error *err)
 {
   struct blitz_table *table;
+  enum blitz_rc rc = BLITZ_OK;
 
   do
   {
@@ -365,8 +380,23 @@ static void close_kept(const char *path, const struct blitz_open_options *option
     table = take_kept(path, options);
     pthread_mutex_unlock(&registry_lock);
     if (table != NULL)
-      close_table(table);
-  } while (table != NULL);
+      rc = close_table(table, err);
+  } while (table != NULL && (rc == BLITZ_OK || path == NULL));
+  return rc;
+}
+
+/* Forgets the table of a file that is not there any more. */
+static void forget_kept(const char *path)
+{
+  struct blitz_table *table;
+
+  pthread_mutex_lock(&registry_lock);
+  table = take_kept(path, NULL);
+  pthread_mutex_unlock(&registry_lock);
+  if (table == NULL)
+    return;
+  bz_table_claim(table);
+  remove_table(table);
 }
 
 void blitz_backup_begin(void)
@@ -383,7 +413,7 @@ void blitz_backup_end(void)
   keeps_tables = false;
   pthread_mutex_unlock(&registry_lock);
   bz_checkpoints_hold(false);
-  close_kept(NULL, NULL);
+  (void)!close_kept(NULL, NULL, NULL);
 }
 
 /* ---- opening, as callers see it -------------------------------------------------------- */
@@ -398,12 +428,20 @@ enum blitz_rc blitz_table_open_with(const char *path, const struct blitz_open_op
                                     struct blitz_table **tablep, struct blitz_error *err)
 {
   struct blitz_table *table, *failed = NULL;
-  enum blitz_rc rc = BLITZ_OK;
+  bool again;
+  enum blitz_rc rc;
 
   *tablep = NULL;
-  close_kept(path, options);
-  pthread_mutex_lock(&registry_lock);
-  table = registry_get(path, options->flags);
+  do
+  {
+    rc = close_kept(path, options, err);
+    if (rc != BLITZ_OK)
+      return rc;
+    pthread_mutex_lock(&registry_lock);
+    again = !registry_get(path, options->flags, &table);
+    if (again)
+      pthread_mutex_unlock(&registry_lock);
+  } while (again);
   if (table == NULL)
     rc = bz_fail(err, BLITZ_NOMEM, 0, "out of memory opening %s", path);
   else if (table->opening)
@@ -471,13 +509,12 @@ static bool finish_file(struct blitz_table *table)
 /* Brings all of a logged table, which is claimed, to its file: closed, or if that cannot be (CLEAN
  * is false) as it is.
  */
-static bool finish_logged(struct blitz_table *table, bool clean)
+static bool finish_logged(struct blitz_table *table, bool clean, struct blitz_error *err)
 {
-  struct blitz_error err;
   enum blitz_rc rc = BLITZ_OK;
 
   if (table->log_number == 0) /* it was only taken up */
-    rc = bz_log_table(table, &err);
+    rc = bz_log_table(table, err);
   if (rc == BLITZ_OK && clean)
   {
     pthread_mutex_lock(&table->change_lock);
@@ -485,22 +522,17 @@ static bool finish_logged(struct blitz_table *table, bool clean)
     pthread_mutex_unlock(&table->change_lock);
   }
   if (rc == BLITZ_OK)
-    rc = bz_checkpoint(&table, 1, BZ_JOURNAL_ONE, true, &err);
+    rc = bz_checkpoint(&table, 1, BZ_JOURNAL_ONE, true, err);
   if (rc == BLITZ_OK && clean && ftruncate(table->fd, (off_t)table->allocated) != 0)
     bz_log(BLITZ_LOG_WARNING, "%s keeps bytes at its end that it does not need: %s", table->file,
            strerror(errno));
   if (rc == BLITZ_OK)
-    rc = bz_log_closed(table, &err);
-  if (rc == BLITZ_OK)
-    return true;
-  bz_log_pin(table);
-  bz_log(BLITZ_LOG_ERROR, "%s. Its last changes stay in the log until the server is started again",
-         err.text);
-  return false;
+    rc = bz_log_closed(table, err);
+  return rc == BLITZ_OK;
 }
 
 /* Syncs the files, then takes the mark away. */
-bool bz_table_finish(struct blitz_table *table)
+bool bz_table_finish(struct blitz_table *table, struct blitz_error *err)
 {
   bool is_whole = !atomic_load(&table->broken), clean;
 
@@ -511,7 +543,7 @@ bool bz_table_finish(struct blitz_table *table)
     bz_index_close(table, clean || !table->dirty);
   bz_change_end(table);
   if (table->logged)
-    return !table->dirty || !is_whole || finish_logged(table, clean);
+    return !table->dirty || !is_whole || finish_logged(table, clean, err);
   if (!clean)
     return !table->dirty;
   if (table->version == BZ_VERSION_LOGGED) /* it is repaired */
@@ -527,18 +559,93 @@ bool bz_table_finish(struct blitz_table *table)
   return true;
 }
 
-static void close_table(struct blitz_table *table)
+/* Takes a closed table, or one that is given up, out of the registry. */
+static void remove_table(struct blitz_table *table)
 {
-  assert(table->opening && table->writer == NULL && LIST_EMPTY(&table->snapshots) &&
-         LIST_EMPTY(&table->scans));
-  if (table->logged)
-    bz_table_claim(table);
-  (void)!bz_table_finish(table);
   bz_file_close(table);
   pthread_mutex_lock(&registry_lock);
   registry_remove(table);
   pthread_mutex_unlock(&registry_lock);
   bz_table_free(table);
+}
+
+/* A table of which the file could not be written stays in the registry, `unfinished`, with all that
+ * the file lacks in memory and in the log: it is tried again by who wants the table, by
+ * checkpoints, and at the stop.
+ */
+static void leave_unfinished(struct blitz_table *table, const struct blitz_error *err)
+{
+  bz_table_unclaim(table);
+  pthread_mutex_lock(&registry_lock);
+  if (!table->unfinished)
+    bz_log(BLITZ_LOG_ERROR, "%s. Until then its last changes are in the log", err->text);
+  table->unfinished = true;
+  table->opening = false;
+  pthread_cond_broadcast(&registry_changed);
+  pthread_mutex_unlock(&registry_lock);
+}
+
+/* Closes a table that nobody uses, and that is marked `opening`. */
+static enum blitz_rc close_table(struct blitz_table *table, struct blitz_error *err)
+{
+  struct blitz_error why;
+  bool done;
+
+  assert(table->opening && table->writer == NULL && LIST_EMPTY(&table->snapshots) &&
+         LIST_EMPTY(&table->scans));
+  if (table->logged)
+    bz_table_claim(table);
+  done =
+      table->unfinished ? finish_logged(table, !table->dirty, &why) : bz_table_finish(table, &why);
+  if (done || !table->logged)
+  {
+    remove_table(table);
+    return BLITZ_OK;
+  }
+  leave_unfinished(table, &why);
+  if (err != NULL)
+    *err = why;
+  return why.rc;
+}
+
+static struct blitz_table *take_unfinished(void)
+{
+  struct blitz_table *table;
+
+  pthread_mutex_lock(&registry_lock);
+  table = registry;
+  while (table != NULL && (!table->unfinished || table->opening))
+    table = table->next;
+  if (table != NULL)
+    table->opening = true;
+  pthread_mutex_unlock(&registry_lock);
+  return table;
+}
+
+enum blitz_rc bz_registry_finish(struct blitz_error *err)
+{
+  struct blitz_table *table;
+  enum blitz_rc rc = BLITZ_OK;
+
+  while (rc == BLITZ_OK && (table = take_unfinished()) != NULL)
+    rc = close_table(table, err);
+  return rc;
+}
+
+void bz_registry_give_up(void)
+{
+  struct blitz_table *table;
+
+  while ((table = take_unfinished()) != NULL)
+  {
+    struct blitz_error why;
+
+    if (close_table(table, &why) == BLITZ_OK)
+      continue;
+    give_up(table, &why);
+    bz_table_claim(table);
+    remove_table(table);
+  }
 }
 
 void blitz_table_close(struct blitz_table *table)
@@ -552,7 +659,7 @@ void blitz_table_close(struct blitz_table *table)
     table->opening = true; /* who opens it now waits until it is closed */
   pthread_mutex_unlock(&registry_lock);
   if (last)
-    close_table(table);
+    (void)!close_table(table, NULL);
 }
 
 /* ---- files by name --------------------------------------------------------- */
@@ -565,8 +672,9 @@ enum blitz_rc blitz_table_create(const char *path, const struct blitz_create_opt
 
   if (name == NULL)
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory creating %s", path);
-  close_kept(path, NULL);
-  rc = bz_file_create(name, options, replace, err);
+  rc = close_kept(path, NULL, err);
+  if (rc == BLITZ_OK)
+    rc = bz_file_create(name, options, replace, err);
   free(name);
   return rc;
 }
@@ -578,11 +686,14 @@ enum blitz_rc blitz_table_drop(const char *path, struct blitz_error *err)
 
   if (name == NULL)
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory removing %s", path);
-  close_kept(path, NULL);
+  (void)!close_kept(path, NULL, NULL);
   if (unlink(name) != 0)
     rc = bz_fail(err, bz_rc_of_errno(errno), errno, "cannot remove %s", name);
   else
+  {
     bz_index_unlink(path);
+    forget_kept(path);
+  }
   free(name);
   return rc;
 }
@@ -590,11 +701,13 @@ enum blitz_rc blitz_table_drop(const char *path, struct blitz_error *err)
 enum blitz_rc blitz_table_rename(const char *from, const char *to, struct blitz_error *err)
 {
   char *from_name = bz_file_name(from), *to_name = bz_file_name(to);
-  enum blitz_rc rc = BLITZ_OK;
+  enum blitz_rc rc = close_kept(from, NULL, err);
 
-  close_kept(from, NULL);
-  close_kept(to, NULL);
-  if (from_name == NULL || to_name == NULL)
+  if (rc == BLITZ_OK)
+    rc = close_kept(to, NULL, err);
+  if (rc != BLITZ_OK)
+    ;
+  else if (from_name == NULL || to_name == NULL)
     rc = bz_fail(err, BLITZ_NOMEM, 0, "out of memory renaming %s", from);
   else if (rename(from_name, to_name) != 0)
     rc = bz_fail(err, bz_rc_of_errno(errno), errno, "cannot rename %s to %s", from_name, to_name);
@@ -624,95 +737,4 @@ enum blitz_rc blitz_table_sync(struct blitz_table *table, struct blitz_error *er
   if (fdatasync(table->fd) == 0)
     return BLITZ_OK;
   return bz_fail(err, bz_rc_of_errno(errno), errno, "cannot sync %s", table->file);
-}
-
-/* ---- figures and the caller's number ---------------------------------------- */
-
-void blitz_table_stats(struct blitz_table *table, struct blitz_table_stats *stats)
-{
-  uint64_t end = atomic_load(&table->end);
-  uint64_t free_len = atomic_load(&table->space.free_len);
-
-  stats->row_count = atomic_load(&table->row_count);
-  stats->file_len = atomic_load(&table->allocated);
-  stats->free_len = free_len;
-  stats->data_len = end - free_len;
-  stats->bucket_count = atomic_load(&table->bucket_count);
-  stats->rows_lost = table->rows_lost;
-}
-
-uint64_t blitz_table_counter(struct blitz_table *table)
-{
-  return atomic_load(&table->counter);
-}
-
-/* Keeps a number that was set without a change that it could come with. */
-static enum blitz_rc log_counter(struct blitz_table *table, uint64_t n, struct blitz_error *err)
-{
-  uint8_t bytes[16];
-  struct blitz_slice part = {bytes, sizeof bytes};
-  uint64_t end;
-  enum blitz_rc rc;
-
-  bz_store_le64(bytes, table->log_number);
-  bz_store_le64(bytes + 8, n);
-  rc = bz_redo_append(bz_current_log(), BZ_RECORD_COUNTER, &part, 1, &end, err);
-  if (rc == BLITZ_OK)
-    rc = bz_redo_write(bz_current_log(), end, err);
-  return rc;
-}
-
-/* Lets the log know of the table, as a change does. */
-static enum blitz_rc begin_logging(struct blitz_table *table, struct blitz_error *err)
-{
-  struct blitz_txn *txn;
-  enum blitz_rc rc = blitz_txn_create(&txn);
-
-  if (rc != BLITZ_OK)
-    return bz_fail(err, rc, 0, "out of memory changing %s", table->file);
-  rc = bz_txn_take(txn, table, err);
-  blitz_txn_free(txn);
-  return rc;
-}
-
-static enum blitz_rc set_counter(struct blitz_table *table, uint64_t n, struct blitz_error *err)
-{
-  /* The caller may be the writer, but then the log knows of it. */
-  enum blitz_rc rc = table->log_number != 0 ? BLITZ_OK : begin_logging(table, err);
-
-  if (rc == BLITZ_OK)
-    rc = log_counter(table, n, err);
-  if (rc == BLITZ_OK)
-    atomic_store(&table->counter, n);
-  return rc;
-}
-
-static enum blitz_rc store_counter(struct blitz_table *table, uint64_t n, bool only_raise,
-                                   struct blitz_error *err)
-{
-  if (table->flags & BLITZ_OPEN_READONLY)
-    return bz_fail(err, BLITZ_READONLY, 0, "%s is open for reading only", table->file);
-  if (table->logged && !only_raise)
-    return set_counter(table, n, err);
-  pthread_mutex_lock(&table->counter_lock);
-  if (!only_raise || atomic_load(&table->counter) < n)
-  {
-    if (!table->logged)
-      bz_store_le64(atomic_load(&table->map)->base + BZ_COUNTER_OFF, n);
-    atomic_store(&table->counter, n);
-  }
-  pthread_mutex_unlock(&table->counter_lock);
-  return BLITZ_OK;
-}
-
-enum blitz_rc blitz_table_counter_raise(struct blitz_table *table, uint64_t n,
-                                        struct blitz_error *err)
-{
-  return store_counter(table, n, true, err);
-}
-
-enum blitz_rc blitz_table_counter_set(struct blitz_table *table, uint64_t n,
-                                      struct blitz_error *err)
-{
-  return store_counter(table, n, false, err);
 }

@@ -18,8 +18,10 @@
 struct blitz_table *bz_table_new(const char *path, unsigned flags);
 void bz_table_free(struct blitz_table *table);
 
-/* Writes and syncs all, and takes the mark away. False: the file stays marked as open. */
-bool bz_table_finish(struct blitz_table *table) BLITZ_MUST_CHECK;
+/* Writes and syncs all, and takes the mark away. False: the file stays marked as open; *ERR, which
+ * may be NULL for a table that is not logged, says why that of a logged one does.
+ */
+bool bz_table_finish(struct blitz_table *table, struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Puts a file of this version, with the same rows, in the place of TABLE's, which is of an
  * earlier one. LAYOUT is what the caller says of the rows.
@@ -37,6 +39,12 @@ struct blitz_table **bz_registry_claim(size_t *countp);
  */
 uint64_t bz_registry_written(struct blitz_table **tables, size_t count, uint64_t position,
                              uint64_t end);
+
+/* Closes the tables of which the file could not be written when they were; at the end, when there
+ * is no later, those that it still cannot be are left to the log.
+ */
+enum blitz_rc bz_registry_finish(struct blitz_error *err) BLITZ_MUST_CHECK;
+void bz_registry_give_up(void);
 
 /* ---- start.c ------------------------------------------------------------------------- */
 

@@ -44,8 +44,11 @@ const char *log_text(void);
 
 /* ---- files ---- */
 
-int make_dir(void **state);        /* group setup: a directory for the tables */
-int make_logged_dir(void **state); /* the same, and the engine is started */
+/* Group setup: a directory for the tables. If BLITZ_LOGGED is set the engine is started too; if it
+ * is "small", with so little log and memory that there are checkpoints all the time.
+ */
+int make_dir(void **state);
+int make_logged_dir(void **state); /* the engine is started in any case */
 int remove_dir(void **state);      /* group teardown */
 void use_dir(const char *dir);
 const char *test_dir(void);
