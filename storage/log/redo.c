@@ -22,8 +22,9 @@
 #define BUFFER_LEN ((size_t)2 << 20)
 #define PIECE_LEN_MAX ((size_t)512 << 10)
 #define SPARES_MAX 64
-#define EARLY_LEN ((size_t)256 << 10) /* bytes that are begun to be synced when they are written \
-                                       */
+#define EARLY_LEN                                                                \
+  ((size_t)256 << 10) /* bytes that are begun to be synced when they are written \
+                       */
 #define SYNC_SECONDS 1
 #define SECOND_NS 1000000000L
 #define WAIT_NS (SECOND_NS / 10)
