@@ -18,6 +18,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define TELL_SECONDS 2 /* between lines that say how far it is */
 
 /* A table that the log knows, by the number of one opening. */
 struct replayed
@@ -45,12 +48,32 @@ struct bz_replay
 {
   struct replayed *tables;
   struct pending *pending;
-  uint64_t records;
+  uint64_t from;     /* position in the log at which it has begun; UINT64_MAX: nowhere yet */
+  time_t told_after; /* when what was done was told last; seconds */
 };
 
 struct bz_replay *bz_replay_begin(void)
 {
-  return calloc(1, sizeof(struct bz_replay));
+  struct bz_replay *replay = calloc(1, sizeof *replay);
+
+  if (replay == NULL)
+    return NULL;
+  replay->from = UINT64_MAX;
+  replay->told_after = time(NULL);
+  return replay;
+}
+
+/* A start that takes long says how far it is. */
+static void tell_progress(struct bz_replay *replay, uint64_t at)
+{
+  time_t now = time(NULL);
+
+  if (replay->from == UINT64_MAX)
+    replay->from = at;
+  if (now - replay->told_after < TELL_SECONDS)
+    return;
+  replay->told_after = now;
+  bz_log(BLITZ_LOG_NOTE, "%" PRIu64 " MiB of the log are done", (at - replay->from) >> 20);
 }
 
 static enum blitz_rc no_memory(struct blitz_error *err)
@@ -494,7 +517,7 @@ enum blitz_rc bz_replay_record(void *arg, const struct bz_redo_record *record,
   struct bz_replay *replay = arg;
   enum blitz_rc rc = BLITZ_OK;
 
-  replay->records++;
+  tell_progress(replay, record->at);
   switch (record->type)
   {
   case BZ_RECORD_OPEN: rc = replay_open(replay, record, err); break;
