@@ -235,6 +235,14 @@ void bz_header_set_version(uint8_t *to, unsigned version)
   bz_store_le32(to + BZ_HEADER_CRC_OFF, identity_crc(to, version));
 }
 
+uint32_t bz_header_image_crc(const uint8_t *from)
+{
+  uint32_t crc = bz_crc32c(bz_load_le32(from + BZ_SALT_OFF), from, BZ_IMAGE_CRC_OFF);
+
+  crc = bz_crc32c(crc, from + BZ_IMAGE_CRC_OFF + 4, BZ_INDEX_SEQ_OFF - BZ_IMAGE_CRC_OFF - 4);
+  return bz_crc32c(crc, from + BZ_INDEX_SEQ_OFF + 8, BZ_HEADER_LEN - BZ_INDEX_SEQ_OFF - 8);
+}
+
 uint32_t bz_header_closed_crc(const uint8_t *from, uint32_t salt)
 {
   uint32_t crc =
@@ -323,6 +331,13 @@ enum blitz_rc bz_header_read(const uint8_t *from, uint64_t file_len, const char 
     header->log_position = bz_load_le64(from + BZ_LOG_POSITION_OFF);
     header->log_id = bz_load_le64(from + BZ_LOG_ID_OFF);
   }
+  if (header->version == BZ_VERSION_LOGGED && !repair &&
+      bz_load_le32(from + BZ_IMAGE_CRC_OFF) != bz_header_image_crc(from))
+    return bz_fail(
+        err, BLITZ_CORRUPT, 0,
+        "the header of %s is damaged. Restore it from a backup, or repair it, which keeps "
+        "all rows that are intact",
+        name);
   if (geometry_sane(header, file_len))
     return BLITZ_OK;
   if (!repair)

@@ -37,7 +37,10 @@
 #define BZ_TC_ROW_COUNT_OFF 48
 #define BZ_TC_END_OFF 56
 #define BZ_TC_FIRST_OFF 64
-#define BZ_IMAGE_OFF 72 /* 8, little-endian: ours, in room of the library's: see rows/image.c */
+
+/* In room that the library does not use, little-endian: see rows/image.c. */
+#define BZ_IMAGE_OFF 72     /* 8: the image's number */
+#define BZ_IMAGE_CRC_OFF 80 /* 4: CRC-32C of the header of a file of version BZ_VERSION_LOGGED */
 
 #define BZ_TC_TYPE_HASH 0
 #define BZ_TC_FLAG_OPEN 1
@@ -255,6 +258,11 @@ void bz_header_make(uint8_t *to, const struct bz_header *header);
 
 /* Gives the header at TO, which is of BZ_VERSION or BZ_VERSION_LOGGED, the other version. */
 void bz_header_set_version(uint8_t *to, unsigned version);
+
+/* The checksum of the header of an image: of all of it but the checksum itself and what is said of
+ * the index file, which may change by itself.
+ */
+uint32_t bz_header_image_crc(const uint8_t *from);
 
 /* Where the checksum of a closed file begins: that of its header at FROM, from byte 34
  * on, without the caller's number, the checksum itself and the boot id.
