@@ -23,21 +23,17 @@
  */
 #include "base/counters.h"
 #include "log/current.h"
-#include "log/record.h"
 #include "txn/entries.h"
 #include "txn/load.h"
+#include "txn/logging.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PREFETCH_AHEAD 16 /* changes */
-#define PAUSE_EVERY 64    /* changes, after which a commit may let others take pages */
-
-static uint64_t next_seq(const struct blitz_table *table)
-{
-  return atomic_load_explicit(&table->committed, memory_order_relaxed) + 1;
-}
+#define PREFETCH_AHEAD 16                /* changes */
+#define KEEP_ROOM_MAX ((size_t)64 << 10) /* bytes of memory kept for the next commit */
+#define PAUSE_EVERY 64 /* changes, after which a commit may let others take pages */
 
 /* ---- making rows seen ------------------------------------------------------------ */
 
@@ -123,238 +119,12 @@ static void prefetch_tree(const struct blitz_table *table, const struct bz_chang
                     bz_link(bz_base(table), bz_bucket_off_of(table, change->hash, count)));
 }
 
-/* ---- the log ------------------------------------------------------------------------ */
-
-#define KEEP_ROOM_MAX ((size_t)64 << 10) /* bytes of memory kept for the next commit */
-
-/* A commit on its way into the log. */
-struct logging
-{
-  struct bz_redo *redo; /* NULL: none of the tables is logged */
-  struct bz_buffer *buf;
-  size_t len;       /* of what is in it */
-  size_t piece_len; /* of changes that are logged at once */
-  uint64_t tag;
-  size_t kept; /* room in the log; 0: there is none */
-};
-
-static atomic_ullong last_tag;
-
-/* Logs what is in the buffer as a piece of changes of TABLE. */
-static enum blitz_rc log_piece(struct logging *logging, const struct blitz_table *table,
-                               struct blitz_error *err)
-{
-  uint8_t head[BZ_CHANGES_HEAD_LEN];
-  struct blitz_slice parts[] = {{head, sizeof head}, {logging->buf->data, logging->len}};
-  uint64_t end;
-
-  bz_store_le64(head, logging->tag);
-  bz_store_le64(head + 8, table->log_number);
-  bz_store_le64(head + 16, next_seq(table));
-  logging->len = 0;
-  return bz_redo_append(logging->redo, BZ_RECORD_CHANGES, parts, 2, &end, err);
-}
-
-static enum blitz_rc log_bytes(struct logging *logging, const struct blitz_table *table,
-                               const uint8_t *data, size_t len, struct blitz_error *err)
-{
-  enum blitz_rc rc = BLITZ_OK;
-
-  while (rc == BLITZ_OK && len > 0)
-  {
-    size_t part = len < logging->piece_len - logging->len ? len : logging->piece_len - logging->len;
-
-    /* There is always some room (bz_writes_begin()). */
-    if (bz_buffer_reserve(logging->buf, logging->len + part) != BLITZ_OK)
-      part = logging->buf->room - logging->len;
-    memcpy(logging->buf->data + logging->len, data, part);
-    logging->len += part;
-    data += part;
-    len -= part;
-    if (len > 0 || logging->len == logging->piece_len)
-      rc = log_piece(logging, table, err);
-  }
-  return rc;
-}
-
-/* Logs a change to the row ROW, or its removal. */
-static enum blitz_rc log_change(struct logging *logging, const struct blitz_table *table,
-                                enum bz_logged_change change, const struct bz_row *row,
-                                struct blitz_error *err)
-{
-  struct blitz_slice key = bz_callers_key(table, row), value = bz_row_value(row);
-  uint8_t head[BZ_CHANGE_HEAD_MAX];
-  size_t head_len;
-  enum blitz_rc rc;
-
-  if (change == BZ_LOGGED_REMOVE)
-    value.len = 0;
-  head_len = bz_change_head_put(head, change, (uint32_t)key.len, (uint32_t)value.len);
-  rc = log_bytes(logging, table, head, head_len, err);
-  if (rc == BLITZ_OK)
-    rc = log_bytes(logging, table, key.data, key.len, err);
-  if (rc == BLITZ_OK)
-    rc = log_bytes(logging, table, value.data, value.len, err);
-  return rc;
-}
-
-static void prefetch_row(const struct blitz_table *table, const struct bz_change *change)
-{
-  uint64_t off = change->new_off != 0 ? change->new_off : change->old_off;
-
-  for (unsigned line = 0; line < 3; line++)
-    __builtin_prefetch(bz_base(table) + off + line * 64);
-}
-
-static enum blitz_rc log_list(struct logging *logging, const struct bz_writes *writes,
-                              struct blitz_error *err)
-{
-  enum blitz_rc rc = BLITZ_OK;
-
-  for (uint32_t i = 0; i < writes->count && rc == BLITZ_OK; i++)
-  {
-    const struct bz_change *change = &writes->changes[i];
-    uint64_t off = change->new_off != 0 ? change->new_off : change->old_off;
-    struct bz_row row;
-
-    if (i + PREFETCH_AHEAD < writes->count)
-      prefetch_row(writes->table, change + PREFETCH_AHEAD);
-    if (off == 0)
-      continue;
-    if (!bz_block_row(writes->table, off, &row))
-      return bz_damaged(writes->table, off, err);
-    rc = log_change(logging, writes->table,
-                    change->new_off == 0   ? BZ_LOGGED_REMOVE
-                    : change->old_off == 0 ? BZ_LOGGED_INSERT
-                                           : BZ_LOGGED_UPDATE,
-                    &row, err);
-  }
-  return rc;
-}
-
-/* The rows of a load are all that the table has. */
-static enum blitz_rc log_load(struct logging *logging, const struct bz_writes *writes,
-                              struct blitz_error *err)
-{
-  const struct blitz_table *table = writes->table;
-  uint64_t off = atomic_load(&table->first), end = atomic_load(&table->end);
-  enum blitz_rc rc = BLITZ_OK;
-
-  while (off < end && rc == BLITZ_OK)
-  {
-    uint64_t word = bz_word_load(bz_base(table), off);
-    struct bz_row row = {.len = bz_free_word_len(word)};
-
-    if (bz_word_magic(word) == BZ_ROW_MAGIC && bz_block_row(table, off, &row))
-      rc = log_change(logging, table, BZ_LOGGED_INSERT, &row, err);
-    else if (bz_word_magic(word) != BZ_FREE_MAGIC || row.len == 0)
-      return bz_damaged(table, off, err);
-    off += row.len;
-  }
-  return rc;
-}
-
-static enum blitz_rc log_changes(struct logging *logging, const struct bz_writes *writes,
-                                 struct blitz_error *err)
-{
-  return writes->load != NULL ? log_load(logging, writes, err) : log_list(logging, writes, err);
-}
-
-/* One of the tables of a commit. */
-struct part
-{
-  struct blitz_table *table;
-  struct bz_writes *writes;  /* NULL: its indexes alone change */
-  struct MDB_txn *index_txn; /* NULL: they do not */
-  uint64_t seq;
-  uint64_t row_count; /* without WRITES: as it was */
-  bool has_entries;   /* they are committed */
-};
-
 struct commit
 {
-  struct part *parts;
-  unsigned count, logged, indexed;
-  struct logging logging;
+  struct bz_commit_part *parts;
+  unsigned count;
+  struct bz_logging logging;
 };
-
-static size_t commit_len(const struct commit *commit)
-{
-  return BZ_COMMIT_HEAD_LEN + (size_t)commit->logged * BZ_COMMIT_TABLE_LEN;
-}
-
-/* Logs the changes, and keeps room for the record that says that they are committed. Those of
- * one table without indexes may be in that record.
- */
-static enum blitz_rc log_all_changes(struct commit *commit, struct blitz_error *err)
-{
-  struct logging *logging = &commit->logging;
-  bool in_commit = commit->logged == 1 && commit->indexed == 0;
-  enum blitz_rc rc = BLITZ_OK;
-
-  logging->tag = atomic_fetch_add(&last_tag, 1) + 1;
-  for (unsigned i = 0; i < commit->count && rc == BLITZ_OK; i++)
-  {
-    const struct part *part = &commit->parts[i];
-    if (!part->table->logged || part->writes == NULL)
-      continue;
-    rc = log_changes(logging, part->writes, err);
-    if (rc == BLITZ_OK && logging->len > 0 && !in_commit)
-      rc = log_piece(logging, part->table, err);
-  }
-  if (rc == BLITZ_OK && !in_commit)
-    rc = bz_redo_keep(logging->redo, commit_len(commit), err);
-  if (rc == BLITZ_OK && !in_commit)
-    logging->kept = commit_len(commit);
-  return rc;
-}
-
-static uint64_t rows_after(const struct part *part)
-{
-  if (part->writes == NULL)
-    return part->row_count;
-  return atomic_load(&part->table->row_count) + (uint64_t)part->writes->row_delta;
-}
-
-/* Logs that all is committed. */
-static enum blitz_rc log_commit(struct commit *commit, struct blitz_error *err)
-{
-  struct logging *logging = &commit->logging;
-  size_t len = commit_len(commit), kept = logging->kept;
-  uint8_t small[BZ_COMMIT_HEAD_LEN + BZ_COMMIT_TABLE_LEN];
-  uint8_t *to = commit->logged == 1 ? small : malloc(len), *at = to + BZ_COMMIT_HEAD_LEN;
-  struct blitz_slice slices[] = {{to, len}, {logging->buf->data, logging->len}};
-  bool sync = false;
-  uint64_t end;
-  enum blitz_rc rc;
-
-  if (to == NULL)
-    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory committing");
-  bz_commit_head_put(to, logging->tag, commit->logged);
-  for (unsigned i = 0; i < commit->count; i++)
-  {
-    const struct part *part = &commit->parts[i];
-    struct blitz_table *table = part->table;
-    if (!table->logged)
-      continue;
-    bz_commit_record_put(
-        at, &(struct bz_commit_record){table->log_number, part->seq, atomic_load(&table->index_seq),
-                                       atomic_load(&table->counter),
-                                       bz_load_le64(bz_base(table) + BZ_NEXT_ROW_ID_OFF),
-                                       rows_after(part)});
-    at += BZ_COMMIT_TABLE_LEN;
-    sync |= table->crash_safe;
-  }
-  logging->kept = 0;
-  rc = kept > 0 ? bz_redo_append_kept(logging->redo, kept, BZ_RECORD_COMMIT, slices, 1, &end, err)
-                : bz_redo_append(logging->redo, BZ_RECORD_COMMIT, slices, logging->len > 0 ? 2 : 1,
-                                 &end, err);
-  if (to != small)
-    free(to);
-  if (rc == BLITZ_OK)
-    rc = sync ? bz_redo_sync(logging->redo, end, err) : bz_redo_write(logging->redo, end, err);
-  return rc;
-}
 
 /* ---- committing --------------------------------------------------------------------------- */
 
@@ -363,7 +133,7 @@ static void give_up_entries(struct commit *commit)
 {
   for (unsigned i = 0; i < commit->count; i++)
   {
-    struct part *part = &commit->parts[i];
+    struct bz_commit_part *part = &commit->parts[i];
     if (part->has_entries)
       bz_index_set_broken(part->table);
     else if (part->index_txn != NULL)
@@ -384,7 +154,7 @@ static enum blitz_rc commit_entries(struct commit *commit, struct blitz_error *e
 
   for (unsigned i = 0; i < commit->count && rc == BLITZ_OK; i++)
   {
-    struct part *part = &commit->parts[i];
+    struct bz_commit_part *part = &commit->parts[i];
     struct MDB_txn *index_txn = part->index_txn;
     if (index_txn == NULL)
       continue;
@@ -435,7 +205,7 @@ static void count_rows(const struct bz_writes *writes)
   bz_count(&bz_counters.rows_removed, writes->removed);
 }
 
-static void apply_part(struct commit *commit, struct part *part)
+static void apply_part(struct commit *commit, struct bz_commit_part *part)
 {
   struct bz_writes *writes = part->writes;
   struct blitz_table *table = part->table;
@@ -459,24 +229,13 @@ static void apply_part(struct commit *commit, struct part *part)
 /* Commits all or nothing. Needs change_lock of all tables (T6). */
 static enum blitz_rc commit_parts(struct commit *commit, struct blitz_error *err)
 {
-  struct logging *logging = &commit->logging;
-  enum blitz_rc rc = BLITZ_OK;
+  enum blitz_rc rc = bz_log_changes(&commit->logging, commit->parts, commit->count, err);
 
-  for (unsigned i = 0; i < commit->count; i++)
-  {
-    commit->logged += commit->parts[i].table->logged;
-    commit->indexed += commit->parts[i].index_txn != NULL;
-  }
-  logging->redo = commit->logged > 0 ? bz_current_log() : NULL;
-  logging->piece_len = logging->redo != NULL ? bz_redo_piece_len(logging->redo) : 0;
-  if (logging->redo != NULL)
-    rc = log_all_changes(commit, err);
   if (rc == BLITZ_OK)
     rc = commit_entries(commit, err);
-  if (rc == BLITZ_OK && logging->redo != NULL)
-    rc = log_commit(commit, err);
-  if (logging->kept > 0)
-    bz_redo_let_go(logging->redo, logging->kept);
+  if (rc == BLITZ_OK)
+    rc = bz_log_commit(&commit->logging, commit->parts, commit->count, err);
+  bz_log_end(&commit->logging);
   if (rc != BLITZ_OK)
   {
     give_up_entries(commit);
@@ -505,7 +264,7 @@ static bool is_large_load(const struct bz_writes *writes)
  */
 static enum blitz_rc commit_load(struct commit *commit, struct blitz_error *err)
 {
-  struct part *part = commit->parts;
+  struct bz_commit_part *part = commit->parts;
   struct blitz_table *table = part->table;
   enum blitz_rc rc = commit_entries(commit, err);
 
@@ -531,7 +290,8 @@ enum blitz_rc bz_publish(struct blitz_table *table, struct MDB_txn *index_txn,
                          struct blitz_error *err)
 {
   struct bz_buffer buf = {0};
-  struct part part = {.table = table, .index_txn = index_txn, .seq = next_seq(table)};
+  struct bz_commit_part part = {
+      .table = table, .index_txn = index_txn, .seq = bz_next_commit(table)};
   struct commit commit = {.parts = &part, .count = 1, .logging.buf = &buf};
   enum blitz_rc rc;
 
@@ -592,21 +352,21 @@ struct group
 };
 
 /* Lists the tables that have changed. */
-static void list_parts(const struct group *group, struct part *parts)
+static void list_parts(const struct group *group, struct bz_commit_part *parts)
 {
   unsigned n = 0;
 
   for (unsigned i = 0; i < group->txn_count; i++)
     for (struct bz_writes *writes = group->txns[i]->writes; writes != NULL; writes = writes->next)
       if (has_changed(writes))
-        parts[n++] = (struct part){.table = writes->table,
-                                   .writes = writes,
-                                   .index_txn = bz_entries_take(writes),
-                                   .seq = next_seq(writes->table)};
+        parts[n++] = (struct bz_commit_part){.table = writes->table,
+                                             .writes = writes,
+                                             .index_txn = bz_entries_take(writes),
+                                             .seq = bz_next_commit(writes->table)};
   assert(n == group->count);
 }
 
-static enum blitz_rc commit_tables(const struct group *group, struct part *parts,
+static enum blitz_rc commit_tables(const struct group *group, struct bz_commit_part *parts,
                                    struct blitz_error *err)
 {
   struct bz_buffer *record = &group->txns[0]->record;
@@ -635,7 +395,7 @@ static enum blitz_rc commit_tables(const struct group *group, struct part *parts
 
 static enum blitz_rc commit_group(struct group *group, struct blitz_error *err)
 {
-  struct part one, *parts = &one;
+  struct bz_commit_part one, *parts = &one;
   enum blitz_rc rc = BLITZ_OK;
 
   for (unsigned i = 0; i < group->txn_count; i++)

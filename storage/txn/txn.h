@@ -12,7 +12,7 @@
  *   T1-T6   changes and the commit           commit.c
  *   those of a load and of moved rows        load.c, moves.h
  *
- * Private to the room: writes.h, moves.h, entries.h, load.h.
+ * Private to the room: writes.h, moves.h, entries.h, load.h, logging.h.
  */
 #ifndef BZ_TXN_H
 #define BZ_TXN_H

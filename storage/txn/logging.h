@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * logging.h: the records that a commit leaves in the log (log/record.h). For commit.c.
+ *
+ * What can fail for want of space or memory is done by bz_log_changes(), but for a single table
+ * without indexes, which has nothing else that could be in vain. Between it and bz_log_commit()
+ * come the entries of indexes: once these are committed the log has room for the last record.
+ */
+#ifndef BZ_LOGGING_H
+#define BZ_LOGGING_H
+
+#include "log/redo.h"
+#include "txn/writes.h"
+
+/* One of the tables of a commit. */
+struct bz_commit_part
+{
+  struct blitz_table *table;
+  struct bz_writes *writes;  /* NULL: its indexes alone change */
+  struct MDB_txn *index_txn; /* NULL: they do not */
+  uint64_t seq;
+  uint64_t row_count; /* without WRITES: as it was */
+  bool has_entries;   /* they are committed */
+};
+
+struct bz_logging
+{
+  struct bz_buffer *buf; /* the caller's, for the changes */
+  struct bz_redo *redo;  /* NULL: none of the tables is logged */
+  size_t len;            /* of what is in the buffer */
+  size_t piece_len;      /* of changes that are logged at once */
+  uint64_t tag;
+  uint32_t tables; /* that are logged */
+  bool in_commit;  /* the last changes are in the record that says they are committed */
+  size_t kept;     /* room in the log; 0: there is none */
+};
+
+/* The number of the next commit of a table. */
+static inline uint64_t bz_next_commit(const struct blitz_table *table)
+{
+  return atomic_load_explicit(&table->committed, memory_order_relaxed) + 1;
+}
+
+/* Logs the changes of a commit; of LOGGING, buf alone is set. */
+enum blitz_rc bz_log_changes(struct bz_logging *logging, const struct bz_commit_part *parts,
+                             unsigned count, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Logs that they are committed: returns when that is written, or on the device, as the tables want
+ * it (T5).
+ */
+enum blitz_rc bz_log_commit(struct bz_logging *logging, const struct bz_commit_part *parts,
+                            unsigned count, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* To be called at last, whatever has failed. */
+void bz_log_end(struct bz_logging *logging);
+
+#endif /* BZ_LOGGING_H */
