@@ -135,9 +135,10 @@ void blitz_stop(void);
 
 void blitz_set_memory(uint64_t bytes);
 
-/* Between them the files of tables do not change and no file of the log goes, so that a copy of all
- * of them that is taken while nobody commits is one that blitz_start() brings to the last commit.
- * Tables that are closed meanwhile are closed afterwards. Memory and log grow by what is changed.
+/* Between them there are no checkpoints, and no file of the log goes, so that a copy of all files
+ * that is taken while nobody changes or repairs a table is one that blitz_start() brings to the
+ * last commit. Tables that are closed meanwhile are closed afterwards. Memory and log grow by what
+ * is changed.
  */
 void blitz_backup_begin(void);
 void blitz_backup_end(void);
@@ -175,8 +176,8 @@ enum blitz_rc blitz_table_create(const char *path, const struct blitz_create_opt
                                  bool replace, struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Opens PATH.bzd, or adds a reference if this process has it open under the
- * same path. A file that was not closed is recovered first, in time that grows
- * with its size, and the log says so; one of an earlier format version is converted.
+ * same path. A file that was not closed and is not logged is recovered first, in time that
+ * grows with its size, and a message says so; one of an earlier format version is converted.
  * Damaged rows stay, and stay errors, until BLITZ_OPEN_REPAIR asks for their end.
  */
 enum blitz_rc blitz_table_open(const char *path, unsigned flags, struct blitz_table **tablep,

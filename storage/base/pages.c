@@ -166,7 +166,10 @@ enum blitz_rc bz_pages_extend(struct bz_pages *pages, int fd, uint64_t reserved)
     set_writable(&new, page, state == BZ_PAGE_CHANGED);
     atomic_store_explicit(&new.states[page], state, memory_order_relaxed);
   }
-  *pages = new;
+  /* Not the set: the taking thread reads that without a lock. */
+  pages->base = new.base;
+  pages->states = new.states;
+  pages->reserved = new.reserved;
   munmap(old.states, page_count(&old));
   pthread_mutex_unlock(&old.set->map_lock);
   return BLITZ_OK;
@@ -389,8 +392,7 @@ void bz_pages_failed(struct bz_pages *pages)
   set->wanted.count = 0;
 }
 
-/* ---- giving back ------------------------------------------------------------------------------
- */
+/* ---- giving back ------------------------------------------------------------------- */
 
 /* Gives back the memory of the busy pages from FIRST on. */
 static void drop_run(struct bz_pages *pages, uint64_t first, uint64_t count)

@@ -133,16 +133,17 @@ void bz_current_wait_memory(void)
 
 /* ---- the one who writes checkpoints ---------------------------------------------------- */
 
-bool bz_current_sleep(unsigned seconds)
+bool bz_current_sleep(unsigned seconds, bool *askedp)
 {
   struct timespec until;
   bool go_on;
 
-  clock_gettime(CLOCK_REALTIME, &until);
+  clock_gettime(CLOCK_MONOTONIC, &until);
   until.tv_sec += seconds;
   pthread_mutex_lock(&lock);
-  while (!asked && !stopping && pthread_cond_timedwait(&wake, &lock, &until) == 0)
+  while (!asked && !stopping && pthread_cond_clockwait(&wake, &lock, CLOCK_MONOTONIC, &until) == 0)
     ;
+  *askedp = asked;
   go_on = !stopping;
   pthread_mutex_unlock(&lock);
   return go_on;

@@ -32,9 +32,10 @@ void bz_current_wait_memory(void);
 
 /* ---- for the one who writes checkpoints ---- */
 
-/* Waits until a checkpoint is wanted, SECONDS have gone by, or bz_current_stop(). False: stopped.
+/* Waits until somebody asks for a checkpoint, which *ASKEDP says, SECONDS have gone by, or
+ * bz_current_stop(). False: stopped.
  */
-bool bz_current_sleep(unsigned seconds);
+bool bz_current_sleep(unsigned seconds, bool *askedp);
 void bz_current_stop(void);
 
 /* There are none for a while: nobody waits for them. */

@@ -65,13 +65,14 @@ static uint64_t read_pages(struct bz_journal *journal, uint64_t first)
   return count;
 }
 
-/* Is there a whole journal (J1)? Then its list is read. */
+/* Is there a whole journal (J1)? Then its list is read. False with errno: who knows. */
 static bool load(struct bz_journal *journal)
 {
   uint8_t head[HEAD_LEN];
   off_t len = lseek(journal->fd, 0, SEEK_END);
   size_t list_len;
 
+  errno = 0;
   if (bz_redo_read_at(journal->fd, head, sizeof head, 0) != sizeof head ||
       bz_load_le64(head) != MAGIC || bz_load_le32(head + 28) != bz_crc32c(0, head, 28))
     return false;
@@ -125,12 +126,15 @@ enum blitz_rc bz_journal_open(const char *dir, const char *suffix, struct bz_jou
     bz_journal_close(journal);
     return rc;
   }
-  if (!load(journal))
+  if (!load(journal) && errno != 0)
+    rc = bz_redo_fail("read", journal->name, err);
+  else if (journal->added == 0)
     forget(journal);
   /* If only the process died, what was read need not be on the device (J2). */
   else if (fdatasync(journal->fd) != 0)
-  {
     rc = bz_redo_fail("sync", journal->name, err);
+  if (rc != BLITZ_OK)
+  {
     bz_journal_close(journal);
     return rc;
   }

@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -26,8 +27,6 @@
   ((size_t)256 << 10) /* bytes that are begun to be synced when they are written \
                        */
 #define SYNC_SECONDS 1
-#define SECOND_NS 1000000000L
-#define WAIT_NS (SECOND_NS / 10)
 
 struct buffer
 {
@@ -48,7 +47,6 @@ struct waiter
 struct bz_redo
 {
   char *dir;
-  uint64_t limit;
   uint32_t salt;
   int control_fd;
 
@@ -67,7 +65,7 @@ struct bz_redo
   int failed;            /* the system's number for a write that failed; 0: none has */
   struct waiter *waiters;
   pthread_cond_t changed; /* one of the flags went, or `start` was raised */
-  uint64_t writes, syncs, waits;
+  uint64_t writes, syncs;
   atomic_ullong backlog; /* anyone may read it */
 
   bool has_thread, stop;
@@ -401,25 +399,14 @@ uint64_t bz_redo_id(const struct bz_redo *redo)
   return bz_redo_control_id(&redo->control); /* it does not change */
 }
 
-bool bz_redo_wait(struct bz_redo *redo, const atomic_bool *stop)
+uint64_t bz_redo_end(struct bz_redo *redo)
 {
-  bool waited = false;
+  uint64_t end;
 
   pthread_mutex_lock(&redo->lock);
-  while (redo->end - redo->control.start > redo->limit && redo->failed == 0 && !atomic_load(stop))
-  {
-    struct timespec until;
-
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += WAIT_NS;
-    until.tv_sec += until.tv_nsec / SECOND_NS;
-    until.tv_nsec %= SECOND_NS;
-    redo->waits += !waited;
-    waited = true;
-    (void)pthread_cond_timedwait(&redo->changed, &redo->lock, &until);
-  }
+  end = redo->end;
   pthread_mutex_unlock(&redo->lock);
-  return !atomic_load(stop);
+  return end;
 }
 
 /* ---- releasing ----------------------------------------------------------------------------- */
@@ -500,7 +487,6 @@ void bz_redo_figures(struct bz_redo *redo, struct bz_redo_figures *figures)
       .end = redo->end,
       .writes = redo->writes,
       .syncs = redo->syncs,
-      .waits = redo->waits,
       .files = (unsigned)redo->old.count + 1 + redo->spare_count,
   };
   pthread_mutex_unlock(&redo->lock);
@@ -544,7 +530,6 @@ static struct bz_redo *new_redo(const struct bz_redo_options *options)
   if (redo == NULL)
     return NULL;
   redo->control_fd = redo->file.fd = -1;
-  redo->limit = options->limit;
   redo->spares_kept = options->limit < SPARES_MAX * options->file_len
                           ? (unsigned)(options->limit / (options->file_len + 1)) + 1
                           : SPARES_MAX;

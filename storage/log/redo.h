@@ -25,8 +25,6 @@
 #include "blitz.h"
 #include "base/error.h"
 
-#include <stdatomic.h>
-
 #define BZ_REDO_PAYLOAD_MAX ((size_t)1 << 20) /* bytes of a record, if a file has room for it */
 #define BZ_REDO_FILE_LEN_MIN ((uint64_t)64 << 10)
 
@@ -36,7 +34,7 @@ struct bz_redo_options
 {
   const char *dir;   /* where the files are; there is such a directory */
   uint64_t file_len; /* bytes of one file, a multiple of 4096 */
-  uint64_t limit;    /* bytes of all records that are wanted; bz_redo_wait() waits beyond that */
+  uint64_t limit;    /* bytes of files that are kept for later use when they are not wanted */
   bool background;   /* a thread syncs once a second and makes files ahead of use */
 };
 
@@ -83,13 +81,11 @@ void bz_redo_let_go(struct bz_redo *redo, size_t len);
 /* What is longer had better be logged as several records: bytes of payload. */
 size_t bz_redo_piece_len(const struct bz_redo *redo);
 
+/* Where the log ends now. */
+uint64_t bz_redo_end(struct bz_redo *redo);
+
 /* How many bytes of records are wanted. */
 uint64_t bz_redo_backlog(const struct bz_redo *redo);
-
-/* Waits until that is no more than the limit, or *STOP, which is looked at ten times a second;
- * false: it was stopped.
- */
-bool bz_redo_wait(struct bz_redo *redo, const atomic_bool *stop);
 
 /* What tells this log from all others. */
 uint64_t bz_redo_id(const struct bz_redo *redo);
@@ -110,7 +106,6 @@ struct bz_redo_figures
 {
   uint64_t start, synced, written, end; /* positions, ascending */
   uint64_t writes, syncs;               /* calls of the system */
-  uint64_t waits;                       /* since `limit` was reached */
   unsigned files;
 };
 

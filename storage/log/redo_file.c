@@ -103,7 +103,10 @@ size_t bz_redo_read_at(int fd, void *to, size_t len, uint64_t off)
   {
     ssize_t n = pread(fd, (uint8_t *)to + done, len - done, (off_t)(off + done));
     if (n < 0 && errno == EINTR)
+    {
+      errno = 0;
       continue;
+    }
     if (n <= 0)
       break;
     done += (size_t)n;

@@ -67,7 +67,7 @@ enum blitz_rc bz_redo_fail(const char *what, const char *name, struct blitz_erro
 /* Writes all of it at OFF; SYNC: it is on the device, but what was written before need not be. */
 bool bz_redo_write_at(int fd, const void *data, size_t len, uint64_t off, bool sync);
 
-/* Reads up to LEN bytes; how many. */
+/* Reads up to LEN bytes; how many. Fewer: errno says why if it was 0 before, 0 being the end. */
 size_t bz_redo_read_at(int fd, void *to, size_t len, uint64_t off);
 
 /* ---- control ---- */

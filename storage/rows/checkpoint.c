@@ -39,8 +39,8 @@
 #define NAME_HEAD_LEN 28
 #define PATH_MAX_LEN 2048
 #define RETRY_SECONDS 1
-#define TELL_EVERY 60   /* tries */
-#define TRIES_OF_ONE 30 /* by who closes a table */
+#define TELL_EVERY 60     /* tries */
+#define TRIES_OF_CLOSE 30 /* by who closes a table */
 
 /* Two, so that who closes a table need not wait for a checkpoint of all. */
 static const char *const suffixes[BZ_JOURNALS] = {"pages", "close"};
@@ -55,7 +55,7 @@ static struct
 
 static atomic_bool stopping;
 
-/* ---- claims ------------------------------------------------------------------------- */
+/* ---- claims ---------------------------------------------------------------------- */
 
 static pthread_mutex_t claims_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t claims_changed = PTHREAD_COND_INITIALIZER;
@@ -88,7 +88,7 @@ void bz_table_unclaim(struct blitz_table *table)
   pthread_mutex_unlock(&claims_lock);
 }
 
-/* ---- what the log knows of a table ----------------------------------------------------- */
+/* ---- what the log knows of a table ----------------------------------------------- */
 
 enum blitz_rc bz_log_table(struct blitz_table *table, struct blitz_error *err)
 {
@@ -98,8 +98,7 @@ enum blitz_rc bz_log_table(struct blitz_table *table, struct blitz_error *err)
                                   .commit = atomic_load(&table->committed)};
   uint8_t head[BZ_OPEN_RECORD_LEN];
   struct blitz_slice parts[] = {{head, sizeof head}, {table->path, strlen(table->path)}};
-  struct bz_redo_figures figures;
-  uint64_t end;
+  uint64_t from = bz_redo_end(redo), end;
   enum blitz_rc rc;
 
   while (record.number == 0)
@@ -109,24 +108,21 @@ enum blitz_rc bz_log_table(struct blitz_table *table, struct blitz_error *err)
     return bz_fail(err, BLITZ_TOO_BIG, 0, "the path of %s is too long", table->file);
   bz_file_boot_id(record.boot_id);
   bz_open_record_put(head, &record);
-  if (table->log_number == 0)
-  {
-    /* Before the record is there, so that a checkpoint meanwhile does not let it go. */
-    bz_redo_figures(redo, &figures);
-    atomic_store(&table->needs_from, figures.end);
-  }
+  if (table->log_number != 0)
+    return bz_redo_append(redo, BZ_RECORD_OPEN, parts, 2, &end, err);
+  /* Before the record is there, so that a checkpoint meanwhile does not let it go. */
+  atomic_store(&table->needs_from, from);
   rc = bz_redo_append(redo, BZ_RECORD_OPEN, parts, 2, &end, err);
   /* Before the file says that it needs the log, which has to know of it. */
-  if (rc == BLITZ_OK && table->log_number == 0)
+  if (rc == BLITZ_OK)
     rc = bz_redo_sync(redo, end, err);
-  if (rc != BLITZ_OK)
-    return rc;
-  if (table->log_number != 0)
-    return BLITZ_OK;
   table->log_id = bz_redo_id(redo);
-  rc = bz_image_mark(table, figures.end, err);
+  if (rc == BLITZ_OK)
+    rc = bz_image_mark(table, from, err);
   if (rc == BLITZ_OK)
     table->log_number = record.number;
+  else
+    atomic_store(&table->needs_from, BZ_NEEDS_NOTHING);
   return rc;
 }
 
@@ -145,7 +141,7 @@ uint64_t bz_log_pinned(void)
   return atomic_load(&pinned);
 }
 
-/* ---- writing pages ------------------------------------------------------------------------ */
+/* ---- writing pages --------------------------------------------------------------- */
 
 struct pages_run
 {
@@ -195,14 +191,15 @@ static enum blitz_rc cannot_write(const char *name, struct blitz_error *err)
                  name);
 }
 
-/* A table whose image is being written. */
+/* A table that is to be written, if it has changed. */
 struct image
 {
   struct blitz_table *table;
   uint64_t end; /* of the blocks, in the image */
   uint64_t len; /* what is behind it in memory is nothing */
   uint64_t page_count;
-  bool has_pages, placed_some;
+  bool is_new; /* it has changed */
+  bool placed_some;
 };
 
 static uint64_t pages_for(uint64_t len)
@@ -219,6 +216,8 @@ static enum blitz_rc write_image(struct bz_journal *journal, struct image *image
   uint64_t page;
   enum blitz_rc rc = BLITZ_OK;
 
+  if (!image->is_new)
+    return BLITZ_OK;
   run->fd = table->fd;
   run->count = 0;
   while (rc == BLITZ_OK && bz_pages_take(&table->pages, &page, data))
@@ -243,7 +242,7 @@ static enum blitz_rc write_image(struct bz_journal *journal, struct image *image
   return rc;
 }
 
-/* ---- names in a journal -------------------------------------------------------------------- */
+/* ---- names in a journal ---------------------------------------------------------- */
 
 /* Which file a number stands for, and from which image: another file, of another time, that was put
  * there after a crash is not touched.
@@ -272,6 +271,8 @@ static enum blitz_rc add_names(struct bz_journal *journal, const struct image *i
   memset(page, 0, sizeof page);
   for (size_t i = 0; i < count && rc == BLITZ_OK; i++)
   {
+    if (!images[i].is_new)
+      continue;
     if (len + NAME_HEAD_LEN + strlen(images[i].table->path) > sizeof page)
     {
       rc = bz_journal_add(journal, NAMES_FILE, number++, page, err);
@@ -283,31 +284,22 @@ static enum blitz_rc add_names(struct bz_journal *journal, const struct image *i
   return rc == BLITZ_OK ? bz_journal_add(journal, NAMES_FILE, number, page, err) : rc;
 }
 
-/* ---- placing ----------------------------------------------------------------------------------
- */
+/* ---- placing --------------------------------------------------------------------- */
 
-struct placing
-{
-  struct image *images;
-  size_t count;
-  struct image *last; /* the one of the last pages */
-};
-
+/* The pages come in the order of the images: *NEXT is the one of the last pages. */
 static enum blitz_rc place_pages(void *arg, uint64_t file, uint64_t page, uint64_t count,
                                  const uint8_t *data, struct blitz_error *err)
 {
-  struct placing *placing = arg;
+  struct image **next = arg;
   struct pages_run run = {.data = (uint8_t *)(uintptr_t)data, .first = page, .count = count};
-  struct image *image = placing->last;
 
   if (file == NAMES_FILE)
     return BLITZ_OK;
-  for (size_t i = 0; image == NULL || image->table->log_number != file; i++)
-    image = &placing->images[i];
-  placing->last = image;
-  run.fd = image->table->fd;
-  image->placed_some = true;
-  return write_run(&run) ? BLITZ_OK : cannot_write(image->table->file, err);
+  while ((*next)->table->log_number != file)
+    ++*next;
+  run.fd = (*next)->table->fd;
+  (*next)->placed_some = true;
+  return write_run(&run) ? BLITZ_OK : cannot_write((*next)->table->file, err);
 }
 
 static enum blitz_rc sync_images(struct image *images, size_t count, struct blitz_error *err)
@@ -319,47 +311,51 @@ static enum blitz_rc sync_images(struct image *images, size_t count, struct blit
 }
 
 /* Once the journal is whole, there is no way back: it is tried again until it is done, here or when
- * the engine is started next.
+ * the engine is started next. Only who closes a table may leave it to that: nobody writes the
+ * table's pages then.
  */
 static enum blitz_rc place(enum bz_journal_use use, struct image *images, size_t count,
-                           struct blitz_error *err)
+                           bool is_close, struct blitz_error *err)
 {
   for (unsigned tries = 0;; tries++)
   {
-    struct placing placing = {images, count, NULL};
-    enum blitz_rc rc = bz_journal_place(journals[use].journal, place_pages, &placing, err);
+    struct image *next = images;
+    enum blitz_rc rc = bz_journal_place(journals[use].journal, place_pages, &next, err);
 
     if (rc == BLITZ_OK)
       rc = sync_images(images, count, err);
     if (rc == BLITZ_OK)
-      return bz_journal_clear(journals[use].journal, err);
-    journals[use].stuck =
-        atomic_load(&stopping) || (use == BZ_JOURNAL_ONE && tries == TRIES_OF_ONE);
+      return BLITZ_OK;
+    journals[use].stuck = atomic_load(&stopping) || (is_close && tries == TRIES_OF_CLOSE);
     if (journals[use].stuck)
       return rc;
     if (tries % TELL_EVERY == 0 && err != NULL)
       bz_log(BLITZ_LOG_ERROR, "%s", err->text);
-    if (err != NULL)
+    if (use == BZ_JOURNAL_ALL && err != NULL)
       bz_current_checkpointed(rc, err);
     sleep(RETRY_SECONDS);
   }
 }
 
-/* ---- a checkpoint
- * -------------------------------------------------------------------------------- */
+/* ---- a checkpoint ---------------------------------------------------------------- */
 
-/* The moment of an image. Needs change_lock. */
-static enum blitz_rc begin(struct image *image, uint64_t position, struct blitz_error *err)
+/* The moment of an image. A table that has not changed since the last one needs none, unless its
+ * file is to be COMPLETE. Needs change_lock.
+ */
+static enum blitz_rc begin(struct image *image, bool complete, struct blitz_error *err)
 {
   struct blitz_table *table = image->table;
+  uint64_t position = complete ? BZ_COMPLETE : atomic_load(&table->needs_from);
   enum blitz_rc rc;
 
   assert(table->claimed && table->log_number != 0);
+  table->applied_in_part = table->applying;
+  if (!complete && !table->applying && bz_pages_changed(&table->pages) == 0)
+    return BLITZ_OK;
   image->end = atomic_load(&table->end);
   image->len = table->dirty ? image->end : table->allocated; /* or the file is being closed */
   rc = bz_image_begin(table, position, &image->page_count, err);
-  image->has_pages = rc == BLITZ_OK;
-  table->applied_in_part = table->applying;
+  image->is_new = rc == BLITZ_OK;
   return rc;
 }
 
@@ -391,7 +387,7 @@ static void end(struct image *image, bool done, bool locked)
 {
   struct blitz_table *table = image->table;
 
-  if (!image->has_pages)
+  if (!image->is_new)
     return;
   if (done)
   {
@@ -412,7 +408,8 @@ static enum blitz_rc checkpoint(struct image *images, size_t count, enum bz_jour
                                 bool locked, bool complete, struct blitz_error *err)
 {
   struct bz_redo *redo = bz_current_log();
-  struct bz_redo_figures figures = {0};
+  uint64_t position;
+  bool any = false, placed;
   enum blitz_rc rc = BLITZ_OK;
 
   pthread_mutex_lock(&journals[use].lock);
@@ -422,18 +419,23 @@ static enum blitz_rc checkpoint(struct image *images, size_t count, enum bz_jour
   {
     if (!locked)
       pthread_mutex_lock(&images[i].table->change_lock);
-    rc = begin(&images[i], complete ? BZ_COMPLETE : atomic_load(&images[i].table->needs_from), err);
+    rc = begin(&images[i], complete, err);
+    any |= images[i].is_new;
     if (!locked)
       pthread_mutex_unlock(&images[i].table->change_lock);
   }
-  if (redo != NULL)
-    bz_redo_figures(redo, &figures);
-  if (rc == BLITZ_OK)
-    rc = write_all(journals[use].journal, images, count, redo, figures.end, err);
-  if (rc == BLITZ_OK)
-    rc = place(use, images, count, err);
+  position = redo != NULL ? bz_redo_end(redo) : 0;
+  if (rc == BLITZ_OK && any)
+    rc = write_all(journals[use].journal, images, count, redo, position, err);
+  if (rc == BLITZ_OK && any)
+    rc = place(use, images, count, complete, err);
+  placed = rc == BLITZ_OK;
+  /* One that cannot be emptied is not used again before the next start (C5). */
+  if (placed && any)
+    rc = bz_journal_clear(journals[use].journal, err);
+  journals[use].stuck |= placed && rc != BLITZ_OK;
   for (size_t i = 0; i < count; i++)
-    end(&images[i], rc == BLITZ_OK, locked);
+    end(&images[i], placed, locked);
   pthread_mutex_unlock(&journals[use].lock);
   return rc;
 }
@@ -478,8 +480,7 @@ enum blitz_rc bz_log_closed(struct blitz_table *table, struct blitz_error *err)
   return rc;
 }
 
-/* ---- after a crash
- * -------------------------------------------------------------------------------- */
+/* ---- after a crash --------------------------------------------------------------- */
 
 /* A file that a journal has pages of. */
 struct target
@@ -504,34 +505,47 @@ static void free_targets(struct target *targets)
   }
 }
 
-/* Opens the file of that name, if it is the one that the journal is for; -1: it is not. */
-static int open_target(const struct target *target)
+static bool is_meant(const struct target *target, const uint8_t *header)
+{
+  return memcmp(header + BZ_MAGIC_OFF, BZ_MAGIC, BZ_MAGIC_LEN) == 0 &&
+         bz_load_le64(header + BZ_SECRET_OFF) == target->secret &&
+         bz_load_le64(header + BZ_IMAGE_OFF) - target->from <= 1;
+}
+
+/* Opens the file of that name, if there is one and it is what the journal is for. What cannot be
+ * told is an error: the journal is the only way to make that file whole.
+ */
+static enum blitz_rc open_target(struct target *target, struct blitz_error *err)
 {
   uint8_t header[BZ_HEADER_LEN];
   char *file = bz_file_name(target->path);
-  int fd;
+  enum blitz_rc rc = BLITZ_OK;
+  ssize_t n = 0;
 
   if (file == NULL)
-    return -1;
-  fd = open(file, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory finishing a checkpoint");
+  target->fd = open(file, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  if (target->fd >= 0)
+    n = pread(target->fd, header, sizeof header, 0);
+  if (n < 0 || (target->fd < 0 && errno != ENOENT && errno != ENOTDIR && errno != ELOOP))
+    rc = bz_fail(err, bz_rc_of_errno(errno), errno,
+                 "cannot open %s, of which a checkpoint is to be finished", file);
+  else if (target->fd >= 0 && (n != sizeof header || !is_meant(target, header)))
+  {
+    close(target->fd);
+    target->fd = -1;
+  }
   free(file);
-  if (fd < 0)
-    return -1;
-  if (pread(fd, header, sizeof header, 0) == sizeof header &&
-      memcmp(header + BZ_MAGIC_OFF, BZ_MAGIC, BZ_MAGIC_LEN) == 0 &&
-      bz_load_le64(header + BZ_SECRET_OFF) == target->secret &&
-      bz_load_le64(header + BZ_IMAGE_OFF) - target->from <= 1)
-    return fd;
-  close(fd);
-  return -1;
+  return rc;
 }
 
 static enum blitz_rc add_targets(struct target **targets, const uint8_t *page,
                                  struct blitz_error *err)
 {
   size_t off = 0;
+  enum blitz_rc rc = BLITZ_OK;
 
-  while (off + NAME_HEAD_LEN < BZ_PAGE_LEN && bz_load_le64(page + off) != 0)
+  while (rc == BLITZ_OK && off + NAME_HEAD_LEN < BZ_PAGE_LEN && bz_load_le64(page + off) != 0)
   {
     struct target *target = calloc(1, sizeof *target);
     uint32_t len = bz_load_le32(page + off + 24);
@@ -545,12 +559,12 @@ static enum blitz_rc add_targets(struct target **targets, const uint8_t *page,
     target->secret = bz_load_le64(page + off + 8);
     target->from = bz_load_le64(page + off + 16);
     memcpy(target->path, page + off + NAME_HEAD_LEN, len);
-    target->fd = open_target(target);
     target->next = *targets;
     *targets = target;
+    rc = open_target(target, err);
     off += NAME_HEAD_LEN + len;
   }
-  return BLITZ_OK;
+  return rc;
 }
 
 static enum blitz_rc place_again(void *arg, uint64_t file, uint64_t page, uint64_t count,
@@ -571,7 +585,7 @@ static enum blitz_rc place_again(void *arg, uint64_t file, uint64_t page, uint64
   if (target == NULL || target->fd < 0)
     return BLITZ_OK;
   run.fd = target->fd;
-  return write_run(&run) ? BLITZ_OK : cannot_write("a table", err);
+  return write_run(&run) ? BLITZ_OK : cannot_write(target->path, err);
 }
 
 /* Places the pages of a journal again, and empties it (C5). */

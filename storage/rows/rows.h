@@ -19,8 +19,9 @@
  *   G1-G3   more buckets                     grow.c
  *   V1-V3   removed rows                     removed.c
  *   R1-R12  recovery                         recover.c
- * those of space and of the file's length in space.c and file.c; the rules L1 to L11 of locks
- * in docs/LOCKING.md.
+ *   B1-B4   the file and its map             file.c
+ *   C1-C5   images, the log, checkpoints     checkpoint.c
+ * those of space in space.c; the rules L1 to L17 of locks in docs/LOCKING.md.
  *
  * Private to the room: hash.h, space.h.
  */

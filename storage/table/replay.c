@@ -31,6 +31,7 @@ struct replayed
   char *path; /* NULL: it was closed, or is given up */
   uint64_t commits;
   struct replayed *next;
+  struct replayed *same; /* the next one in its chain */
 };
 
 /* Changes of one table with a tag that are not committed yet. */
@@ -44,9 +45,12 @@ struct pending
   struct pending *next;
 };
 
+#define CHAINS 4096
+
 struct bz_replay
 {
   struct replayed *tables;
+  struct replayed *chains[CHAINS]; /* of these, by number, which is a random one */
   struct pending *pending;
   uint64_t from;     /* position in the log at which it has begun; UINT64_MAX: nowhere yet */
   time_t told_after; /* when what was done was told last; seconds */
@@ -81,7 +85,7 @@ static enum blitz_rc no_memory(struct blitz_error *err)
   return bz_fail(err, BLITZ_NOMEM, 0, "out of memory making the log's changes again");
 }
 
-/* ---- changes that are not committed --------------------------------------------------- */
+/* ---- changes that are not committed ---------------------------------------------- */
 
 static void drop_pending(struct bz_replay *replay, struct pending *pending)
 {
@@ -143,14 +147,14 @@ static struct pending *get_pending(struct bz_replay *replay, uint64_t tag, struc
   return pending;
 }
 
-/* ---- tables ------------------------------------------------------------------------------ */
+/* ---- tables ---------------------------------------------------------------------- */
 
 static struct replayed *find_table(const struct bz_replay *replay, uint64_t number)
 {
-  struct replayed *of = replay->tables;
+  struct replayed *of = replay->chains[number % CHAINS];
 
   while (of != NULL && of->number != number)
-    of = of->next;
+    of = of->same;
   return of;
 }
 
@@ -164,7 +168,8 @@ static void close_table(struct bz_replay *replay, struct replayed *of)
   of->table = NULL;
 }
 
-/* What cannot be made again is told, and left as it is in the file: who opens that is told again.
+/* What cannot be made again is told, and left as it is in the file. An image says itself that it
+ * lacks something; a file that had been closed is what somebody has put there.
  */
 static void give_up(struct bz_replay *replay, struct replayed *of, const char *why)
 {
@@ -175,75 +180,97 @@ static void give_up(struct bz_replay *replay, struct replayed *of, const char *w
   close_table(replay, of);
 }
 
-/* Opens the file, if it is the one that the log means. */
-static struct blitz_table *open_table(const char *path, const struct bz_open_record *record,
-                                      const struct bz_redo_record *at)
+static bool is_meant(const struct bz_header *header, const struct bz_open_record *record,
+                     uint64_t log_id)
 {
-  struct blitz_table *table = bz_table_new(path, 0);
-  struct bz_header header;
-  struct blitz_error err;
-  bool is_it;
+  if (header->version < BZ_VERSION || header->secret.key[0] != record->secret)
+    return false;
+  if (header->version == BZ_VERSION_LOGGED)
+    return header->log_position == BZ_COMPLETE || header->log_id == log_id;
+  return !header->open;
+}
 
-  if (table == NULL)
-    return NULL;
-  table->logged = table->opening = table->claimed = true;
-  is_it = bz_file_open(table, &header, &err) == BLITZ_OK && header.version >= BZ_VERSION &&
-          header.secret.key[0] == record->secret &&
-          (header.version == BZ_VERSION_LOGGED
-               ? header.log_position == BZ_COMPLETE || header.log_id == at->log_id
-               : !header.open);
-  if (!is_it)
-  {
-    bz_table_free(table);
-    return NULL;
-  }
+/* Takes up the file, which is open. A closed one is an image too. */
+static enum blitz_rc take_up(struct blitz_table *table, struct bz_header *header,
+                             const struct bz_open_record *record, const struct bz_redo_record *at,
+                             struct blitz_error *err)
+{
   table->log_number = record->number;
   table->log_id = at->log_id;
   atomic_store(&table->needs_from, at->at);
-  if (header.version != BZ_VERSION_LOGGED)
+  if (header->version != BZ_VERSION_LOGGED)
   {
-    header.segment = 0;
-    header.buckets_used = header.bucket_count;
+    header->segment = 0;
+    header->buckets_used = header->bucket_count;
   }
   bz_file_mark_dirty(table);
   pthread_mutex_lock(&table->change_lock);
   bz_note(table, BZ_BOOT_ID_OFF, BZ_BOOT_ID_LEN);
   memcpy(bz_base(table) + BZ_BOOT_ID_OFF, record->boot_id, BZ_BOOT_ID_LEN);
   pthread_mutex_unlock(&table->change_lock);
-  if (bz_image_open(table, &header, &err) == BLITZ_OK)
-    return table;
-  bz_log(BLITZ_LOG_ERROR, "%s", err.text);
-  bz_table_free(table);
-  return NULL;
+  return bz_image_open(table, header, err);
+}
+
+/* Opens the file, if it is there and is the one that the log means. Whatever may be better another
+ * time is an error: the log is the only one to know what the file lacks.
+ */
+static enum blitz_rc open_table(struct replayed *of, const struct bz_open_record *record,
+                                const struct bz_redo_record *at, struct blitz_error *err)
+{
+  struct blitz_table *table = bz_table_new(of->path, 0);
+  struct bz_header header;
+  struct blitz_error why;
+  enum blitz_rc rc;
+
+  if (table == NULL)
+    return no_memory(err);
+  table->logged = table->opening = table->claimed = true;
+  rc = bz_file_open(table, &header, &why);
+  if (rc == BLITZ_OK && is_meant(&header, record, at->log_id))
+  {
+    rc = take_up(table, &header, record, at, &why);
+    if (rc == BLITZ_OK)
+      of->table = table;
+  }
+  if (of->table == NULL)
+    bz_table_free(table);
+  if (rc == BLITZ_NOMEM || rc == BLITZ_IO || rc == BLITZ_BUSY || rc == BLITZ_FULL)
+  {
+    if (err != NULL)
+      *err = why;
+    return rc;
+  }
+  if (rc != BLITZ_OK && rc != BLITZ_NOT_FOUND)
+    bz_log(BLITZ_LOG_ERROR, "%s", why.text);
+  return BLITZ_OK;
 }
 
 static enum blitz_rc replay_open(struct bz_replay *replay, const struct bz_redo_record *record,
                                  struct blitz_error *err)
 {
   struct bz_open_record open;
-  struct replayed *of;
-  char *path;
+  struct replayed *of, **chain;
 
   if (!bz_open_record_get(record->payload, &open) || find_table(replay, open.number) != NULL)
     return BLITZ_OK;
-  path = strndup(open.path.data, open.path.len);
   of = calloc(1, sizeof *of);
-  if (path == NULL || of == NULL)
+  if (of != NULL)
+    of->path = strndup(open.path.data, open.path.len);
+  if (of == NULL || of->path == NULL)
   {
-    free(path);
     free(of);
     return no_memory(err);
   }
+  chain = &replay->chains[open.number % CHAINS];
   of->number = open.number;
-  of->table = open_table(path, &open, record);
-  of->path = path;
+  of->same = *chain;
+  *chain = of;
   of->next = replay->tables;
   replay->tables = of;
-  return BLITZ_OK;
+  return open_table(of, &open, record, err);
 }
 
-/* ---- changes ----------------------------------------------------------------------------------
- */
+/* ---- changes --------------------------------------------------------------------- */
 
 static enum blitz_rc make_change(struct pending *pending, enum bz_logged_change change,
                                  struct blitz_slice key, struct blitz_slice value,
@@ -336,21 +363,35 @@ static bool lacks(const struct blitz_table *table, uint64_t seq, bool *gap)
   return seq > committed;
 }
 
+/* Writes all tables to their files, as one checkpoint. */
+static enum blitz_rc write_tables(struct bz_replay *replay, bool complete, struct blitz_error *err)
+{
+  struct blitz_table **tables;
+  size_t count = 0;
+  enum blitz_rc rc;
+
+  for (const struct replayed *of = replay->tables; of != NULL; of = of->next)
+    count += of->table != NULL;
+  tables = calloc(count + 1, sizeof(struct blitz_table *));
+  if (tables == NULL)
+    return no_memory(err);
+  count = 0;
+  for (const struct replayed *of = replay->tables; of != NULL; of = of->next)
+    if (of->table != NULL)
+      tables[count++] = of->table;
+  rc = bz_checkpoint(tables, count, BZ_JOURNAL_ALL, complete, err);
+  for (size_t i = 0; i < count && rc == BLITZ_OK && !complete; i++)
+    bz_pages_drop(&tables[i]->pages);
+  free(tables);
+  return rc;
+}
+
 /* So much of what has changed goes to the files before the end. */
 static enum blitz_rc save_memory(struct bz_replay *replay, struct blitz_error *err)
 {
-  enum blitz_rc rc = BLITZ_OK;
-
   if (bz_pages_all_private() * BZ_PAGE_LEN <= bz_current_memory())
     return BLITZ_OK;
-  for (struct replayed *of = replay->tables; of != NULL && rc == BLITZ_OK; of = of->next)
-    if (of->table != NULL && bz_pages_private(&of->table->pages) > 0)
-    {
-      rc = bz_checkpoint(&of->table, 1, BZ_JOURNAL_ALL, false, err);
-      if (rc == BLITZ_OK)
-        bz_pages_drop(&of->table->pages);
-    }
-  return rc;
+  return write_tables(replay, false, err);
 }
 
 /* Makes changes of commit SEQ, not to be committed yet. */
@@ -398,8 +439,7 @@ static enum blitz_rc replay_changes(struct bz_replay *replay, const struct bz_re
                       bz_load_le64(from + 16), piece, err);
 }
 
-/* ---- commits
- * ------------------------------------------------------------------------------------- */
+/* ---- commits --------------------------------------------------------------------- */
 
 static void put_numbers(struct blitz_table *table, const struct bz_commit_record *record)
 {
@@ -490,8 +530,7 @@ static enum blitz_rc replay_commit(struct bz_replay *replay, const struct bz_red
   return rc;
 }
 
-/* ---- records
- * ---------------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------- */
 
 static void replay_close(struct bz_replay *replay, const struct bz_redo_record *record)
 {
@@ -535,9 +574,9 @@ enum blitz_rc bz_replay_record(void *arg, const struct bz_redo_record *record,
 enum blitz_rc bz_replay_finish(struct bz_replay *replay, struct blitz_error *err)
 {
   uint64_t tables = 0, commits = 0;
-  enum blitz_rc rc = BLITZ_OK;
+  enum blitz_rc rc;
 
-  for (struct replayed *of = replay->tables; of != NULL && rc == BLITZ_OK; of = of->next)
+  for (struct replayed *of = replay->tables; of != NULL; of = of->next)
   {
     if (of->table == NULL && of->path != NULL)
       bz_log(BLITZ_LOG_WARNING,
@@ -547,11 +586,11 @@ enum blitz_rc bz_replay_finish(struct bz_replay *replay, struct blitz_error *err
     if (of->table == NULL)
       continue;
     drop_pending_of(replay, of);
-    rc = bz_checkpoint(&of->table, 1, BZ_JOURNAL_ALL, true, err);
     tables++;
     commits += of->commits;
     bz_count(&bz_counters.recoveries, 1);
   }
+  rc = write_tables(replay, true, err);
   if (rc == BLITZ_OK && tables > 0)
     bz_log(BLITZ_LOG_NOTE,
            "%" PRIu64 " tables were open when the server stopped; %" PRIu64

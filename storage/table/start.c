@@ -20,43 +20,44 @@
 
 static pthread_mutex_t checkpoint_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool held; /* under checkpoint_lock */
+/* Bytes of the log that the last checkpoint has left, if it left what is wanted always. The same.
+ */
+static uint64_t kept = UINT64_MAX;
 static pthread_t thread;
 static bool has_thread;
 
 /* ---- checkpoints ---------------------------------------------------------------------- */
 
-/* Logs that the tables are open, so that what the log has before it is not wanted (C3). */
+/* Logs that the tables are open, on the device, so that what the log has before it is not wanted
+ * (C3).
+ */
 static enum blitz_rc log_again(struct blitz_table **tables, size_t count, struct blitz_error *err)
 {
   enum blitz_rc rc = BLITZ_OK;
 
   for (size_t i = 0; i < count && rc == BLITZ_OK; i++)
     rc = bz_log_table(tables[i], err);
-  return rc;
+  return rc == BLITZ_OK ? blitz_sync(err) : rc;
 }
 
 static enum blitz_rc checkpoint(struct blitz_error *err)
 {
   struct bz_redo *redo = bz_current_log();
-  struct bz_redo_figures before;
   struct blitz_table **tables;
-  uint64_t needed;
+  uint64_t from = bz_redo_end(redo), needed = 0;
   size_t count;
   enum blitz_rc rc;
 
   tables = bz_registry_claim(&count);
   if (tables == NULL)
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory writing a checkpoint");
-  bz_redo_figures(redo, &before);
   rc = log_again(tables, count, err);
   if (rc == BLITZ_OK)
     rc = bz_checkpoint(tables, count, BZ_JOURNAL_ALL, false, err);
   if (rc == BLITZ_OK)
   {
-    needed = bz_registry_written(tables, count, before.end, before.end);
-    rc = bz_redo_sync(redo, needed, err);
-    if (rc == BLITZ_OK)
-      rc = bz_redo_release(redo, needed, err);
+    needed = bz_registry_written(tables, count, from);
+    rc = bz_redo_release(redo, needed, err);
   }
   if (rc == BLITZ_OK && bz_pages_all_private() * BZ_PAGE_LEN > bz_current_memory())
     for (size_t i = 0; i < count; i++)
@@ -65,6 +66,7 @@ static enum blitz_rc checkpoint(struct blitz_error *err)
     bz_table_unclaim(tables[i]);
   free(tables);
   bz_count(&bz_counters.checkpoints, 1);
+  kept = rc == BLITZ_OK && needed == from ? bz_redo_backlog(redo) : UINT64_MAX;
   return rc;
 }
 
@@ -74,9 +76,11 @@ enum blitz_rc blitz_checkpoint(struct blitz_error *err)
 
   pthread_mutex_lock(&checkpoint_lock);
   if (bz_current_log() != NULL && !held)
+  {
     rc = checkpoint(err);
-  if (rc == BLITZ_OK && bz_current_log() != NULL && !held)
-    rc = bz_registry_finish(err);
+    if (rc == BLITZ_OK)
+      rc = bz_registry_finish(err);
+  }
   pthread_mutex_unlock(&checkpoint_lock);
   return rc;
 }
@@ -91,28 +95,32 @@ void bz_checkpoints_hold(bool hold)
 
 enum blitz_rc blitz_sync(struct blitz_error *err)
 {
-  struct bz_redo_figures figures;
+  struct bz_redo *redo = bz_current_log();
 
-  if (bz_current_log() == NULL)
-    return BLITZ_OK;
-  bz_redo_figures(bz_current_log(), &figures);
-  return bz_redo_sync(bz_current_log(), figures.end, err);
+  return redo != NULL ? bz_redo_sync(redo, bz_redo_end(redo), err) : BLITZ_OK;
 }
 
+/* Is there anything that the last checkpoint has not done? */
 static bool has_changed(void)
 {
-  return bz_redo_backlog(bz_current_log()) > 0 || bz_pages_all_changed() > 0;
+  bool changed;
+
+  pthread_mutex_lock(&checkpoint_lock);
+  changed = bz_redo_backlog(bz_current_log()) != kept || bz_pages_all_changed() > 0;
+  pthread_mutex_unlock(&checkpoint_lock);
+  return changed;
 }
 
 static void *write_checkpoints(void *arg)
 {
   enum blitz_rc last = BLITZ_OK;
+  bool asked;
 
   (void)arg;
-  while (bz_current_sleep(last == BLITZ_OK ? CHECKPOINT_SECONDS : 1))
+  while (bz_current_sleep(last == BLITZ_OK ? CHECKPOINT_SECONDS : 1, &asked))
   {
     struct blitz_error err = {0};
-    enum blitz_rc rc = has_changed() ? blitz_checkpoint(&err) : BLITZ_OK;
+    enum blitz_rc rc = asked || has_changed() ? blitz_checkpoint(&err) : BLITZ_OK;
 
     /* The first one of a row of failures tells enough. */
     if (rc != BLITZ_OK && last == BLITZ_OK)
@@ -134,15 +142,6 @@ static uint64_t log_file_len(uint64_t limit)
                                       : len;
 }
 
-/* Lets go what was replayed: the files have it. */
-static enum blitz_rc release_log(struct bz_redo *redo, struct blitz_error *err)
-{
-  struct bz_redo_figures figures;
-
-  bz_redo_figures(redo, &figures);
-  return bz_redo_release(redo, figures.end, err);
-}
-
 static enum blitz_rc start(const struct blitz_start_options *options, bool background,
                            struct bz_replay *replay, struct blitz_error *err)
 {
@@ -157,7 +156,7 @@ static enum blitz_rc start(const struct blitz_start_options *options, bool backg
     return rc;
   rc = bz_replay_finish(replay, err);
   if (rc == BLITZ_OK)
-    rc = release_log(redo, err);
+    rc = bz_redo_release(redo, bz_redo_end(redo), err); /* the files have it */
   if (rc != BLITZ_OK)
   {
     bz_redo_close(redo);

@@ -291,10 +291,9 @@ struct blitz_table **bz_registry_claim(size_t *countp)
   return tables;
 }
 
-uint64_t bz_registry_written(struct blitz_table **tables, size_t count, uint64_t position,
-                             uint64_t end)
+uint64_t bz_registry_written(struct blitz_table **tables, size_t count, uint64_t position)
 {
-  uint64_t needed = bz_log_pinned() < end ? bz_log_pinned() : end;
+  uint64_t needed = bz_log_pinned() < position ? bz_log_pinned() : position;
 
   pthread_mutex_lock(&registry_lock);
   for (size_t i = 0; i < count; i++)
@@ -727,13 +726,8 @@ enum blitz_rc blitz_table_rename(const char *from, const char *to, struct blitz_
 
 enum blitz_rc blitz_table_sync(struct blitz_table *table, struct blitz_error *err)
 {
-  struct bz_redo_figures figures;
-
   if (table->logged)
-  {
-    bz_redo_figures(bz_current_log(), &figures);
-    return bz_redo_sync(bz_current_log(), figures.end, err);
-  }
+    return blitz_sync(err);
   if (fdatasync(table->fd) == 0)
     return BLITZ_OK;
   return bz_fail(err, bz_rc_of_errno(errno), errno, "cannot sync %s", table->file);

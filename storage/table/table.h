@@ -34,11 +34,10 @@ enum blitz_rc bz_convert(struct blitz_table *table, uint64_t layout,
  */
 struct blitz_table **bz_registry_claim(size_t *countp);
 
-/* From where on the log is needed, now that COUNT tables are written that need it from POSITION
- * on; gives these back.
+/* From where on the log is needed, now that COUNT tables are written, which need it from POSITION
+ * on.
  */
-uint64_t bz_registry_written(struct blitz_table **tables, size_t count, uint64_t position,
-                             uint64_t end);
+uint64_t bz_registry_written(struct blitz_table **tables, size_t count, uint64_t position);
 
 /* Closes the tables of which the file could not be written when they were; at the end, when there
  * is no later, those that it still cannot be are left to the log.

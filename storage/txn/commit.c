@@ -303,8 +303,7 @@ enum blitz_rc bz_publish(struct blitz_table *table, struct MDB_txn *index_txn,
   return rc;
 }
 
-/* ---- undoing ----------------------------------------------------------------------------------
- */
+/* ---- undoing ----------------------------------------------------------------------- */
 
 static void rollback_table(struct bz_writes *writes)
 {
@@ -318,8 +317,7 @@ static void rollback_table(struct bz_writes *writes)
   bz_change_end(writes->table);
 }
 
-/* ---- what callers ask for -----------------------------------------------------------------------
- */
+/* ---- what callers ask for ---------------------------------------------------------- */
 
 /* Brings entries that were sorted first into their indexes. Equal rows that
  * blitz_txn_finish_load() was not asked for must not get in.

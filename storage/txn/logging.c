@@ -175,6 +175,8 @@ enum blitz_rc bz_log_changes(struct bz_logging *logging, const struct bz_commit_
   }
   if (rc != BLITZ_OK || logging->in_commit)
     return rc;
+  if (logging->tables > 1 && (logging->record = malloc(commit_len(logging))) == NULL)
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory committing");
   rc = bz_redo_keep(logging->redo, commit_len(logging), err);
   if (rc == BLITZ_OK)
     logging->kept = commit_len(logging);
@@ -217,7 +219,7 @@ enum blitz_rc bz_log_commit(struct bz_logging *logging, const struct bz_commit_p
 {
   size_t len = commit_len(logging), kept = logging->kept;
   uint8_t small[BZ_COMMIT_HEAD_LEN + BZ_COMMIT_TABLE_LEN];
-  uint8_t *to = logging->tables <= 1 ? small : malloc(len);
+  uint8_t *to = logging->record != NULL ? logging->record : small;
   struct blitz_slice slices[] = {{to, len}, {logging->buf->data, logging->len}};
   bool sync;
   uint64_t end;
@@ -225,16 +227,12 @@ enum blitz_rc bz_log_commit(struct bz_logging *logging, const struct bz_commit_p
 
   if (logging->redo == NULL)
     return BLITZ_OK;
-  if (to == NULL)
-    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory committing");
   bz_commit_head_put(to, logging->tag, logging->tables);
   sync = put_tables(to + BZ_COMMIT_HEAD_LEN, parts, count);
   logging->kept = 0;
   rc = kept > 0 ? bz_redo_append_kept(logging->redo, kept, BZ_RECORD_COMMIT, slices, 1, &end, err)
                 : bz_redo_append(logging->redo, BZ_RECORD_COMMIT, slices, logging->len > 0 ? 2 : 1,
                                  &end, err);
-  if (to != small)
-    free(to);
   if (rc == BLITZ_OK)
     rc = sync ? bz_redo_sync(logging->redo, end, err) : bz_redo_write(logging->redo, end, err);
   return rc;
@@ -245,4 +243,5 @@ void bz_log_end(struct bz_logging *logging)
   if (logging->kept > 0)
     bz_redo_let_go(logging->redo, logging->kept);
   logging->kept = 0;
+  free(logging->record);
 }

@@ -33,6 +33,7 @@ struct bz_logging
   uint32_t tables; /* that are logged */
   bool in_commit;  /* the last changes are in the record that says they are committed */
   size_t kept;     /* room in the log; 0: there is none */
+  uint8_t *record; /* memory for what is said of several tables; NULL: of one */
 };
 
 /* The number of the next commit of a table. */

@@ -294,17 +294,6 @@ _Noreturn static void starter(bool opens)
 
 /* ---- the parent ---- */
 
-static void kill_after(pid_t pid, unsigned microseconds)
-{
-  int status;
-  usleep(microseconds);
-  kill(pid, SIGKILL);
-  assert_int_equal(waitpid(pid, &status, 0), pid);
-  if (!(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) &&
-      !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
-    fail_msg("the child ended with status %d", status);
-}
-
 static void kill_a_child(struct rnd *rnd)
 {
   uint64_t seed = rnd_next(rnd);
@@ -335,19 +324,6 @@ static void kill_a_child(struct rnd *rnd)
   }
 }
 
-/* The version of a row in TABLE; 0: there is none. */
-static uint64_t version_of(struct blitz_cursor *cursor, uint64_t n)
-{
-  struct blitz_slice value;
-  uint64_t version;
-  enum blitz_rc rc = blitz_get(cursor, number_key(n), &value, ERR);
-  if (rc == BLITZ_NOT_FOUND)
-    return 0;
-  assert_rc(BLITZ_OK, rc);
-  assert_true(row_proves(value, n, &version) && version != 0);
-  return version;
-}
-
 static void apply(unsigned worker, unsigned from, unsigned to)
 {
   for (; from < to; from++)
@@ -367,7 +343,7 @@ static void settle_model(struct blitz_cursor **cursors)
     const struct change *change = &part->changes[committed];
     apply(worker, 0, committed);
     if (begun > committed &&
-        version_of(cursors[change->table], number_of(worker, change->key)) == change->version)
+        row_version(cursors[change->table], number_of(worker, change->key)) == change->version)
       apply(worker, committed, begun);
     for (unsigned i = 0; i < begun; i++)
       if ((uint32_t)part->changes[i].version > next_version)
@@ -384,7 +360,7 @@ static void compare_table(struct blitz_table *opened, struct blitz_cursor *curso
   for (unsigned worker = 0; worker < WORKERS; worker++)
     for (uint32_t key = 0; key < KEYS; key++)
     {
-      uint64_t found = version_of(cursor, number_of(worker, key));
+      uint64_t found = row_version(cursor, number_of(worker, key));
       if (found != model[worker][table][key])
         fail_msg("round %u: row %u of thread %u in %s has version %llx, not %llx", round, key,
                  worker, names[table], (unsigned long long)found,

@@ -203,17 +203,6 @@ _Noreturn static void opener(bool with_fourth)
 
 /* ---- the parent ---- */
 
-static void kill_after(pid_t pid, unsigned microseconds)
-{
-  int status;
-  usleep(microseconds);
-  kill(pid, SIGKILL);
-  assert_int_equal(waitpid(pid, &status, 0), pid);
-  if (!(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) &&
-      !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
-    fail_msg("the child ended with status %d", status);
-}
-
 static void apply(unsigned from, unsigned to)
 {
   for (; from < to; from++)

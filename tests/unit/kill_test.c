@@ -211,18 +211,6 @@ _Noreturn static void opener(void)
 
 /* ---- the parent ---- */
 
-static void kill_after(pid_t pid, unsigned microseconds)
-{
-  int status;
-  usleep(microseconds);
-  kill(pid, SIGKILL);
-  assert_int_equal(waitpid(pid, &status, 0), pid);
-  /* It ends by the kill, or an opener by itself; not by a failure of its own. */
-  if (!(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) &&
-      !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
-    fail_msg("the child ended with status %d", status);
-}
-
 static void apply(unsigned txn)
 {
   for (unsigned i = ledger->first_change[txn]; i < ledger->first_change[txn + 1]; i++)

@@ -206,27 +206,14 @@ static void load(const char *name)
 
 /* ---- what is there ---- */
 
-/* Is the row N there, and if so in which version? 0: no. */
-static uint64_t version_of(struct blitz_cursor *cursor, uint64_t n)
-{
-  struct blitz_slice value;
-  uint64_t version;
-  enum blitz_rc rc = blitz_get(cursor, number_key(n), &value, ERR);
-  if (rc == BLITZ_NOT_FOUND)
-    return 0;
-  assert_ok(rc);
-  assert_true(row_proves(value, n, &version));
-  return version;
-}
-
 static bool changed(struct blitz_cursor *cursor)
 {
-  bool after = version_of(cursor, 0) == 2;
+  bool after = row_version(cursor, 0) == 2;
   for (uint64_t n = 0; n < ROWS + 6; n++)
   {
     uint64_t before_version = n < ROWS ? 1 : 0;
     uint64_t after_version = n >= ROWS || n % 2 == 0 ? 2 : n % 4 == 1 ? 0 : 1;
-    assert_int_equal(version_of(cursor, n), after ? after_version : before_version);
+    assert_int_equal(row_version(cursor, n), after ? after_version : before_version);
   }
   return after;
 }

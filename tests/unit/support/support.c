@@ -9,7 +9,9 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -307,4 +309,18 @@ bool row_proves(struct blitz_slice slice, uint64_t n, uint64_t *versionp)
     if ((unsigned char)data[i] != row_byte(n, *versionp, i))
       return false;
   return true;
+}
+
+/* ---- processes ---- */
+
+void kill_after(pid_t pid, unsigned microseconds)
+{
+  int status;
+  usleep(microseconds);
+  kill(pid, SIGKILL);
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  /* It ends by the kill, or an opener by itself; not by a failure of its own. */
+  if (!(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) &&
+      !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
+    fail_msg("the child ended with status %d", status);
 }

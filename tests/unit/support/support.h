@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 
 #include <cmocka.h>
 
@@ -117,5 +118,13 @@ void assert_no_row(struct blitz_table *table, struct blitz_txn *txn, const char 
 uint64_t row_count(struct blitz_table *table);
 /* Scans and gets agree that exactly rows FROM..TO-1 of put_rows() are there. */
 void assert_rows(struct blitz_table *table, uint64_t from, uint64_t to, uint64_t version);
+
+/* The version of row N, of put_rows() or row_fill(), that CURSOR sees; 0: there is none. */
+uint64_t row_version(struct blitz_cursor *cursor, uint64_t n);
+
+/* ---- processes ---- */
+
+/* Kills a child, which may have ended by itself, but not by a failure of its own. */
+void kill_after(pid_t pid, unsigned microseconds);
 
 #endif

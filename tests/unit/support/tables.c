@@ -184,3 +184,15 @@ void assert_rows(struct blitz_table *table, uint64_t from, uint64_t to, uint64_t
   blitz_cursor_close(cursor);
   free(met);
 }
+
+uint64_t row_version(struct blitz_cursor *cursor, uint64_t n)
+{
+  struct blitz_slice value;
+  uint64_t version;
+  enum blitz_rc rc = blitz_get(cursor, number_key(n), &value, ERR);
+  if (rc == BLITZ_NOT_FOUND)
+    return 0;
+  assert_ok(rc);
+  assert_true(row_proves(value, n, &version) && version != 0);
+  return version;
+}
