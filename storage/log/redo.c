@@ -23,9 +23,7 @@
 #define BUFFER_LEN ((size_t)2 << 20)
 #define PIECE_LEN_MAX ((size_t)512 << 10)
 #define SPARES_MAX 64
-#define EARLY_LEN                                                                \
-  ((size_t)256 << 10) /* bytes that are begun to be synced when they are written \
-                       */
+#define EARLY_LEN ((size_t)256 << 10) /* bytes that begin to be synced when they are written */
 #define SYNC_SECONDS 1
 
 struct buffer
@@ -53,7 +51,8 @@ struct bz_redo
   pthread_mutex_t lock; /* of all that follows */
   struct bz_redo_control control;
   struct bz_redo_found old;               /* files before the current one that are still wanted */
-  struct bz_redo_file file;               /* the current one; D4 */
+  struct bz_redo_file file;               /* the current one */
+  struct bz_redo_file before;             /* the one before it, until that is synced (D4) */
   struct bz_redo_file spares[SPARES_MAX]; /* for later use, ascending */
   unsigned spare_count, spares_kept;
   uint64_t number_max; /* of all files */
@@ -70,6 +69,7 @@ struct bz_redo
 
   bool has_thread, stop;
   pthread_t thread;
+  bool woken;          /* the thread has something to do */
   pthread_cond_t wake; /* of the thread */
 };
 
@@ -169,15 +169,17 @@ static void write_buffer(struct bz_redo *redo, bool sync)
   wake_up(redo);
 }
 
+/* Syncs the first file that is not synced; meanwhile another one may become the current one. */
 static void sync_file(struct bz_redo *redo)
 {
-  uint64_t target = redo->written;
-  int sys_errno;
+  bool is_before = redo->before.fd >= 0;
+  int fd = is_before ? redo->before.fd : redo->file.fd, sys_errno;
+  uint64_t target = is_before ? redo->file.head.first : redo->written;
 
-  assert(!redo->syncing);
+  assert(!redo->syncing && (is_before || redo->synced >= redo->file.head.first));
   redo->syncing = true;
   pthread_mutex_unlock(&redo->lock);
-  sys_errno = fdatasync(redo->file.fd) == 0 ? 0 : errno;
+  sys_errno = fdatasync(fd) == 0 ? 0 : errno;
   pthread_mutex_lock(&redo->lock);
   redo->syncing = false;
   redo->syncs++;
@@ -187,6 +189,8 @@ static void sync_file(struct bz_redo *redo)
     redo->failed = sys_errno;
   else if (target > redo->synced)
     redo->synced = target;
+  if (redo->before.fd >= 0 && redo->synced >= redo->file.head.first)
+    bz_redo_file_close(&redo->before);
   wake_up(redo);
 }
 
@@ -241,15 +245,18 @@ static enum blitz_rc make_spare(struct bz_redo *redo, struct blitz_error *err)
   return rc;
 }
 
-/* Goes on in the first spare file. All is synced (D4), and nobody writes. */
+/* Goes on in the first spare file. All is written, and what is before the current file is synced
+ * (D4); the thread syncs that one.
+ */
 static enum blitz_rc use_spare(struct bz_redo *redo, struct blitz_error *err)
 {
   struct bz_redo_file *spare = &redo->spares[0];
 
-  assert(!redo->writing && !redo->syncing && redo->synced == redo->end);
+  assert(!redo->writing && redo->written == redo->end && redo->before.fd < 0);
   if (redo->file.fd >= 0 && !bz_redo_reserve_heads(&redo->old))
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory logging in %s", redo->dir);
   spare->head.first = redo->end;
+  spare->head.before = redo->file.fd >= 0 ? redo->file.head.number : redo->old.end_number;
   redo->control.last_number = spare->head.number;
   /* The head first: what the control file names must have one (D5). */
   if (!bz_redo_head_store(spare, &redo->control) ||
@@ -260,9 +267,13 @@ static enum blitz_rc use_spare(struct bz_redo *redo, struct blitz_error *err)
   }
   if (redo->file.fd >= 0)
     redo->old.heads[redo->old.count++] = redo->file.head;
-  bz_redo_file_close(&redo->file);
+  if (redo->syncing || redo->synced < redo->end)
+    redo->before = redo->file;
+  else
+    bz_redo_file_close(&redo->file);
   redo->file = *spare;
   memmove(spare, spare + 1, --redo->spare_count * sizeof *spare);
+  redo->woken = true;
   pthread_cond_signal(&redo->wake);
   return BLITZ_OK;
 }
@@ -270,11 +281,11 @@ static enum blitz_rc use_spare(struct bz_redo *redo, struct blitz_error *err)
 /* A step on the way to the next file. */
 static enum blitz_rc change_file(struct bz_redo *redo, struct blitz_error *err)
 {
-  if (redo->writing || redo->syncing)
+  if (redo->writing || (redo->before.fd >= 0 && redo->syncing))
     pthread_cond_wait(&redo->changed, &redo->lock);
   else if (redo->written < redo->end)
-    write_buffer(redo, true);
-  else if (redo->synced < redo->end)
+    write_buffer(redo, false);
+  else if (redo->before.fd >= 0)
     sync_file(redo);
   else if (redo->spare_count > 0)
     return use_spare(redo, err);
@@ -509,9 +520,11 @@ static void *run(void *arg)
     /* A spare file that cannot be made now is tried again a second later. */
     if (redo->spare_count == 0 && !redo->making && redo->failed == 0)
       (void)!make_spare(redo, NULL);
-    while (!redo->stop && pthread_cond_timedwait(&redo->wake, &redo->lock, &until) == 0)
+    while (!redo->stop && !redo->woken &&
+           pthread_cond_timedwait(&redo->wake, &redo->lock, &until) == 0)
       ;
-    end = redo->end;
+    redo->woken = false;
+    end = redo->before.fd >= 0 ? redo->file.head.first : redo->end;
     pthread_mutex_unlock(&redo->lock);
     (void)!wait_for(redo, end, true, NULL);
     pthread_mutex_lock(&redo->lock);
@@ -529,7 +542,7 @@ static struct bz_redo *new_redo(const struct bz_redo_options *options)
 
   if (redo == NULL)
     return NULL;
-  redo->control_fd = redo->file.fd = -1;
+  redo->control_fd = redo->file.fd = redo->before.fd = -1;
   redo->spares_kept = options->limit < SPARES_MAX * options->file_len
                           ? (unsigned)(options->limit / (options->file_len + 1)) + 1
                           : SPARES_MAX;
@@ -550,6 +563,7 @@ static void free_redo(struct bz_redo *redo)
 {
   if (redo->file.name != NULL)
     bz_redo_file_close(&redo->file);
+  bz_redo_file_close(&redo->before);
   while (redo->spare_count > 0)
     bz_redo_file_close(&redo->spares[--redo->spare_count]);
   if (redo->control_fd >= 0)
@@ -582,25 +596,6 @@ static enum blitz_rc make_control(struct bz_redo *redo, uint64_t file_len, struc
   return rc;
 }
 
-/* What is read need not be on the device, if it was only the process that died (D4); who reads it
- * may write it elsewhere at once.
- */
-static enum blitz_rc sync_last(struct bz_redo *redo, struct blitz_error *err)
-{
-  struct bz_redo_file file;
-  enum blitz_rc rc;
-
-  if (redo->control.last_number == 0)
-    return BLITZ_OK;
-  rc = bz_redo_file_open(redo->dir, redo->control.last_number, &file, err);
-  if (rc != BLITZ_OK)
-    return rc;
-  if (fdatasync(file.fd) != 0)
-    rc = bz_redo_fail("sync", file.name, err);
-  bz_redo_file_close(&file);
-  return rc;
-}
-
 static enum blitz_rc open_files(struct bz_redo *redo, uint64_t file_len, bz_redo_read_fn *read,
                                 void *arg, struct blitz_error *err)
 {
@@ -608,8 +603,6 @@ static enum blitz_rc open_files(struct bz_redo *redo, uint64_t file_len, bz_redo
 
   if (rc == BLITZ_NOT_FOUND)
     rc = make_control(redo, file_len, err);
-  if (rc == BLITZ_OK)
-    rc = sync_last(redo, err);
   if (rc == BLITZ_OK)
     rc = bz_redo_replay(redo->dir, &redo->control, read, arg, &redo->old, err);
   if (rc == BLITZ_OK)

@@ -15,7 +15,9 @@
  *      not opened.
  *  D3. A run of the engine begins a new file, which says where the one before it ended. What
  *      an earlier run has left behind that place is never read as a record.
- *  D4. Only the last file has bytes that are not synced.
+ *  D4. Only the last two files have bytes that are not synced. If the machine dies, the log may
+ *      end in the last but one. Each names the one before it; so the last one is void then, once
+ *      there is a next one.
  *  D5. The control file names the last file and the position from which records are wanted.
  *      It is synced before a file is used that it must name, and before one goes.
  */

@@ -326,7 +326,7 @@ bool bz_redo_head_read(const struct bz_redo_file *file, const struct bz_redo_con
       !parse_head(bytes, HEAD_MAGIC, fields) ||
       memcmp(bytes + ID_OFF, control->id, BZ_REDO_ID_LEN) != 0 || fields[0] != file->head.number)
     return false;
-  *head = (struct bz_redo_head){.number = fields[0], .first = fields[1]};
+  *head = (struct bz_redo_head){.number = fields[0], .first = fields[1], .before = fields[2]};
   return true;
 }
 
@@ -335,7 +335,7 @@ bool bz_redo_head_store(const struct bz_redo_file *file, const struct bz_redo_co
   uint8_t bytes[HEAD_LEN];
 
   make_head(bytes, HEAD_MAGIC, control->id,
-            (uint64_t[]){file->head.number, file->head.first, 0, 0});
+            (uint64_t[]){file->head.number, file->head.first, file->head.before, 0});
   return bz_redo_write_at(file->fd, bytes, sizeof bytes, 0, true);
 }
 

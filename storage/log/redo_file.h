@@ -44,7 +44,8 @@ static inline uint64_t bz_redo_control_id(const struct bz_redo_control *control)
 struct bz_redo_head
 {
   uint64_t number;
-  uint64_t first; /* position of its first record: the one before it ends there */
+  uint64_t first;  /* position of its first record: the one before it ends there ... */
+  uint64_t before; /* ... and has this number; 0: there is none */
 };
 
 struct bz_redo_file
@@ -134,10 +135,11 @@ bool bz_redo_record_parse(const uint8_t *data, size_t len, uint32_t salt, uint64
 /* What there is of a log. */
 struct bz_redo_found
 {
-  struct bz_redo_head *heads; /* of the files that the control file knows of, ascending */
+  struct bz_redo_head *heads; /* of the files that are wanted, ascending */
   size_t count, room;
   uint64_t number_max; /* of all files, others too */
-  uint64_t end;        /* of the records */
+  uint64_t end;        /* of the records ... */
+  uint64_t end_number; /* ... and the number of the file in which that is */
 };
 
 /* Makes room for one more head. False: out of memory. */

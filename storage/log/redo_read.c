@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * redo_read.c: what an earlier run has logged. Each file but the last was synced before the
- * next was used (D4), so records end, or are damaged, in the last one alone.
+ * redo_read.c: what an earlier run has logged. Each file but the last two was synced before they
+ * were used (D4), so records end, or are damaged, in these alone.
  */
 #include "log/redo_file.h"
 
@@ -112,7 +112,9 @@ static enum blitz_rc damaged(const struct reading *reading, uint64_t number, uin
   return BLITZ_CORRUPT;
 }
 
-/* Reads the bytes of a file. It was as long as it is to be before it was used. */
+/* Reads the bytes of a file. It was as long as it is to be before it was used. What is read is on
+ * the device, also if it was only the process that died: who reads it may write it elsewhere.
+ */
 static enum blitz_rc load(struct reading *reading, const struct bz_redo_head *head,
                           struct blitz_error *err)
 {
@@ -122,7 +124,10 @@ static enum blitz_rc load(struct reading *reading, const struct bz_redo_head *he
   if (rc != BLITZ_OK)
     return rc;
   errno = 0;
-  if (bz_redo_read_at(file.fd, reading->data, reading->data_len, BZ_REDO_PAGE) != reading->data_len)
+  if (fdatasync(file.fd) != 0)
+    rc = bz_redo_fail("sync", file.name, err);
+  else if (bz_redo_read_at(file.fd, reading->data, reading->data_len, BZ_REDO_PAGE) !=
+           reading->data_len)
     rc = errno != 0 ? bz_redo_fail("read", file.name, err)
                     : damaged(reading, head->number, head->first, err);
   bz_redo_file_close(&file);
@@ -155,12 +160,13 @@ static enum blitz_rc read_records(const struct reading *reading, const struct bz
   return BLITZ_OK;
 }
 
-/* Was the log once synced beyond END, says a record behind it (D2)? */
+/* Was the log once synced beyond END, says a record of the loaded file behind it (D2)? */
 static bool was_longer(const struct reading *reading, const struct bz_redo_head *head, uint64_t end)
 {
   uint32_t salt = bz_redo_salt(reading->control);
 
-  for (uint64_t at = end + 8; at - head->first < reading->data_len; at += 8)
+  for (uint64_t at = end < head->first ? head->first : end; at - head->first < reading->data_len;
+       at += 8)
   {
     size_t off = (size_t)(at - head->first);
     struct bz_redo_record record;
@@ -194,28 +200,62 @@ static enum blitz_rc check_beyond(struct reading *reading, struct blitz_error *e
   return rc;
 }
 
+/* Leaves the files with records that are wanted, of which each names the one before it. */
+static enum blitz_rc find_chain(const struct reading *reading, struct blitz_error *err)
+{
+  struct bz_redo_found *found = reading->found;
+  uint64_t number = reading->control->last_number, first = UINT64_MAX;
+  size_t low = found->count;
+
+  for (size_t i = found->count; i-- > 0 && first > found->end;)
+    if (found->heads[i].number == number)
+    {
+      number = found->heads[i].before;
+      first = found->heads[i].first;
+      found->heads[--low] = found->heads[i];
+    }
+  if (first > found->end)
+    return damaged(reading, number, found->end, err);
+  found->count -= low;
+  memmove(found->heads, found->heads + low, found->count * sizeof *found->heads);
+  return BLITZ_OK;
+}
+
+/* Records end at END in file I, and not as the next one says. May the log end there (D4)? */
+static enum blitz_rc check_end(struct reading *reading, size_t i, uint64_t end,
+                               struct blitz_error *err)
+{
+  const struct bz_redo_head *head = &reading->found->heads[i];
+  size_t left = reading->found->count - 1 - i;
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (left > 1 || was_longer(reading, head, end))
+    return damaged(reading, head->number, end, err);
+  if (left == 1)
+    rc = load(reading, head + 1, err);
+  if (rc == BLITZ_OK && left == 1 && was_longer(reading, head + 1, end))
+    rc = damaged(reading, head->number, end, err);
+  return rc;
+}
+
 static enum blitz_rc read_all(struct reading *reading, bz_redo_read_fn *read, void *arg,
                               struct blitz_error *err)
 {
-  const struct bz_redo_found *found = reading->found;
-  uint64_t *atp = &reading->found->end;
-  size_t i = found->count;
-  enum blitz_rc rc = BLITZ_OK;
+  struct bz_redo_found *found = reading->found;
+  enum blitz_rc rc = find_chain(reading, err);
+  bool goes_on = true;
 
-  while (i > 0 && found->heads[i - 1].first > *atp)
-    i--;
-  if (i == 0 || found->heads[found->count - 1].number != reading->control->last_number)
-    return damaged(reading, reading->control->last_number, *atp, err);
-  for (i--; rc == BLITZ_OK && i < found->count; i++)
+  for (size_t i = 0; rc == BLITZ_OK && goes_on; i++)
   {
     const struct bz_redo_head *head = &found->heads[i];
-    bool last = i + 1 == found->count;
 
     rc = load(reading, head, err);
     if (rc == BLITZ_OK)
-      rc = read_records(reading, head, read, arg, atp, err);
-    if (rc == BLITZ_OK && (last ? was_longer(reading, head, *atp) : head[1].first != *atp))
-      rc = damaged(reading, head->number, *atp, err);
+      rc = read_records(reading, head, read, arg, &found->end, err);
+    goes_on = i + 1 < found->count && head[1].first == found->end;
+    if (rc == BLITZ_OK && !goes_on)
+      rc = check_end(reading, i, found->end, err);
+    found->end_number = head->number;
   }
   return rc;
 }

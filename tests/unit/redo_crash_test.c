@@ -155,6 +155,11 @@ static void work(const char *dir, struct rnd *rnd, uint64_t run, unsigned steps)
       require_ok(bz_redo_write(program.redo, last, ERR));
       crash_note(NOTE_WRITTEN, program.next);
       break;
+    case 5:
+      /* Now and then several files at once, which are synced when the log has to (D4). */
+      for (unsigned more = rnd_below(rnd, 8) == 0 ? 60 : 1; more > 0; more--)
+        append(&program);
+      break;
     default: append(&program);
     }
   }
