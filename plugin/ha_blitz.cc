@@ -205,6 +205,8 @@ int ha_blitz::open_file(unsigned flags)
 
 void ha_blitz::close_file()
 {
+  if (m_cursor && current_thd)
+    blitz_session_reads_no_more(current_thd, ht, m_cursor);
   blitz_cursor_close(m_cursor);
   m_cursor = NULL;
   m_cursor_txn = NULL;
@@ -349,7 +351,13 @@ int ha_blitz::external_lock(THD *thd, int lock_type)
 {
   if (lock_type == F_WRLCK && thd->lex->requires_prelocking())
     blitz_session_register(thd, ht);
-  if (lock_type == F_UNLCK && thd_sql_command(thd) == SQLCOM_HA_READ && m_cursor)
+  if (m_cursor == NULL)
+    return 0;
+  if (lock_type == F_RDLCK)
+    return blitz_session_reads(thd, ht, m_cursor);
+  if (lock_type == F_UNLCK)
+    blitz_session_reads_no_more(thd, ht, m_cursor);
+  if (lock_type == F_UNLCK && thd_sql_command(thd) == SQLCOM_HA_READ)
     blitz_cursor_rest(m_cursor);
   return 0;
 }

@@ -23,8 +23,8 @@ bool ha_blitz::needs_all_columns() const
 }
 
 /*
-  Makes the cursor show what the running statement has changed in this table so
-  far, and makes the plan for the columns that it reads.
+  Makes the cursor show the statement's moment and what the statement has changed in this
+  table so far, and makes the plan for the columns that it reads.
 */
 void ha_blitz::attach()
 {
@@ -34,6 +34,7 @@ void ha_blitz::attach()
     blitz_cursor_set_txn(m_cursor, txn);
     m_cursor_txn = txn;
   }
+  blitz_session_begin_reading(table->in_use, ht);
   m_columns_changed = false;
   m_rows.want(needs_all_columns() ? NULL : table->read_set);
   m_wants_row_key = false;

@@ -9,6 +9,7 @@
 #include "errors.h"
 #include "session.h"
 
+#include <algorithm>
 #include <memory>
 #include <mysqld.h>
 #include <new>
@@ -68,6 +69,30 @@ public:
     m_active--;
   }
 
+  void add_reader(struct blitz_cursor *cursor)
+  {
+    m_readers.push_back(cursor);
+  }
+
+  void remove_reader(struct blitz_cursor *cursor)
+  {
+    m_readers.erase(std::remove(m_readers.begin(), m_readers.end(), cursor), m_readers.end());
+    m_readers_together = m_readers_together && !m_readers.empty();
+  }
+
+  /* If there is no memory for it, each reads at a moment of its own. */
+  void begin_reading()
+  {
+    struct blitz_moment *moment;
+    struct blitz_error err;
+    if (m_readers_together || m_readers.size() < 2)
+      return;
+    m_readers_together = true;
+    if (blitz_moment_take(m_readers.data(), static_cast<unsigned>(m_readers.size()), &moment,
+                          &err) == BLITZ_OK)
+      blitz_moment_end(moment);
+  }
+
   /* Commits the changes of all tables, or undoes them. */
   enum blitz_rc end_all(bool commit, struct blitz_error *err)
   {
@@ -103,12 +128,26 @@ private:
   std::vector<std::unique_ptr<Blitz_change>> m_changes;
   std::vector<struct blitz_txn *> m_txns; /* of which some are committed together */
   unsigned m_active = 0;                  /* changes in use */
+  std::vector<struct blitz_cursor *> m_readers; /* of tables that are locked to be read */
+  bool m_readers_together = false;              /* they have got views of one moment */
   ulonglong m_last_serial = 0;
 };
 
 Session *session_of(THD *thd, const handlerton *hton)
 {
   return static_cast<Session *>(thd_get_ha_data(thd, hton));
+}
+
+/* The same, made if need be. */
+Session *need_session(THD *thd, const handlerton *hton)
+{
+  Session *session = session_of(thd, hton);
+  if (session == NULL)
+  {
+    session = new Session;
+    thd_set_ha_data(thd, hton, session);
+  }
+  return session;
 }
 
 /* Of a transaction of several statements nothing is left when it ends. The server has
@@ -206,12 +245,7 @@ Blitz_change *blitz_session_change(THD *thd, handlerton *hton, struct blitz_tabl
 {
   try
   {
-    Session *session = session_of(thd, hton);
-    if (session == NULL)
-    {
-      session = new Session;
-      thd_set_ha_data(thd, hton, session);
-    }
+    Session *session = need_session(thd, hton);
     Blitz_change *change = session->find(table);
     if (change == NULL)
     {
@@ -235,6 +269,31 @@ struct blitz_txn *blitz_session_txn(THD *thd, const handlerton *hton,
   Session *session = session_of(thd, hton);
   Blitz_change *change = session ? session->find(table) : NULL;
   return change ? change->txn : NULL;
+}
+
+int blitz_session_reads(THD *thd, const handlerton *hton, struct blitz_cursor *cursor)
+{
+  try
+  {
+    need_session(thd, hton)->add_reader(cursor);
+    return 0;
+  }
+  catch (const std::bad_alloc &)
+  {
+    return HA_ERR_OUT_OF_MEM;
+  }
+}
+
+void blitz_session_reads_no_more(THD *thd, const handlerton *hton, struct blitz_cursor *cursor)
+{
+  if (Session *session = session_of(thd, hton))
+    session->remove_reader(cursor);
+}
+
+void blitz_session_begin_reading(THD *thd, const handlerton *hton)
+{
+  if (Session *session = session_of(thd, hton))
+    session->begin_reading();
 }
 
 void blitz_session_forget(THD *thd, const handlerton *hton, const struct blitz_table *table)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * session.h: what one connection has changed in the statement that it runs.
+ * session.h: what one connection has changed in the statement that it runs, and what it reads.
  *
  * Each table changed has a transaction of its own, so that a table dropped in
  * the middle of a statement (a temporary one, in a stored function) can take
@@ -16,6 +16,9 @@
  *    the outermost statement only. A savepoint that they set is for engines that
  *    the server knows by then, so it is told of a table that they may change
  *    when that is locked. Under LOCK TABLES nothing tells of it in time.
+ * 4. A statement that reads several tables, or partitions, sees them all as of one moment, but for
+ *    those that it may change: of these it sees what is committed now. Tables of functions are
+ *    read as of a moment of their own from the second call on.
  */
 #ifndef BLITZ_SESSION_H
 #define BLITZ_SESSION_H
@@ -44,6 +47,14 @@ Blitz_change *blitz_session_change(THD *thd, handlerton *hton, struct blitz_tabl
 /* The transaction whose changes a reader of TABLE must see; NULL: none. */
 struct blitz_txn *blitz_session_txn(THD *thd, const handlerton *hton,
                                     const struct blitz_table *table);
+
+/* CURSOR's table is locked to be read by THD's statement; and is so no more. 0, or the server's
+   number of an error. */
+int blitz_session_reads(THD *thd, const handlerton *hton, struct blitz_cursor *cursor);
+void blitz_session_reads_no_more(THD *thd, const handlerton *hton, struct blitz_cursor *cursor);
+
+/* All tables are locked, and the first one is going to be read. */
+void blitz_session_begin_reading(THD *thd, const handlerton *hton);
 
 /* Undoes what THD has changed in TABLE, which is about to be closed. */
 void blitz_session_forget(THD *thd, const handlerton *hton, const struct blitz_table *table);

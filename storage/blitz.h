@@ -58,7 +58,7 @@ enum blitz_rc
   BLITZ_NOT_FOUND = 1,    /* no row with that key, or no such file */
   BLITZ_END = 2,          /* a scan has no further row */
   BLITZ_DUPLICATE = 3,    /* a row with that key is there already */
-  BLITZ_CHANGED = 4,      /* a compare callback said no */
+  BLITZ_CHANGED = 4,      /* a compare callback said no; or a moment cannot be seen any more */
   BLITZ_NOMEM = 5,        /* out of memory */
   BLITZ_IO = 6,           /* the operating system refused; see sys_errno */
   BLITZ_FULL = 7,         /* no space left on the device, or over quota */
@@ -603,6 +603,30 @@ enum blitz_rc blitz_sample(struct blitz_cursor *cursor, uint64_t max, blitz_samp
  * is closed after it. Both must belong to one thread.
  */
 void blitz_cursor_follow(struct blitz_cursor *cursor, struct blitz_cursor *leader);
+
+/* ---- one moment of all tables --------------------------------------------------- */
+
+/* A moment between commits: of each commit before it all tables are seen, and of none after it
+ * any. It may be used by one thread at a time.
+ */
+struct blitz_moment;
+
+/* Takes a moment, and a view of it with the indexes for each of COUNT cursors, which see it until
+ * they are reset; their transactions' changes are seen as ever. BLITZ_BUSY: a table has too many
+ * readers.
+ */
+enum blitz_rc blitz_moment_take(struct blitz_cursor *const *cursors, unsigned count,
+                                struct blitz_moment **momentp,
+                                struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Lets CURSOR, of any table, opened then or since, see MOMENT until it is reset. Scans and look-ups
+ * find what was there; to read an index of a table that has changed since gives BLITZ_CHANGED, and
+ * so does all reading of a table that was changed and then closed by all.
+ */
+void blitz_cursor_set_moment(struct blitz_cursor *cursor, const struct blitz_moment *moment);
+
+/* Cursors that blitz_moment_take() got go on, others must be reset. NULL is allowed. */
+void blitz_moment_end(struct blitz_moment *moment);
 
 /* Begins to fetch the rows KEYS into the processor's caches. It changes nothing. */
 void blitz_prefetch(struct blitz_cursor *cursor, const struct blitz_slice *keys, unsigned count);

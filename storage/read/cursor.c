@@ -62,6 +62,8 @@ void blitz_cursor_reset(struct blitz_cursor *cursor)
   bz_cursor_stop_scan(cursor);
   cursor->row.off = 0;
   cursor->keeps_view = false;
+  cursor->keeps_moment = false;
+  cursor->moment = NULL;
   bz_index_position_reset(cursor);
   bz_view_leave(cursor);
 }
@@ -78,6 +80,18 @@ static enum blitz_rc read_own(struct blitz_cursor *cursor, uint64_t off, struct 
   return bz_row_copy(row, &cursor->buf);
 }
 
+/* The row as it is now, or as the cursor's moment has it. */
+static enum blitz_rc read_committed(struct blitz_cursor *cursor, const struct bz_key *key,
+                                    struct blitz_error *err)
+{
+  enum blitz_rc rc;
+
+  if (!cursor->leader->keeps_moment)
+    return bz_hash_read(cursor->table, key, &cursor->buf, &cursor->row);
+  rc = bz_view_take(cursor, false, err);
+  return rc == BLITZ_OK ? bz_view_key(cursor, key, &cursor->row) : rc;
+}
+
 static enum blitz_rc read_key(struct blitz_cursor *cursor, const struct bz_key *key,
                               struct blitz_error *err)
 {
@@ -88,7 +102,7 @@ static enum blitz_rc read_key(struct blitz_cursor *cursor, const struct bz_key *
   {
   case BZ_OWN_ROW: rc = read_own(cursor, off, err); break;
   case BZ_OWN_REMOVED: break;
-  case BZ_OWN_NONE: rc = bz_hash_read(cursor->table, key, &cursor->buf, &cursor->row); break;
+  case BZ_OWN_NONE: rc = read_committed(cursor, key, err); break;
   }
   if (rc == BLITZ_CORRUPT)
     return bz_damaged(cursor->table, cursor->row.off, err);
@@ -354,7 +368,7 @@ enum blitz_rc blitz_remove_all(struct blitz_txn *txn, struct blitz_table *table,
 
 void blitz_scan_end(struct blitz_cursor *cursor)
 {
-  if (!cursor->keeps_view)
+  if (!cursor->keeps_view && !cursor->keeps_moment)
     blitz_cursor_reset(cursor);
   bz_cursor_stop_scan(cursor);
   cursor->row.off = 0;

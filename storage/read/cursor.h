@@ -78,6 +78,8 @@ struct blitz_cursor
   bool has_followers;          /* it was a leader once */
   struct bz_view *view;        /* NULL: none is open for this cursor */
   bool keeps_view;             /* for positions */
+  bool keeps_moment;           /* the view stays until the cursor is reset, and look-ups see it */
+  const struct blitz_moment *moment; /* of which a view is to be; NULL: each is of now */
 
   uint64_t scan_off;    /* 0: no scan */
   struct bz_scan watch; /* of its way, while there is one */
@@ -104,6 +106,9 @@ void bz_view_leave(struct blitz_cursor *cursor);
 /* Frees what a closed view keeps. */
 void bz_view_free(struct blitz_cursor *cursor);
 
+/* Nobody reads for now: the view goes, unless it is to be kept. */
+void bz_view_rest(struct blitz_cursor *cursor);
+
 /* Should the view be exchanged for one of now: has the table changed, and is it old, or does
  * it keep many pages of the index file from being used again? Or is it in the way of a map
  * that is to grow?
@@ -113,6 +118,10 @@ bool bz_view_is_stale(const struct blitz_cursor *cursor);
 /* The row at a position, as it was when it was taken. */
 enum blitz_rc bz_view_row_at(struct blitz_cursor *cursor, uint64_t position,
                              struct bz_row *row) BLITZ_MUST_CHECK;
+
+/* The row KEY, with its hash, as the cursor's view has it. */
+enum blitz_rc bz_view_key(struct blitz_cursor *cursor, const struct bz_key *key,
+                          struct bz_row *row) BLITZ_MUST_CHECK;
 
 /* The row KEY as the cursor's view has it, which a hint says is at OFF. ROW stays valid until
  * the view is closed or the cursor reads something else.

@@ -160,7 +160,8 @@ void blitz_cursor_rest(struct blitz_cursor *cursor)
 {
   struct bz_index_position *index = &cursor->index;
 
-  if (cursor->view == NULL || index->mode != BZ_INDEX_VIEW || cursor->keeps_view)
+  if (cursor->view == NULL || index->mode != BZ_INDEX_VIEW || cursor->keeps_view ||
+      cursor->keeps_moment)
     return;
   if (index->at_entry && keep_sort_key(cursor, NULL) != BLITZ_OK)
     return;
@@ -173,8 +174,7 @@ void blitz_index_end(struct blitz_cursor *cursor)
 {
   bz_index_position_reset(cursor);
   cursor->row.off = 0;
-  if (!cursor->keeps_view)
-    bz_view_leave(cursor);
+  bz_view_rest(cursor);
 }
 
 /* What reading an entry ended with, as the caller shall see it. */
@@ -308,6 +308,7 @@ static enum blitz_rc renew_view(struct blitz_cursor *cursor, struct blitz_error 
     return rc;
   cursor->index.resting = false;
   cursor->row.off = 0;
+  cursor->moment = NULL;
   bz_view_leave(cursor);
   bz_count(&bz_counters.view_renewals, 1);
   return prepare(cursor, err);
@@ -514,8 +515,8 @@ enum blitz_rc blitz_index_estimate(struct blitz_cursor *cursor, unsigned index_n
   bz_tree_close_cursor(mc);
   if (rc == BLITZ_OK && *countp == FEW)
     rc = count_many(cursor, index_no, from, from_where == BLITZ_SEEK_AFTER, to, to_beyond, countp);
-  if (!had_view && !cursor->keeps_view)
-    bz_view_leave(cursor);
+  if (!had_view)
+    bz_view_rest(cursor);
   return rc == BLITZ_END ? BLITZ_OK : rc;
 }
 
@@ -533,8 +534,8 @@ enum blitz_rc blitz_index_sample(struct blitz_cursor *cursor, unsigned index_no,
     return rc;
   rc = bz_tree_sample(cursor->view->index_txn, file->ids[index_no], file->dbis[index_no], max,
                       visit, arg);
-  if (!had_view && !cursor->keeps_view)
-    bz_view_leave(cursor);
+  if (!had_view)
+    bz_view_rest(cursor);
   return rc == BLITZ_OK ? rc : bz_fail(err, rc, 0, "%s cannot be read", file->name);
 }
 

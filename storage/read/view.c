@@ -31,6 +31,42 @@ static void begin_index(const struct blitz_table *table, struct bz_view *view)
   view->begin_pages = atomic_load_explicit(&table->index->pages, memory_order_relaxed);
 }
 
+/* Adds the indexes, which can only be had as they are now, to a view of a moment's. */
+static enum blitz_rc add_index_at(struct blitz_table *table, struct bz_view *view,
+                                  const struct blitz_moment *moment)
+{
+  enum blitz_rc rc;
+
+  pthread_mutex_lock(&table->snapshot_lock);
+  rc = bz_index_read_begin(table, &view->index_txn);
+  if (rc == BLITZ_OK && !bz_moment_is_now(moment, table))
+  {
+    bz_index_read_end(table, view->index_txn);
+    rc = BLITZ_CHANGED;
+  }
+  pthread_mutex_unlock(&table->snapshot_lock);
+  if (rc == BLITZ_OK)
+    begin_index(table, view);
+  return rc;
+}
+
+/* What a moment has of the table. */
+static enum blitz_rc open_at(struct blitz_table *table, struct bz_view *view,
+                             const struct blitz_moment *moment, bool with_index)
+{
+  enum blitz_rc rc = bz_moment_snapshot(moment, table, &view->snapshot);
+
+  if (rc != BLITZ_OK || !with_index)
+    return rc;
+  rc = add_index_at(table, view, moment);
+  if (rc == BLITZ_OK)
+    return BLITZ_OK;
+  pthread_mutex_lock(&table->snapshot_lock);
+  bz_snapshot_end(table, &view->snapshot);
+  pthread_mutex_unlock(&table->snapshot_lock);
+  return rc;
+}
+
 static enum blitz_rc open_view(struct blitz_table *table, struct bz_view *view, bool with_index)
 {
   enum blitz_rc rc = BLITZ_OK;
@@ -99,18 +135,22 @@ static enum blitz_rc add_index(struct blitz_table *table, struct bz_view *view)
 
 enum blitz_rc bz_view_take(struct blitz_cursor *cursor, bool with_index, struct blitz_error *err)
 {
+  const struct blitz_moment *moment = cursor->leader->moment;
   struct bz_view *view = &cursor->leader->own_view;
   enum blitz_rc rc = BLITZ_OK;
 
   /* While cursors share it, it does not change. */
   with_index |= cursor->table->index != NULL && (cursor->leader->has_followers);
   if (view->users == 0)
-    rc = open_view(cursor->table, view, with_index);
+    rc = moment != NULL ? open_at(cursor->table, view, moment, with_index)
+                        : open_view(cursor->table, view, with_index);
   else if (with_index && !view->has_index)
-    rc = add_index(cursor->table, view);
+    rc =
+        moment != NULL ? add_index_at(cursor->table, view, moment) : add_index(cursor->table, view);
   if (rc != BLITZ_OK)
     return bz_fail(err, rc, 0,
                    rc == BLITZ_BUSY      ? "%s has too many readers at a time"
+                   : rc == BLITZ_CHANGED ? "%s has changed since the moment that is to be read"
                    : rc == BLITZ_CORRUPT ? "the indexes of %s cannot be read. Repair the table"
                                          : "out of memory reading %s",
                    cursor->table->file);
@@ -130,6 +170,12 @@ void bz_view_leave(struct blitz_cursor *cursor)
   assert(view->users > 0);
   if (--view->users == 0)
     close_view(cursor->table, view);
+}
+
+void bz_view_rest(struct blitz_cursor *cursor)
+{
+  if (!cursor->keeps_view && !cursor->keeps_moment)
+    bz_view_leave(cursor);
 }
 
 void bz_view_free(struct blitz_cursor *cursor)
@@ -170,9 +216,23 @@ enum blitz_rc bz_view_row_at(struct blitz_cursor *cursor, uint64_t position, str
                           position, row);
 }
 
+/* If the newest version is later than the view, or there is none, the view's own is among the
+ * removed ones, where it is kept for the view's sake.
+ */
+enum blitz_rc bz_view_key(struct blitz_cursor *cursor, const struct bz_key *key, struct bz_row *row)
+{
+  const struct bz_snapshot *snapshot = &cursor->view->snapshot;
+  enum blitz_rc rc = bz_hash_read(cursor->table, key, &cursor->buf, row);
+
+  if (rc == BLITZ_OK && bz_row_seq(row) <= snapshot->seq)
+    return BLITZ_OK;
+  if (rc == BLITZ_OK || rc == BLITZ_NOT_FOUND)
+    rc = bz_removed_find(cursor->table, snapshot, key, row);
+  return rc;
+}
+
 /* An entry's hint is right unless the row was changed and its entry was not. Then the row
- * is looked for by its key. If that finds a later version than the view's, or none, the
- * view's own is among the removed ones, where it is kept for the view's sake.
+ * is looked for by its key.
  */
 enum blitz_rc bz_view_row(struct blitz_cursor *cursor, struct blitz_slice key, uint64_t off,
                           struct bz_row *row)
@@ -180,7 +240,6 @@ enum blitz_rc bz_view_row(struct blitz_cursor *cursor, struct blitz_slice key, u
   const struct bz_snapshot *snapshot = &cursor->view->snapshot;
   uint8_t buf[BZ_FILE_KEY_MAX];
   struct bz_key file_key = {.data = buf};
-  enum blitz_rc rc;
 
   if (key.len > BLITZ_KEY_MAX)
     return BLITZ_CORRUPT;
@@ -190,10 +249,5 @@ enum blitz_rc bz_view_row(struct blitz_cursor *cursor, struct blitz_slice key, u
     return BLITZ_OK;
   cursor->view->misses++;
   file_key.hash = bz_hash(buf, file_key.len);
-  rc = bz_hash_read(cursor->table, &file_key, &cursor->buf, row);
-  if (rc == BLITZ_OK && bz_row_seq(row) <= snapshot->seq)
-    return BLITZ_OK;
-  if (rc == BLITZ_OK || rc == BLITZ_NOT_FOUND)
-    rc = bz_removed_find(cursor->table, snapshot, &file_key, row);
-  return rc;
+  return bz_view_key(cursor, &file_key, row);
 }

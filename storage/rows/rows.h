@@ -21,7 +21,7 @@
  *   R1-R12  recovery                         recover.c
  *   B1-B4   the file and its map             file.c
  *   C1-C5   images, the log, checkpoints     checkpoint.c
- * those of space in space.c; the rules L1 to L17 of locks in docs/LOCKING.md.
+ * those of space in space.c; the rules L1 to L18 of locks in docs/LOCKING.md.
  *
  * Private to the room: hash.h, space.h.
  */
@@ -212,6 +212,11 @@ struct blitz_table
   pthread_mutex_t snapshot_lock;
   LIST_HEAD(, bz_snapshot) snapshots;
   LIST_HEAD(, bz_scan) scans;
+
+  /* Under moments_lock (txn/pins.c). */
+  LIST_HEAD(, bz_pin) pins;
+  atomic_ullong
+      pinned_for; /* number of the last moment before the last commit; anyone may read it */
 
   /* The writer's, but for what its parts have locks for. */
   struct bz_removed_rows removed;

@@ -590,6 +590,7 @@ static enum blitz_rc close_table(struct blitz_table *table, struct blitz_error *
   struct blitz_error why;
   bool done;
 
+  bz_moments_forget(table);
   assert(table->opening && table->writer == NULL && LIST_EMPTY(&table->snapshots) &&
          LIST_EMPTY(&table->scans));
   if (table->logged)

@@ -9,7 +9,7 @@
  *      what it was; so rollback frees those blocks, and a crash does too.
  *  T2. What can fail comes first: entries of indexes, then the log. A commit of rows allocates
  *      nothing, neither space nor memory, so it cannot fail.
- *  T3. A commit's last store is its number in the header. Until then recovery by a scan
+ *  T3. A commit's last store in a table is its number in the header. Until then recovery by a scan
  *      finds the new rows numbered beyond it, and the old ones stamped as removed
  *      beyond it, but whole.
  *  T4. A key has one change in a transaction, the sum of all that was done to it.
@@ -36,19 +36,6 @@
 #define PAUSE_EVERY 64 /* changes, after which a commit may let others take pages */
 
 /* ---- making rows seen ------------------------------------------------------------ */
-
-/* Makes commit SEQ seen, of which all is in its place. Entries, if there are any, are committed
- * before: all that the commit did is in the files before its number is.
- */
-static void publish(struct blitz_table *table, uint64_t seq, uint64_t row_count, bool has_entries)
-{
-  bz_snapshot_publish(table, seq, row_count);
-  if (!has_entries)
-    return;
-  pthread_mutex_lock(&table->snapshot_lock);
-  bz_index_published(table);
-  pthread_mutex_unlock(&table->snapshot_lock);
-}
 
 static bool apply_change(struct blitz_table *table, const struct bz_change *change, uint64_t seq)
 {
@@ -175,10 +162,9 @@ static void make_way(const struct commit *commit)
     bz_change_begin(commit->parts[i].table);
 }
 
-static void apply(struct commit *commit, struct bz_writes *writes, uint64_t seq, bool has_entries)
+static void apply(struct commit *commit, const struct bz_writes *writes, uint64_t seq)
 {
   struct blitz_table *table = writes->table;
-  uint64_t rows = atomic_load_explicit(&table->row_count, memory_order_relaxed);
 
   if (writes->removed > 0 || writes->updated > 0)
     atomic_store_explicit(&table->unpublished, seq, memory_order_release);
@@ -194,8 +180,6 @@ static void apply(struct commit *commit, struct bz_writes *writes, uint64_t seq,
     if ((i + 1) % PAUSE_EVERY == 0)
       make_way(commit);
   }
-  publish(table, seq, rows + (uint64_t)writes->row_delta, has_entries);
-  bz_removed_sweep(table, writes->removed + writes->updated);
 }
 
 static void count_rows(const struct bz_writes *writes)
@@ -205,25 +189,43 @@ static void count_rows(const struct bz_writes *writes)
   bz_count(&bz_counters.rows_removed, writes->removed);
 }
 
-static void apply_part(struct commit *commit, struct bz_commit_part *part)
+/* What a part's table needs no more, now that its commit is seen. */
+static void finish_part(struct bz_commit_part *part)
 {
   struct bz_writes *writes = part->writes;
   struct blitz_table *table = part->table;
 
-  if (writes != NULL)
-    count_rows(writes);
-  if (writes == NULL)
-    publish(table, part->seq, part->row_count, part->has_entries);
-  else if (writes->load != NULL)
-  {
-    publish(table, part->seq, (uint64_t)writes->row_delta, part->has_entries);
-    bz_load_end(writes->load);
-    writes->load = NULL;
-    bz_removed_sweep(table, 0);
-  }
-  else
-    apply(commit, writes, part->seq, part->has_entries);
   table->applying = false;
+  if (part->has_entries)
+  {
+    pthread_mutex_lock(&table->snapshot_lock);
+    bz_index_published(table);
+    pthread_mutex_unlock(&table->snapshot_lock);
+  }
+  if (writes == NULL)
+    return;
+  count_rows(writes);
+  if (writes->load != NULL)
+    bz_load_end(writes->load);
+  writes->load = NULL;
+  bz_removed_sweep(table, writes->removed + writes->updated);
+}
+
+/* Makes the commit seen in all of its tables at once (M1). All that it did is in the files, but for
+ * its number.
+ */
+static void publish(struct commit *commit)
+{
+  bz_moments_begin();
+  for (unsigned i = 0; i < commit->count; i++)
+  {
+    struct bz_commit_part *part = &commit->parts[i];
+    bz_moments_pin(part->table);
+    bz_snapshot_publish(part->table, part->seq, bz_rows_after(part));
+  }
+  bz_moments_end();
+  for (unsigned i = 0; i < commit->count; i++)
+    finish_part(&commit->parts[i]);
 }
 
 /* Commits all or nothing. Needs change_lock of all tables (T6). */
@@ -244,7 +246,9 @@ static enum blitz_rc commit_parts(struct commit *commit, struct blitz_error *err
   for (unsigned i = 0; i < commit->count; i++)
     commit->parts[i].table->applying = true;
   for (unsigned i = 0; i < commit->count; i++)
-    apply_part(commit, &commit->parts[i]);
+    if (commit->parts[i].writes != NULL && commit->parts[i].writes->load == NULL)
+      apply(commit, commit->parts[i].writes, commit->parts[i].seq);
+  publish(commit);
   return BLITZ_OK;
 }
 
@@ -277,7 +281,7 @@ static enum blitz_rc commit_load(struct commit *commit, struct blitz_error *err)
   }
   if (rc == BLITZ_OK)
   {
-    apply_part(commit, part);
+    publish(commit);
     return BLITZ_OK;
   }
   bz_put_word(table, BZ_COMMITTED_OFF, htole64(part->seq - 1));

@@ -183,13 +183,6 @@ enum blitz_rc bz_log_changes(struct bz_logging *logging, const struct bz_commit_
   return rc;
 }
 
-static uint64_t rows_after(const struct bz_commit_part *part)
-{
-  if (part->writes == NULL)
-    return part->row_count;
-  return atomic_load(&part->table->row_count) + (uint64_t)part->writes->row_delta;
-}
-
 /* Puts what the record says of the tables to TO. Does one of them want it on the device? */
 static bool put_tables(uint8_t *to, const struct bz_commit_part *parts, unsigned count)
 {
@@ -202,7 +195,7 @@ static bool put_tables(uint8_t *to, const struct bz_commit_part *parts, unsigned
                                       .commit = parts[i].seq,
                                       .index_seq = atomic_load(&table->index_seq),
                                       .counter = atomic_load(&table->counter),
-                                      .row_count = rows_after(&parts[i])};
+                                      .row_count = bz_rows_after(&parts[i])};
 
     if (!table->logged)
       continue;

@@ -42,6 +42,15 @@ static inline uint64_t bz_next_commit(const struct blitz_table *table)
   return atomic_load_explicit(&table->committed, memory_order_relaxed) + 1;
 }
 
+/* How many rows the table has after the commit. */
+static inline uint64_t bz_rows_after(const struct bz_commit_part *part)
+{
+  if (part->writes == NULL)
+    return part->row_count;
+  return atomic_load_explicit(&part->table->row_count, memory_order_relaxed) +
+         (uint64_t)part->writes->row_delta;
+}
+
 /* Logs the changes of a commit; of LOGGING, buf alone is set. */
 enum blitz_rc bz_log_changes(struct bz_logging *logging, const struct bz_commit_part *parts,
                              unsigned count, struct blitz_error *err) BLITZ_MUST_CHECK;

@@ -10,6 +10,7 @@
  *
  * Invariants stand where they are kept:
  *   T1-T6   changes and the commit           commit.c
+ *   M1-M3   commits and moments              pins.c
  *   those of a load and of moved rows        load.c, moves.h
  *
  * Private to the room: writes.h, moves.h, entries.h, load.h, logging.h.
@@ -99,6 +100,28 @@ enum blitz_rc bz_remove_entries(struct blitz_txn *txn, struct blitz_table *table
 enum blitz_rc bz_remove_alone(struct blitz_txn *txn, struct blitz_table *table,
                               const struct bz_key *key, uint64_t hint_off,
                               struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* ---- pins.c: moments of all tables ------------------------------------------------------- */
+
+/* Around making a commit seen: bz_moments_pin() for each of its tables, then its number. */
+void bz_moments_begin(void);
+void bz_moments_pin(struct blitz_table *table);
+void bz_moments_end(void);
+
+/* Before a table is closed (M3). */
+void bz_moments_forget(struct blitz_table *table);
+
+/* A moment after all commits that are seen; NULL: out of memory. It ends by blitz_moment_end(). */
+struct blitz_moment *bz_moment_new(void);
+
+/* Has no commit of TABLE been seen since MOMENT? */
+bool bz_moment_is_now(const struct blitz_moment *moment, const struct blitz_table *table);
+
+/* Takes a snapshot of TABLE as MOMENT sees it. BLITZ_CHANGED: the table was closed since, after a
+ * commit; BLITZ_NOMEM: it could not be kept.
+ */
+enum blitz_rc bz_moment_snapshot(const struct blitz_moment *moment, struct blitz_table *table,
+                                 struct bz_snapshot *snapshot) BLITZ_MUST_CHECK;
 
 /* ---- for who changes the indexes alone --------------------------------------------------- */
 
