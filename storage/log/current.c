@@ -81,6 +81,13 @@ static void ask(void)
   pthread_cond_signal(&wake);
 }
 
+void bz_current_ask(void)
+{
+  pthread_mutex_lock(&lock);
+  ask();
+  pthread_mutex_unlock(&lock);
+}
+
 /* Waits until IS_AHEAD says no, or a checkpoint has failed. */
 static enum blitz_rc wait_for_checkpoint(bool (*is_ahead)(void), struct blitz_error *err)
 {
@@ -117,11 +124,7 @@ enum blitz_rc bz_current_wait(struct blitz_error *err)
   if (is_far_ahead())
     return wait_for_checkpoint(is_far_ahead, err);
   if (is_wanted() && !atomic_load_explicit(&asked, memory_order_relaxed))
-  {
-    pthread_mutex_lock(&lock);
-    ask();
-    pthread_mutex_unlock(&lock);
-  }
+    bz_current_ask();
   return BLITZ_OK;
 }
 

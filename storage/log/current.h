@@ -30,6 +30,9 @@ enum blitz_rc bz_current_wait(struct blitz_error *err) BLITZ_MUST_CHECK;
  */
 void bz_current_wait_memory(void);
 
+/* Asks for a checkpoint, which nobody waits for. */
+void bz_current_ask(void);
+
 /* ---- for the one who writes checkpoints ---- */
 
 /* Waits until somebody asks for a checkpoint, which *ASKEDP says, SECONDS have gone by, or

@@ -16,7 +16,8 @@
  *      change_lock.
  *  C5. A journal is emptied, on the device, when all that it has is at its places and before the
  *      tables may be claimed again. So a start finds one whole only if it was not done with, no
- *      table is in both, and what was done to a file later is never undone.
+ *      table is in both, and what was done to a file later is never undone. A start places its
+ *      pages, and leaves the rest to who is the first to write to a file (settle()).
  */
 #include "base/counters.h"
 #include "log/current.h"
@@ -42,6 +43,8 @@
 #define TELL_EVERY 60     /* tries */
 #define TRIES_OF_CLOSE 30 /* by who closes a table */
 
+struct target;
+
 /* Two, so that who closes a table need not wait for a checkpoint of all. */
 static const char *const suffixes[BZ_JOURNALS] = {"pages", "close"};
 
@@ -50,10 +53,15 @@ static struct
   struct bz_journal *journal;
   pthread_mutex_t lock;
   bool stuck; /* it is whole, and cannot be brought to its places before the next start */
+  struct target *targets; /* it was placed by the start, in these, which are not synced yet */
 } journals[BZ_JOURNALS] = {{.lock = PTHREAD_MUTEX_INITIALIZER},
                            {.lock = PTHREAD_MUTEX_INITIALIZER}};
 
 static atomic_bool stopping;
+
+static pthread_mutex_t settle_lock = PTHREAD_MUTEX_INITIALIZER; /* of the journals' targets */
+static atomic_bool unsettled;
+static enum blitz_rc settle(struct blitz_error *err);
 
 /* ---- claims ---------------------------------------------------------------------- */
 
@@ -99,8 +107,10 @@ enum blitz_rc bz_log_table(struct blitz_table *table, struct blitz_error *err)
   uint8_t head[BZ_OPEN_RECORD_LEN];
   struct blitz_slice parts[] = {{head, sizeof head}, {table->path, strlen(table->path)}};
   uint64_t from = bz_redo_end(redo), end;
-  enum blitz_rc rc;
+  enum blitz_rc rc = settle(err);
 
+  if (rc != BLITZ_OK)
+    return rc;
   while (record.number == 0)
     if (getrandom(&record.number, sizeof record.number, 0) != sizeof record.number)
       return bz_fail(err, BLITZ_IO, errno, "no random number for %s", table->file);
@@ -410,7 +420,7 @@ static enum blitz_rc checkpoint(struct image *images, size_t count, enum bz_jour
   struct bz_redo *redo = bz_current_log();
   uint64_t position;
   bool any = false, placed;
-  enum blitz_rc rc = BLITZ_OK;
+  enum blitz_rc rc = settle(err);
 
   pthread_mutex_lock(&journals[use].lock);
   if (journals[use].stuck)
@@ -588,17 +598,43 @@ static enum blitz_rc place_again(void *arg, uint64_t file, uint64_t page, uint64
   return write_run(&run) ? BLITZ_OK : cannot_write(target->path, err);
 }
 
-/* Places the pages of a journal again, and empties it (C5). */
-static enum blitz_rc finish_journal(struct bz_journal *journal, struct blitz_error *err)
+static enum blitz_rc settle_journal(enum bz_journal_use use, struct blitz_error *err)
 {
-  struct target *targets = NULL;
-  enum blitz_rc rc = bz_journal_place(journal, place_again, &targets, err);
+  enum blitz_rc rc = BLITZ_OK;
 
-  for (struct target *target = targets; target != NULL && rc == BLITZ_OK; target = target->next)
+  if (journals[use].targets == NULL)
+    return BLITZ_OK;
+  for (struct target *target = journals[use].targets; target != NULL && rc == BLITZ_OK;
+       target = target->next)
     if (target->fd >= 0 && fdatasync(target->fd) != 0)
       rc = cannot_write(target->path, err);
-  free_targets(targets);
-  return rc == BLITZ_OK ? bz_journal_clear(journal, err) : rc;
+  if (rc == BLITZ_OK)
+    rc = bz_journal_clear(journals[use].journal, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  free_targets(journals[use].targets);
+  journals[use].targets = NULL;
+  return BLITZ_OK;
+}
+
+/* Empties the journals that the start has placed, once that is on the device (C5). */
+static enum blitz_rc settle(struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (!atomic_load(&unsettled))
+    return BLITZ_OK;
+  pthread_mutex_lock(&settle_lock);
+  for (unsigned use = 0; use < BZ_JOURNALS && rc == BLITZ_OK; use++)
+    rc = settle_journal(use, err);
+  atomic_store(&unsettled, rc != BLITZ_OK);
+  pthread_mutex_unlock(&settle_lock);
+  return rc;
+}
+
+enum blitz_rc bz_checkpoints_settle(struct blitz_error *err)
+{
+  return settle(err);
 }
 
 enum blitz_rc bz_checkpoints_start(const char *dir, struct blitz_error *err)
@@ -612,8 +648,15 @@ enum blitz_rc bz_checkpoints_start(const char *dir, struct blitz_error *err)
   {
     journals[i].stuck = false;
     rc = bz_journal_open(dir, suffixes[i], &journals[i].journal, &position, err);
-    if (rc == BLITZ_OK && position != UINT64_MAX)
-      rc = finish_journal(journals[i].journal, err);
+    if (rc != BLITZ_OK || position == UINT64_MAX)
+      continue;
+    atomic_store(&unsettled, true);
+    rc = bz_journal_place(journals[i].journal, place_again, &journals[i].targets, err);
+    if (rc == BLITZ_OK)
+      continue;
+    /* It stays whole. */
+    free_targets(journals[i].targets);
+    journals[i].targets = NULL;
   }
   return rc;
 }
@@ -625,8 +668,13 @@ void bz_checkpoints_give_up(void)
 
 void bz_checkpoints_stop(void)
 {
+  /* If it fails the next start places them again. */
+  (void)!settle(NULL);
+  atomic_store(&unsettled, false);
   for (unsigned i = 0; i < BZ_JOURNALS; i++)
   {
+    free_targets(journals[i].targets);
+    journals[i].targets = NULL;
     bz_journal_close(journals[i].journal);
     journals[i].journal = NULL;
   }

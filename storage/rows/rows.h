@@ -228,6 +228,7 @@ struct blitz_table
   unsigned refs;
   bool opening;    /* or closing: somebody has the table alone */
   bool unfinished; /* nobody uses it, but its file could not be written */
+  bool left;       /* nobody uses it, but it has commits of the log that its file lacks */
   struct blitz_table *next;
 };
 
@@ -676,6 +677,10 @@ uint64_t bz_log_pinned(void);
 
 /* Finishes the checkpoints that a crash has interrupted, before any table is opened. */
 enum blitz_rc bz_checkpoints_start(const char *dir, struct blitz_error *err) BLITZ_MUST_CHECK;
+/* Brings what that has placed to the device. To be called before a file is written to in another way
+ * than by checkpoints, or gets another name.
+ */
+enum blitz_rc bz_checkpoints_settle(struct blitz_error *err) BLITZ_MUST_CHECK;
 /* Failures that would be tried again are failures from now on. */
 void bz_checkpoints_give_up(void);
 void bz_checkpoints_stop(void);

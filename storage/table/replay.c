@@ -363,8 +363,8 @@ static bool lacks(const struct blitz_table *table, uint64_t seq, bool *gap)
   return seq > committed;
 }
 
-/* Writes all tables to their files, as one checkpoint. */
-static enum blitz_rc write_tables(struct bz_replay *replay, bool complete, struct blitz_error *err)
+/* Writes all tables to their files, as one checkpoint, and gives their memory back. */
+static enum blitz_rc write_tables(struct bz_replay *replay, struct blitz_error *err)
 {
   struct blitz_table **tables;
   size_t count = 0;
@@ -379,8 +379,8 @@ static enum blitz_rc write_tables(struct bz_replay *replay, bool complete, struc
   for (const struct replayed *of = replay->tables; of != NULL; of = of->next)
     if (of->table != NULL)
       tables[count++] = of->table;
-  rc = bz_checkpoint(tables, count, BZ_JOURNAL_ALL, complete, err);
-  for (size_t i = 0; i < count && rc == BLITZ_OK && !complete; i++)
+  rc = bz_checkpoint(tables, count, BZ_JOURNAL_ALL, false, err);
+  for (size_t i = 0; i < count && rc == BLITZ_OK; i++)
     bz_pages_drop(&tables[i]->pages);
   free(tables);
   return rc;
@@ -391,7 +391,7 @@ static enum blitz_rc save_memory(struct bz_replay *replay, struct blitz_error *e
 {
   if (bz_pages_all_private() * BZ_PAGE_LEN <= bz_current_memory())
     return BLITZ_OK;
-  return write_tables(replay, false, err);
+  return write_tables(replay, err);
 }
 
 /* Makes changes of commit SEQ, not to be committed yet. */
@@ -571,10 +571,10 @@ enum blitz_rc bz_replay_record(void *arg, const struct bz_redo_record *record,
   return rc;
 }
 
-enum blitz_rc bz_replay_finish(struct bz_replay *replay, struct blitz_error *err)
+size_t bz_replay_finish(struct bz_replay *replay)
 {
-  uint64_t tables = 0, commits = 0;
-  enum blitz_rc rc;
+  uint64_t commits = 0;
+  size_t tables = 0;
 
   for (struct replayed *of = replay->tables; of != NULL; of = of->next)
   {
@@ -589,14 +589,15 @@ enum blitz_rc bz_replay_finish(struct bz_replay *replay, struct blitz_error *err
     tables++;
     commits += of->commits;
     bz_count(&bz_counters.recoveries, 1);
+    bz_registry_leave(of->table);
+    of->table = NULL;
   }
-  rc = write_tables(replay, true, err);
-  if (rc == BLITZ_OK && tables > 0)
+  if (tables > 0)
     bz_log(BLITZ_LOG_NOTE,
-           "%" PRIu64 " tables were open when the server stopped; %" PRIu64
+           "%zu tables were open when the server stopped; %" PRIu64
            " commits were made again from the log",
            tables, commits);
-  return rc;
+  return tables;
 }
 
 void bz_replay_free(struct bz_replay *replay)

@@ -3,8 +3,8 @@
  * start.c: starting and stopping the engine, and the thread that writes checkpoints.
  *
  * A start first finishes a checkpoint that was interrupted, so that each file is of one moment,
- * then reads the log and makes the commits again that the files lack (replay.c), writes these to
- * the files, and lets the log go.
+ * then reads the log and makes the commits again that the files lack (replay.c). The first
+ * checkpoint, which is begun at once, writes them to the files and lets the log go.
  */
 #include "base/counters.h"
 #include "log/current.h"
@@ -142,6 +142,19 @@ static uint64_t log_file_len(uint64_t limit)
                                       : len;
 }
 
+/* Writes all to the files, and closes the log. */
+static void stop(void)
+{
+  struct bz_redo *redo = bz_current_log();
+  struct blitz_error err;
+
+  bz_registry_give_up();
+  if (checkpoint(&err) != BLITZ_OK)
+    bz_log(BLITZ_LOG_WARNING, "%s", err.text);
+  bz_current_set(NULL, 0);
+  bz_redo_close(redo);
+}
+
 static enum blitz_rc start(const struct blitz_start_options *options, bool background,
                            struct bz_replay *replay, struct blitz_error *err)
 {
@@ -154,20 +167,14 @@ static enum blitz_rc start(const struct blitz_start_options *options, bool backg
 
   if (rc != BLITZ_OK)
     return rc;
-  rc = bz_replay_finish(replay, err);
-  if (rc == BLITZ_OK)
-    rc = bz_redo_release(redo, bz_redo_end(redo), err); /* the files have it */
-  if (rc != BLITZ_OK)
-  {
-    bz_redo_close(redo);
-    return rc;
-  }
   bz_current_set(redo, options->log_limit);
+  kept = UINT64_MAX;
+  if (bz_replay_finish(replay) > 0)
+    bz_current_ask();
   has_thread = background && pthread_create(&thread, NULL, write_checkpoints, NULL) == 0;
   if (has_thread || !background)
     return BLITZ_OK;
-  bz_current_set(NULL, 0);
-  bz_redo_close(redo);
+  stop();
   return bz_fail(err, BLITZ_NOMEM, 0, "cannot begin the thread that writes checkpoints");
 }
 
@@ -198,21 +205,14 @@ enum blitz_rc blitz_start(const struct blitz_start_options *options, struct blit
 
 void blitz_stop(void)
 {
-  struct bz_redo *redo = bz_current_log();
-  struct blitz_error err;
-
-  if (redo == NULL)
+  if (bz_current_log() == NULL)
     return;
   bz_checkpoints_give_up();
   bz_current_stop();
   if (has_thread)
     pthread_join(thread, NULL);
   has_thread = false;
-  bz_registry_give_up();
-  if (checkpoint(&err) != BLITZ_OK)
-    bz_log(BLITZ_LOG_WARNING, "%s", err.text);
-  bz_current_set(NULL, 0);
-  bz_redo_close(redo);
+  stop();
   bz_checkpoints_stop();
 }
 

@@ -29,6 +29,7 @@ static bool keeps_tables; /* that nobody uses any more: a backup is being taken 
 
 void bz_table_free(struct blitz_table *table)
 {
+  bz_moments_forget(table); /* it may have got indexes before its opening failed */
   bz_space_clear(table);
   bz_file_close(table);
   pthread_mutex_destroy(&table->slot_lock);
@@ -155,8 +156,10 @@ static enum blitz_rc remake(struct blitz_table *table, struct bz_header *header,
                             struct blitz_error *err)
 {
   bool logged = table->logged;
-  enum blitz_rc rc;
+  enum blitz_rc rc = bz_checkpoints_settle(err);
 
+  if (rc != BLITZ_OK)
+    return rc;
   bz_file_close(table);
   table->logged = false;
   rc = bz_file_open(table, header, err);
@@ -248,6 +251,32 @@ static enum blitz_rc open_file(struct blitz_table *table, const struct blitz_ope
   return rc;
 }
 
+/* Opens a table that the start has left. */
+static enum blitz_rc take_over(struct blitz_table *table, const struct blitz_open_options *options,
+                               struct blitz_error *err)
+{
+  struct bz_header header = {.version = BZ_VERSION_LOGGED,
+                             .layout = bz_load_le64(bz_base(table) + BZ_LAYOUT_OFF)};
+  struct bz_index_trust trust = {.committed = atomic_load(&table->committed)};
+  enum blitz_rc rc = check_layout(table, &header, options, err);
+
+  if (rc != BLITZ_OK)
+    return rc;
+  memcpy(header.boot_id, bz_base(table) + BZ_BOOT_ID_OFF, sizeof header.boot_id);
+  trust.never = !bz_file_is_of_this_boot(&header);
+  table->flags = options->flags;
+  table->crash_safe = (options->flags & BLITZ_OPEN_CRASH_SAFE) != 0;
+  if (options->indexes != NULL && options->indexes->count > 0)
+    rc = open_indexes(table, options, &trust, err);
+  if (rc != BLITZ_OK && table->index != NULL)
+  {
+    bz_change_begin(table);
+    bz_index_close(table, false);
+    bz_change_end(table);
+  }
+  return rc;
+}
+
 static struct blitz_table *find_open(const char *path)
 {
   assert(bz_holds(&registry_lock));
@@ -266,6 +295,17 @@ static void registry_remove(struct blitz_table *table)
     link = &(*link)->next;
   *link = table->next;
   pthread_cond_broadcast(&registry_changed);
+}
+
+void bz_registry_leave(struct blitz_table *table)
+{
+  bz_table_unclaim(table);
+  pthread_mutex_lock(&registry_lock);
+  table->opening = false;
+  table->left = true;
+  table->next = registry;
+  registry = table;
+  pthread_mutex_unlock(&registry_lock);
 }
 
 static bool is_to_write(const struct blitz_table *table)
@@ -307,7 +347,8 @@ uint64_t bz_registry_written(struct blitz_table **tables, size_t count, uint64_t
 }
 
 /* *TABLEP: the open table PATH with one more reference; or a new one, marked `opening`,
- * that the caller is to open; or NULL. False: there is one whose close has just failed.
+ * that the caller is to open, or one that the start has left, marked so too; or NULL. False: there
+ * is one whose close has just failed.
  */
 static bool registry_get(const char *path, unsigned flags, struct blitz_table **tablep)
 {
@@ -320,6 +361,7 @@ static bool registry_get(const char *path, unsigned flags, struct blitz_table **
   if (table != NULL)
   {
     table->refs += !table->unfinished;
+    table->opening = table->left;
     return !table->unfinished;
   }
   *tablep = table = bz_table_new(path, flags);
@@ -348,8 +390,17 @@ static bool has_indexes(const struct blitz_table *table, const struct blitz_inde
 static enum blitz_rc close_table(struct blitz_table *table, struct blitz_error *err);
 static void remove_table(struct blitz_table *table);
 
-/* A table that nobody uses, to be closed: the one of that PATH, unless it is open as OPTIONS, if
- * these are not NULL, want it; or if PATH is NULL any that is not unfinished.
+/* Is TABLE, which nobody uses, as who opens it with OPTIONS wants it, or can be made so? */
+static bool is_as_wanted(const struct blitz_table *table, const struct blitz_open_options *options)
+{
+  if (table->unfinished)
+    return false;
+  return table->left ? !(options->flags & (BLITZ_OPEN_REPAIR | BLITZ_OPEN_READONLY))
+                     : options->flags == table->flags && has_indexes(table, options->indexes);
+}
+
+/* A table that nobody uses, to be closed: the one of that PATH, unless it is as OPTIONS, if these
+ * are not NULL, want it; or if PATH is NULL any that is not unfinished.
  */
 static struct blitz_table *take_kept(const char *path, const struct blitz_open_options *options)
 {
@@ -359,8 +410,7 @@ static struct blitz_table *take_kept(const char *path, const struct blitz_open_o
   while (table != NULL && (table->refs > 0 || table->opening ||
                            (path != NULL ? strcmp(table->path, path) != 0 : table->unfinished)))
     table = table->next;
-  if (table == NULL || (options != NULL && !table->unfinished && options->flags == table->flags &&
-                        has_indexes(table, options->indexes)))
+  if (table == NULL || (options != NULL && is_as_wanted(table, options)))
     return NULL;
   table->opening = true;
   return table;
@@ -446,14 +496,17 @@ enum blitz_rc blitz_table_open_with(const char *path, const struct blitz_open_op
   else if (table->opening)
   {
     pthread_mutex_unlock(&registry_lock);
-    rc = open_file(table, options, err);
+    rc = table->left ? take_over(table, options, err) : open_file(table, options, err);
     pthread_mutex_lock(&registry_lock);
     table->opening = false;
-    if (rc != BLITZ_OK)
+    if (rc != BLITZ_OK && table->left)
+      table->refs = 0;
+    else if (rc != BLITZ_OK)
     {
       registry_remove(table);
       failed = table;
     }
+    table->left &= rc != BLITZ_OK;
     pthread_cond_broadcast(&registry_changed);
   }
   else if (!has_indexes(table, options->indexes))
@@ -595,8 +648,9 @@ static enum blitz_rc close_table(struct blitz_table *table, struct blitz_error *
          LIST_EMPTY(&table->scans));
   if (table->logged)
     bz_table_claim(table);
-  done =
-      table->unfinished ? finish_logged(table, !table->dirty, &why) : bz_table_finish(table, &why);
+  /* The index file of one that was left is not open, so the header goes on trusting it. */
+  done = table->unfinished || table->left ? finish_logged(table, !table->dirty, &why)
+                                          : bz_table_finish(table, &why);
   if (done || !table->logged)
   {
     remove_table(table);
@@ -608,13 +662,14 @@ static enum blitz_rc close_table(struct blitz_table *table, struct blitz_error *
   return why.rc;
 }
 
+/* A table to be closed, as bz_registry_finish() says. */
 static struct blitz_table *take_unfinished(void)
 {
   struct blitz_table *table;
 
   pthread_mutex_lock(&registry_lock);
   table = registry;
-  while (table != NULL && (!table->unfinished || table->opening))
+  while (table != NULL && ((!table->unfinished && !table->left) || table->opening))
     table = table->next;
   if (table != NULL)
     table->opening = true;
@@ -705,6 +760,8 @@ enum blitz_rc blitz_table_rename(const char *from, const char *to, struct blitz_
 
   if (rc == BLITZ_OK)
     rc = close_kept(to, NULL, err);
+  if (rc == BLITZ_OK)
+    rc = bz_checkpoints_settle(err);
   if (rc != BLITZ_OK)
     ;
   else if (from_name == NULL || to_name == NULL)

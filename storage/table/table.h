@@ -39,8 +39,12 @@ struct blitz_table **bz_registry_claim(size_t *countp);
  */
 uint64_t bz_registry_written(struct blitz_table **tables, size_t count, uint64_t position);
 
-/* Closes the tables of which the file could not be written when they were; at the end, when there
- * is no later, those that it still cannot be are left to the log.
+/* Puts a table there that the start has brought to its last commit, for who opens it. */
+void bz_registry_leave(struct blitz_table *table);
+
+/* Closes the tables of which the file could not be written when they were, and those that nobody
+ * has opened since the start; at the end, when there is no later, those that cannot be written are
+ * left to the log.
  */
 enum blitz_rc bz_registry_finish(struct blitz_error *err) BLITZ_MUST_CHECK;
 void bz_registry_give_up(void);
@@ -61,8 +65,8 @@ struct bz_replay;
 struct bz_replay *bz_replay_begin(void); /* NULL: out of memory */
 enum blitz_rc bz_replay_record(void *replay, const struct bz_redo_record *record,
                                struct blitz_error *err) BLITZ_MUST_CHECK;
-/* Writes the tables to their files, complete, and closes them. */
-enum blitz_rc bz_replay_finish(struct bz_replay *replay, struct blitz_error *err) BLITZ_MUST_CHECK;
+/* Leaves the tables to who opens them (bz_registry_leave()); how many. */
+size_t bz_replay_finish(struct bz_replay *replay);
 void bz_replay_free(struct bz_replay *replay); /* NULL is allowed */
 
 /* ---- build.c: making indexes from the rows --------------------------------------------- */
