@@ -11,6 +11,7 @@ its place, `bytes a row` what was written to the device for each changed row unt
 then, by the server and by the file system; nothing else should write to it.
 """
 
+import os
 import sys
 import time
 
@@ -40,7 +41,6 @@ def restart(options, engine, state):
         sql(f"SELECT SUM(a) FROM {engine};"
             f" SELECT COUNT(*) FROM {engine} FORCE INDEX (PRIMARY) WHERE id > 0;"
             f" SELECT COUNT(*) FROM {engine} FORCE INDEX (k) WHERE k >= 0")
-    write_out(engine, "ids")
 
 
 def measure(settings, options, number, engine, state):
@@ -48,6 +48,7 @@ def measure(settings, options, number, engine, state):
     sql(f"CREATE OR REPLACE TABLE ids (id INT NOT NULL) ENGINE=MyISAM;"
         f" INSERT INTO ids SELECT seq FROM seq_1_to_{settings.rows}"
         f" ORDER BY RAND({number + 1}) LIMIT {settings.updates}")
+    os.sync()
     restart(options, engine, state)
     sql("SELECT SUM(id) FROM ids")
     before = bytes_written()
@@ -55,7 +56,7 @@ def measure(settings, options, number, engine, state):
     ended = time.monotonic()
     write_out(engine, engine)
     return {"seconds": seconds, "settled": time.monotonic() - ended,
-            "bytes": (bytes_written() - before) / settings.updates}
+            "bytes a row": (bytes_written() - before) / settings.updates}
 
 
 def check(settings):
@@ -68,20 +69,19 @@ def check(settings):
 
 
 def show(results):
-    lines = []
+    records = []
     for state, of_engines in results.items():
         figures = {engine: medians(rounds) for engine, rounds in of_engines.items()}
         best = min((of["seconds"] for engine, of in figures.items() if engine != "BLITZDB"),
                    default=None)
         for engine, of in figures.items():
-            is_ours = engine == "BLITZDB"
-            lines.append([state, engine, f"{of['seconds']:.3f}", f"{of['settled']:.1f}",
-                          f"{of['bytes']:.0f}",
-                          f"{of['seconds'] / best:.2f}" if is_ours and best else "",
-                          AIM if is_ours else ""])
-    head = ["", "engine", "seconds", "settled", "bytes a row", "part", "aim"]
-    table(head, lines)
-    return [dict(zip(["state", *head[1:]], line)) for line in lines]
+            record = {"state": state, "engine": engine, **of}
+            if engine == "BLITZDB" and best is not None:
+                record.update(part=of["seconds"] / best, aim=AIM)
+            records.append(record)
+    table({"state": 0, "engine": 0, "seconds": 3, "settled": 1, "bytes a row": 0, "part": 2,
+           "aim": 1}, records)
+    return records
 
 
 def run(settings):

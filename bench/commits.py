@@ -55,25 +55,26 @@ def measure(settings, kind, statement, connections, engine):
     figures = load(connections, settings.seconds, settings.rows,
                    [STATEMENTS[statement].format(name)], first)
     write_out(engine, name)
-    figures["bytes"] = (bytes_written() - before) / figures["ended"]
+    figures["bytes a row"] = (bytes_written() - before) / figures["ended"]
     return figures
 
 
 def show(results):
-    lines = []
+    records = []
     for (kind, statement, connections), of_engines in results.items():
         figures = {engine: medians(rounds) for engine, rounds in of_engines.items()}
-        best = max(figures[engine]["rate"] for engine in figures if engine != "BLITZDB")
+        best = max(figures[engine]["a second"] for engine in figures if engine != "BLITZDB")
         for engine, of in figures.items():
-            is_ours = engine == "BLITZDB"
-            aim = AIMS.get(connections, "") if is_ours and kind == "durable" else ""
-            lines.append([f"{kind} {statement}", connections, engine, f"{of['rate']:.0f}",
-                          *(f"{of[name]:.0f}" for name in ("p50", "p99", "p99.9", "bytes")),
-                          f"{best / of['rate']:.2f}" if is_ours else "", aim])
-    table(["", "connections", "engine", "a second", "p50", "p99", "p99.9", "bytes a row", "part",
-           "aim"], lines)
-    return [dict(zip(("what", "connections", "engine", "rate", "p50", "p99", "p99.9", "bytes",
-                      "part", "aim"), line)) for line in lines]
+            record = {"statement": f"{kind} {statement}", "connections": connections,
+                      "engine": engine, **of}
+            if engine == "BLITZDB":
+                record["part"] = best / of["a second"]
+                if kind == "durable" and connections in AIMS:
+                    record["aim"] = AIMS[connections]
+            records.append(record)
+    table({"statement": 0, "connections": 0, "engine": 0, "a second": 0, "p50": 0, "p99": 0,
+           "p99.9": 0, "bytes a row": 0, "part": 2, "aim": 1}, records)
+    return records
 
 
 def run(settings):
@@ -88,4 +89,4 @@ def run(settings):
                 rounds.append(measure(settings, *what, engine))
         print(f"round {number + 1} of {settings.rounds}", file=sys.stderr)
     return {"options": options, "medians": show(results),
-            "rounds": {" ".join(map(str, what)): of_engines for what, of_engines in results.items()}}
+            "rounds": {" ".join(map(str, what)): rounds for what, rounds in results.items()}}

@@ -28,10 +28,10 @@ def command(connections, seconds, rows, statements, first=1):
 
 
 def load(connections, seconds, rows, statements, first=1):
-    """What load.c prints, as {name: figure}; times in microseconds, and `rate`, a second."""
+    """What load.c prints, as {name: figure}; times in microseconds, and `a second`, how many."""
     done = subprocess.run(command(connections, seconds, rows, statements, first),
                           capture_output=True, text=True, timeout=seconds + 300)
     if done.returncode != 0:
         fail(f"{statements}: {done.stderr.strip() or done.returncode}")
     figures = dict(zip(FIGURES, map(float, done.stdout.split())))
-    return {**figures, "rate": figures["count"] / figures["seconds"]}
+    return {**figures, "a second": figures["count"] / figures["seconds"]}

@@ -28,6 +28,7 @@ QUICK = {"rows": [100_000], "rounds": 1, "log": 10}
 UPDATES = ["UPDATE t SET c = c + 1 WHERE id = %r", "UPDATE t SET k = %r WHERE id = %r"]
 UPDATED = 100_000
 SECONDS = 300   # at most, until the log is long enough
+# Seconds after a kill, "by key".
 AIM = 2.0
 ERROR_LOG = OUT / "server/error.log"
 
@@ -90,8 +91,7 @@ def measure(settings, options, rows):
     log = kill_while_updating(settings)
     killed, lines = start_timed(options, rows)
     check(rows)
-    return {"log MiB": log, **{f"stopped {name}": value for name, value in stopped.items()},
-            **{f"killed {name}": value for name, value in killed.items()}}, lines
+    return {"stopped": stopped, "killed": {"log MiB": log, **killed}}, lines
 
 
 def run(settings):
@@ -104,11 +104,10 @@ def run(settings):
             figures, lines_of[rows] = measure(settings, options, rows)
             results[rows].append(figures)
             print(f"{rows} rows, round {number + 1} of {settings.rounds}", file=sys.stderr)
-    found = {rows: medians(rounds) for rows, rounds in results.items()}
-    names = ["ready", "by key", "by index"]
-    table(["rows", "", "log MiB", *names, "aim"],
-          [[rows, state, f"{of['log MiB']:.0f}" if state == "killed" else "",
-            *(f"{of[f'{state} {name}']:.2f}" for name in names), AIM if state == "killed" else ""]
+    found = {rows: {state: medians([figures[state] for figures in rounds])
+                    for state in ("stopped", "killed")} for rows, rounds in results.items()}
+    table({"rows": 0, "": 0, "log MiB": 0, "ready": 2, "by key": 2, "by index": 2, "aim": 1},
+          [{"rows": rows, "": state, **of[state], **({"aim": AIM} if state == "killed" else {})}
            for rows, of in found.items() for state in ("stopped", "killed")])
     for rows, lines in lines_of.items():
         print(f"\n{rows} rows:", *lines, sep="\n")

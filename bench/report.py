@@ -13,13 +13,18 @@ def medians(rounds):
     return {name: statistics.median(figures[name] for figures in rounds) for name in rounds[0]}
 
 
-def table(head, lines):
-    """Prints lines of cells: the first one is text, the others are aligned to the right."""
-    cells = [[str(cell) for cell in line] for line in [head, *lines]]
-    widths = [max(len(line[n]) for line in cells) for n in range(len(head))]
-    for line in cells:
+def table(columns, records):
+    """Prints a line for each record, {name: value}. COLUMNS has for each name how many digits a
+    number has behind the point; the first column is aligned to the left."""
+    def cell(record, name):
+        value = record.get(name, "")
+        return f"{value:.{columns[name]}f}" if isinstance(value, (int, float)) else value
+
+    lines = [list(columns), *([cell(record, name) for name in columns] for record in records)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
+    for line in lines:
         print("  ".join([line[0].ljust(widths[0])]
-                        + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]))
+                        + [text.rjust(width) for text, width in zip(line[1:], widths[1:])]))
 
 
 def write_result(path, version, options, **results):
