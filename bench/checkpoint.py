@@ -12,7 +12,7 @@ from engines import fail, server, sql, start, status, write_out
 from phases import COLUMNS, MADE_UP
 from report import medians, table
 
-FULL = {"rows": 500_000, "rounds": 3, "seconds": 20, "log": 16}
+FULL = {"rows": 500_000, "rounds": 3, "seconds": 20, "log": 8}
 QUICK = {"rows": 100_000, "rounds": 1, "seconds": 10, "log": 4}
 
 LARGE = ["--blitzdb-log-size=1G", "--blitzdb-write-buffer-size=2G"]
