@@ -206,7 +206,7 @@ int ha_blitz::open_file(unsigned flags)
 void ha_blitz::close_file()
 {
   if (m_cursor && current_thd)
-    blitz_session_reads_no_more(current_thd, ht, m_cursor);
+    blitz_session_unlocked(current_thd, ht, m_cursor, &m_lock);
   blitz_cursor_close(m_cursor);
   m_cursor = NULL;
   m_cursor_txn = NULL;
@@ -353,11 +353,10 @@ int ha_blitz::external_lock(THD *thd, int lock_type)
     blitz_session_register(thd, ht);
   if (m_cursor == NULL)
     return 0;
-  if (lock_type == F_RDLCK)
-    return blitz_session_reads(thd, ht, m_cursor);
-  if (lock_type == F_UNLCK)
-    blitz_session_reads_no_more(thd, ht, m_cursor);
-  if (lock_type == F_UNLCK && thd_sql_command(thd) == SQLCOM_HA_READ)
+  if (lock_type != F_UNLCK)
+    return blitz_session_locked(thd, ht, lock_type == F_RDLCK, m_cursor, &m_lock);
+  blitz_session_unlocked(thd, ht, m_cursor, &m_lock);
+  if (thd_sql_command(thd) == SQLCOM_HA_READ)
     blitz_cursor_rest(m_cursor);
   return 0;
 }

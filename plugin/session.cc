@@ -80,6 +80,16 @@ public:
     m_readers_together = m_readers_together && !m_readers.empty();
   }
 
+  void add_lock(THR_LOCK_DATA *lock)
+  {
+    m_locks.push_back(lock);
+  }
+
+  void remove_lock(THR_LOCK_DATA *lock)
+  {
+    m_locks.erase(std::remove(m_locks.begin(), m_locks.end(), lock), m_locks.end());
+  }
+
   /* If there is no memory for it, each reads at a moment of its own. */
   void begin_reading()
   {
@@ -93,26 +103,56 @@ public:
       blitz_moment_end(moment);
   }
 
-  /* Commits the changes of all tables, or undoes them. */
-  enum blitz_rc end_all(bool commit, struct blitz_error *err)
+  /* Commits the changes of all tables, or undoes them. MAY_UNLOCK: the statement does nothing
+     with its tables after that. */
+  enum blitz_rc end_all(bool commit, bool may_unlock, struct blitz_error *err)
   {
+    uint64_t position = 0;
     enum blitz_rc rc = commit ? finish_loads(err) : BLITZ_OK;
+    bool unlock = may_unlock && somebody_waits();
     if (commit && rc == BLITZ_OK)
-      rc = commit_all(err);
+      rc = commit_all(unlock ? &position : NULL, err);
     for (auto &change : m_changes)
       if (change->table != NULL)
         end(change.get());
+    if (rc == BLITZ_OK && position != 0)
+    {
+      unlock_tables();
+      rc = blitz_commit_wait(position, err);
+    }
     return rc;
   }
 
 private:
-  enum blitz_rc commit_all(struct blitz_error *err)
+  /* Does another statement wait for the server's lock of a table? What is looked at may change
+     at any time; nothing but time is lost by an answer that is not true any more. */
+  bool somebody_waits() const
+  {
+    for (const THR_LOCK_DATA *lock : m_locks)
+      if (lock->lock->write_wait.data != NULL)
+        return true;
+    return false;
+  }
+
+  /* Lets others have the tables while the commit's record is on its way to the device. The
+     server finds them unlocked when it comes to that, which is nothing new to it. */
+  void unlock_tables()
+  {
+    for (THR_LOCK_DATA *lock : m_locks)
+      if (lock->type != TL_UNLOCK)
+        thr_unlock(lock, 0);
+  }
+
+  /* POSITIONP: see blitz_txns_commit_early(); NULL: all is done when this returns. */
+  enum blitz_rc commit_all(uint64_t *positionp, struct blitz_error *err)
   {
     m_txns.clear();
     for (auto &change : m_changes)
       if (change->table != NULL && !change->is_lost && blitz_txn_changed(change->txn))
         m_txns.push_back(change->txn);
-    return blitz_txns_commit(m_txns.data(), static_cast<unsigned>(m_txns.size()), err);
+    unsigned count = static_cast<unsigned>(m_txns.size());
+    return positionp ? blitz_txns_commit_early(m_txns.data(), count, positionp, err)
+                     : blitz_txns_commit(m_txns.data(), count, err);
   }
 
   /* Ends loads that the server began and did not end. */
@@ -128,6 +168,7 @@ private:
   std::vector<std::unique_ptr<Blitz_change>> m_changes;
   std::vector<struct blitz_txn *> m_txns; /* of which some are committed together */
   unsigned m_active = 0;                  /* changes in use */
+  std::vector<THR_LOCK_DATA *> m_locks;         /* the server's, of tables locked to be changed */
   std::vector<struct blitz_cursor *> m_readers; /* of tables that are locked to be read */
   bool m_readers_together = false;              /* they have got views of one moment */
   ulonglong m_last_serial = 0;
@@ -150,13 +191,29 @@ Session *need_session(THD *thd, const handlerton *hton)
   return session;
 }
 
+/* Does the statement only give its tables back when it has been committed? */
+bool ends_with_commit(THD *thd)
+{
+  switch (thd_sql_command(thd))
+  {
+  case SQLCOM_INSERT:
+  case SQLCOM_UPDATE:
+  case SQLCOM_DELETE:
+  case SQLCOM_REPLACE:
+    return thd->locked_tables_mode == LTM_NONE && !thd->in_sub_stmt;
+  default:
+    return false;
+  }
+}
+
 /* Of a transaction of several statements nothing is left when it ends. The server has
    no words for a commit that fails but a number, and keeps the error that comes first. */
 int end_statement(handlerton *hton, THD *thd, bool commit)
 {
   Session *session = session_of(thd, hton);
   struct blitz_error err = {};
-  enum blitz_rc rc = session ? session->end_all(commit, &err) : BLITZ_OK;
+  enum blitz_rc rc =
+      session ? session->end_all(commit, commit && ends_with_commit(thd), &err) : BLITZ_OK;
   if (rc == BLITZ_OK)
     return 0;
   uint number = rc == BLITZ_DUPLICATE ? ER_DUP_KEY : blitz_user_error(rc);
@@ -271,11 +328,15 @@ struct blitz_txn *blitz_session_txn(THD *thd, const handlerton *hton,
   return change ? change->txn : NULL;
 }
 
-int blitz_session_reads(THD *thd, const handlerton *hton, struct blitz_cursor *cursor)
+int blitz_session_locked(THD *thd, const handlerton *hton, bool to_read,
+                         struct blitz_cursor *cursor, THR_LOCK_DATA *lock)
 {
   try
   {
-    need_session(thd, hton)->add_reader(cursor);
+    if (to_read)
+      need_session(thd, hton)->add_reader(cursor);
+    else
+      need_session(thd, hton)->add_lock(lock);
     return 0;
   }
   catch (const std::bad_alloc &)
@@ -284,10 +345,14 @@ int blitz_session_reads(THD *thd, const handlerton *hton, struct blitz_cursor *c
   }
 }
 
-void blitz_session_reads_no_more(THD *thd, const handlerton *hton, struct blitz_cursor *cursor)
+void blitz_session_unlocked(THD *thd, const handlerton *hton, struct blitz_cursor *cursor,
+                            THR_LOCK_DATA *lock)
 {
-  if (Session *session = session_of(thd, hton))
-    session->remove_reader(cursor);
+  Session *session = session_of(thd, hton);
+  if (session == NULL)
+    return;
+  session->remove_reader(cursor);
+  session->remove_lock(lock);
 }
 
 void blitz_session_begin_reading(THD *thd, const handlerton *hton)

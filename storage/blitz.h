@@ -376,6 +376,16 @@ enum blitz_rc blitz_txn_commit(struct blitz_txn *txn, struct blitz_error *err) B
 enum blitz_rc blitz_txns_commit(struct blitz_txn *const *txns, unsigned count,
                                 struct blitz_error *err) BLITZ_MUST_CHECK;
 
+/* The same in two steps, so that others need not wait for the device as well: they may go on, and see
+ * what was committed, between them. Who gets *POSITIONP must wait for it before the commit is
+ * acknowledged. A failure of that leaves open whether a crash will undo it; there are no more
+ * changes then.
+ */
+enum blitz_rc blitz_txns_commit_early(struct blitz_txn *const *txns, unsigned count,
+                                      uint64_t *positionp,
+                                      struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc blitz_commit_wait(uint64_t position, struct blitz_error *err) BLITZ_MUST_CHECK;
+
 /* Undoes all changes. */
 void blitz_txn_rollback(struct blitz_txn *txn);
 

@@ -29,7 +29,10 @@
 #define HEAD_LEN 64
 #define CONTROL_SLOTS 2
 
-#define FILL_LEN ((size_t)1 << 20) /* bytes of a new file that are written at once */
+/* Bytes of a new file that are written at once. The kernel keeps the file in pieces of that length,
+ * and a small write to it later costs the more the longer they are.
+ */
+#define FILL_LEN ((size_t)4096)
 
 /* ---- names --------------------------------------------------------------------------- */
 

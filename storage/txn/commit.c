@@ -14,8 +14,9 @@
  *      beyond it, but whole.
  *  T4. A key has one change in a transaction, the sum of all that was done to it.
  *  T5. Commits of logged tables are in the log, written, and if a table wants it on the device,
- *      before anyone sees them. Those of several tables are there by one record, so a crash
- *      leaves all or none.
+ *      before anyone sees them; or, by blitz_txns_commit_early(), before they are acknowledged:
+ *      what others commit that have seen them is behind them in the log. Those of several tables
+ *      are there by one record, so a crash leaves all or none.
  *  T6. change_lock of the tables is held from before a commit is logged until it is seen, but for
  *      moments in the middle of a large one: who takes the pages then finds `applying` and that
  *      the log is wanted from before the commit on. Replayed on a part of itself, the commit
@@ -111,6 +112,7 @@ struct commit
   struct bz_commit_part *parts;
   unsigned count;
   struct bz_logging logging;
+  uint64_t *laterp; /* where in the log to wait for the device; NULL: that is not left for later */
 };
 
 /* ---- committing --------------------------------------------------------------------------- */
@@ -236,7 +238,7 @@ static enum blitz_rc commit_parts(struct commit *commit, struct blitz_error *err
   if (rc == BLITZ_OK)
     rc = commit_entries(commit, err);
   if (rc == BLITZ_OK)
-    rc = bz_log_commit(&commit->logging, commit->parts, commit->count, err);
+    rc = bz_log_commit(&commit->logging, commit->parts, commit->count, commit->laterp, err);
   bz_log_end(&commit->logging);
   if (rc != BLITZ_OK)
   {
@@ -369,10 +371,11 @@ static void list_parts(const struct group *group, struct bz_commit_part *parts)
 }
 
 static enum blitz_rc commit_tables(const struct group *group, struct bz_commit_part *parts,
-                                   struct blitz_error *err)
+                                   uint64_t *laterp, struct blitz_error *err)
 {
   struct bz_buffer *record = &group->txns[0]->record;
-  struct commit commit = {.parts = parts, .count = group->count, .logging.buf = record};
+  struct commit commit = {
+      .parts = parts, .count = group->count, .logging.buf = record, .laterp = laterp};
   bool claimed;
   enum blitz_rc rc;
 
@@ -395,7 +398,7 @@ static enum blitz_rc commit_tables(const struct group *group, struct bz_commit_p
   return rc;
 }
 
-static enum blitz_rc commit_group(struct group *group, struct blitz_error *err)
+static enum blitz_rc commit_group(struct group *group, uint64_t *laterp, struct blitz_error *err)
 {
   struct bz_commit_part one, *parts = &one;
   enum blitz_rc rc = BLITZ_OK;
@@ -413,7 +416,7 @@ static enum blitz_rc commit_group(struct group *group, struct blitz_error *err)
     parts = calloc(group->count, sizeof *parts);
   if (parts == NULL)
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory committing");
-  rc = commit_tables(group, parts, err);
+  rc = commit_tables(group, parts, laterp, err);
   if (parts != &one)
     free(parts);
   return rc;
@@ -430,8 +433,8 @@ static void end_txn(struct blitz_txn *txn, bool committed)
   }
 }
 
-enum blitz_rc blitz_txns_commit(struct blitz_txn *const *txns, unsigned count,
-                                struct blitz_error *err)
+static enum blitz_rc commit_txns(struct blitz_txn *const *txns, unsigned count, uint64_t *laterp,
+                                 struct blitz_error *err)
 {
   struct group group = {.txns = txns, .txn_count = count};
   enum blitz_rc rc;
@@ -439,10 +442,28 @@ enum blitz_rc blitz_txns_commit(struct blitz_txn *const *txns, unsigned count,
   if (count == 0)
     return BLITZ_OK;
   bz_count(&bz_counters.commits, 1);
-  rc = commit_group(&group, err);
+  rc = commit_group(&group, laterp, err);
   for (unsigned i = 0; i < count; i++)
     end_txn(txns[i], rc == BLITZ_OK);
   return rc;
+}
+
+enum blitz_rc blitz_txns_commit(struct blitz_txn *const *txns, unsigned count,
+                                struct blitz_error *err)
+{
+  return commit_txns(txns, count, NULL, err);
+}
+
+enum blitz_rc blitz_txns_commit_early(struct blitz_txn *const *txns, unsigned count,
+                                      uint64_t *positionp, struct blitz_error *err)
+{
+  *positionp = 0;
+  return commit_txns(txns, count, positionp, err);
+}
+
+enum blitz_rc blitz_commit_wait(uint64_t position, struct blitz_error *err)
+{
+  return position != 0 ? bz_redo_sync(bz_current_log(), position, err) : BLITZ_OK;
 }
 
 enum blitz_rc blitz_txn_commit(struct blitz_txn *txn, struct blitz_error *err)

@@ -207,8 +207,20 @@ static bool put_tables(uint8_t *to, const struct bz_commit_part *parts, unsigned
   return sync;
 }
 
+/* Has the record to be written before the commit is seen? A kill would leave indexes that are
+ * ahead of their rows, and are made anew.
+ */
+static bool has_entries(const struct bz_commit_part *parts, unsigned count)
+{
+  bool any = false;
+
+  for (unsigned i = 0; i < count; i++)
+    any |= parts[i].has_entries;
+  return any;
+}
+
 enum blitz_rc bz_log_commit(struct bz_logging *logging, const struct bz_commit_part *parts,
-                            unsigned count, struct blitz_error *err)
+                            unsigned count, uint64_t *laterp, struct blitz_error *err)
 {
   size_t len = commit_len(logging), kept = logging->kept;
   uint8_t small[BZ_COMMIT_HEAD_LEN + BZ_COMMIT_TABLE_LEN];
@@ -218,6 +230,8 @@ enum blitz_rc bz_log_commit(struct bz_logging *logging, const struct bz_commit_p
   uint64_t end;
   enum blitz_rc rc;
 
+  if (laterp != NULL)
+    *laterp = 0;
   if (logging->redo == NULL)
     return BLITZ_OK;
   bz_commit_head_put(to, logging->tag, logging->tables);
@@ -226,9 +240,12 @@ enum blitz_rc bz_log_commit(struct bz_logging *logging, const struct bz_commit_p
   rc = kept > 0 ? bz_redo_append_kept(logging->redo, kept, BZ_RECORD_COMMIT, slices, 1, &end, err)
                 : bz_redo_append(logging->redo, BZ_RECORD_COMMIT, slices, logging->len > 0 ? 2 : 1,
                                  &end, err);
-  if (rc == BLITZ_OK)
-    rc = sync ? bz_redo_sync(logging->redo, end, err) : bz_redo_write(logging->redo, end, err);
-  return rc;
+  if (rc != BLITZ_OK)
+    return rc;
+  if (!sync || laterp == NULL)
+    return sync ? bz_redo_sync(logging->redo, end, err) : bz_redo_write(logging->redo, end, err);
+  *laterp = end;
+  return has_entries(parts, count) ? bz_redo_write(logging->redo, end, err) : BLITZ_OK;
 }
 
 void bz_log_end(struct bz_logging *logging)

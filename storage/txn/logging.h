@@ -56,10 +56,12 @@ enum blitz_rc bz_log_changes(struct bz_logging *logging, const struct bz_commit_
                              unsigned count, struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Logs that they are committed: returns when that is written, or on the device, as the tables want
- * it (T5).
+ * it (T5). If LATERP is not NULL and they want it on the device, that is left to the caller:
+ * *LATERP is where the record ends, else 0.
  */
 enum blitz_rc bz_log_commit(struct bz_logging *logging, const struct bz_commit_part *parts,
-                            unsigned count, struct blitz_error *err) BLITZ_MUST_CHECK;
+                            unsigned count, uint64_t *laterp,
+                            struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* To be called at last, whatever has failed. */
 void bz_log_end(struct bz_logging *logging);
