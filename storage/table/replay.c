@@ -245,11 +245,26 @@ static enum blitz_rc open_table(struct replayed *of, const struct bz_open_record
   return BLITZ_OK;
 }
 
+/* Closes the table of that path that is open by another number: it was given up, or marking its
+ * file has failed, and no CLOSE tells. Its file is what the new number begins with.
+ */
+static bool close_other(struct bz_replay *replay, const char *path)
+{
+  struct replayed *of = replay->tables;
+
+  while (of != NULL && (of->table == NULL || strcmp(of->path, path) != 0))
+    of = of->next;
+  if (of != NULL)
+    close_table(replay, of);
+  return of != NULL;
+}
+
 static enum blitz_rc replay_open(struct bz_replay *replay, const struct bz_redo_record *record,
                                  struct blitz_error *err)
 {
   struct bz_open_record open;
   struct replayed *of, **chain;
+  enum blitz_rc rc;
 
   if (!bz_open_record_get(record->payload, &open) || find_table(replay, open.number) != NULL)
     return BLITZ_OK;
@@ -267,7 +282,9 @@ static enum blitz_rc replay_open(struct bz_replay *replay, const struct bz_redo_
   *chain = of;
   of->next = replay->tables;
   replay->tables = of;
-  return open_table(of, &open, record, err);
+  rc = open_table(of, &open, record, err);
+  return rc == BLITZ_BUSY && close_other(replay, of->path) ? open_table(of, &open, record, err)
+                                                           : rc;
 }
 
 /* ---- changes --------------------------------------------------------------------- */
