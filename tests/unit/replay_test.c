@@ -3,7 +3,8 @@
  * replay_test.c: what a start makes of a log and a journal that say what they seldom say.
  *  1. A table is open by two numbers, since marking its file has failed after the first record
  *     said so: what was done by the second one is there.
- *  2. Records and journals with right checksums that make no sense are left out, or an error that
+ *  2. What was done to a file without the log is not undone by a journal of an earlier time.
+ *  3. Records and journals with right checksums that make no sense are left out, or an error that
  *     says what to do; nothing dies.
  */
 #include "log/current.h"
@@ -54,6 +55,24 @@ static void the_last_number_of_a_table_counts(void **state)
   assert_ok(start());
   struct blitz_table *table = open_table("twice");
   assert_rows(table, 0, 200, 1);
+  blitz_table_close(table);
+  blitz_stop();
+}
+
+static void changes_without_the_log_stay(void **state)
+{
+  (void)state;
+  assert_ok(start());
+  struct blitz_table *table = new_table("unlogged");
+  put_rows(table, 0, 100, 60, 1);
+  blitz_table_close(table);
+  blitz_stop();
+  table = open_table("unlogged");
+  put_rows(table, 0, 150, 70, 2);
+  blitz_table_close(table);
+  assert_ok(start());
+  table = open_table("unlogged");
+  assert_rows(table, 0, 150, 2);
   blitz_table_close(table);
   blitz_stop();
 }
@@ -109,6 +128,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_last_number_of_a_table_counts),
+      cmocka_unit_test(changes_without_the_log_stay),
       cmocka_unit_test(a_table_without_a_number_is_left_out),
       cmocka_unit_test(a_journal_without_names_is_an_error),
   };
