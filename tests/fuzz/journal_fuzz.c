@@ -19,6 +19,7 @@ enum
   PAGES_MAX = 64,
   FILES = 4, /* that a kill leaves: t, u and the log's two */
   NAME_HEAD_LEN = 28,
+  HEAD_LEN = 32,
 };
 
 static struct kept files[FILES];
@@ -137,10 +138,15 @@ static void fill_names(struct input *in, uint8_t *page)
   size_t off = 0;
   for (unsigned count = 1 + next_byte(in) % 4; count > 0; count--)
   {
-    uint8_t how = next_byte(in);
+    uint8_t how = next_byte(in), beyond = next_byte(in), *name = page + off;
     if (how % 4 != 0)
-      off += put_name(page + off, PAGE - off, how % 4, &files[how / 4 % 2],
-                      (uint64_t)(int64_t)(int8_t)next_byte(in));
+    {
+      size_t len = put_name(name, PAGE - off, how % 4, &files[how / 4 % 2],
+                            (uint64_t)(int64_t)(int8_t)beyond);
+      if (len > 0 && how > 200) /* its path has another length */
+        bz_store_le32(name + 24, (uint32_t)next_byte(in) * 20);
+      off += len;
+    }
     else
       for (unsigned i = how / 4; i > 0 && off < PAGE; i--)
         page[off++] = next_byte(in);
@@ -224,7 +230,7 @@ static void look(bool all)
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-  static const uint8_t whole[] = {0}, bytes_changed[] = {0, 0, 4, 9, 0, 20, 1};
+  static const uint8_t whole[] = {0}, bytes_changed[] = {0, 2, 4, 9, 7, 0, 20, 1, 1, 30, 1};
   static const uint8_t pages[] = {1, 0, 0, 0, 1, 0, 1, 0, 1, 0, 1, 1, 1, 1, 1,
                                   2, 1, 1, 1, 3, 1, 1, 1, 4, 1, 1, 2, 3, 9};
   static const uint8_t names[] = {1, 0, 0, 3, 1, 0, 6, 255, 200, 1, 2, 3, 1, 2, 1, 0};
@@ -241,17 +247,21 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
   return 0;
 }
 
-/* The right journal, with bytes changed at places that the input says. */
+/* The right journal, with bytes changed: of its head, of its list, of all of it. */
 static void put_changed(struct input *in)
 {
   char *data = malloc(journal.len);
-  require(data != NULL);
+  size_t list = journal.len / PAGE * PAGE;
+  require(data != NULL && list < journal.len);
   memcpy(data, journal.data, journal.len);
   while (in->len > 0)
   {
-    size_t off = next_byte(in);
-    off = off << 8 | next_byte(in);
-    data[off % journal.len] ^= (char)next_byte(in);
+    uint8_t where = next_byte(in) % 3;
+    size_t from = where == 1 ? list : 0;
+    size_t room = where == 0 ? HEAD_LEN : journal.len - from, off = next_byte(in);
+    if (where == 2)
+      off = off << 8 | next_byte(in);
+    data[from + off % room] ^= (char)next_byte(in);
   }
   write_whole(path_of(journal.name), data, journal.len);
   free(data);
