@@ -42,7 +42,7 @@ static void enter(const char *name)
 
 static void take_file(const char *stored, const char *name)
 {
-  char from[4200];
+  char from[9000];
   snprintf(from, sizeof from, "%s/%s", BLITZ_STORED_FILES, stored);
   copy_file(from, name);
 }
