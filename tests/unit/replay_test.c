@@ -2,7 +2,8 @@
  *
  * replay_test.c: what a start makes of a log and a journal that say what they seldom say.
  *  1. A table is open by two numbers, since marking its file has failed after the first record
- *     said so: what was done by the second one is there.
+ *     said so, or since it was damaged, closed as it was and repaired: what was done by the second
+ *     one is there.
  *  2. What was done to a file without the log is not undone by a journal of an earlier time.
  *  3. Records and journals with right checksums that make no sense are left out, or an error that
  *     says what to do; nothing dies.
@@ -12,6 +13,7 @@
 #include "log/record.h"
 #include "support.h"
 #include "table/table.h"
+#include "txn/writes.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -55,6 +57,33 @@ static void the_last_number_of_a_table_counts(void **state)
   assert_ok(start());
   struct blitz_table *table = open_table("twice");
   assert_rows(table, 0, 200, 1);
+  blitz_table_close(table);
+  blitz_stop();
+}
+
+static void repair_what_was_given_up(void)
+{
+  require_ok(start());
+  struct blitz_table *table = new_table("repaired");
+  put_rows(table, 0, 100, 60, 1);
+  require_ok(blitz_checkpoint(ERR));
+  put_rows(table, 100, 200, 60, 1);
+  bz_set_broken(table);
+  blitz_table_close(table);
+  require_ok(blitz_table_open(path_of("repaired"), BLITZ_OPEN_REPAIR, &table, ERR));
+  require(row_count(table) == 100);
+  blitz_table_close(table);
+  put_rows(open_table("repaired"), 0, 150, 70, 2);
+}
+
+/* Commits that a repair has given up have the numbers of later ones. */
+static void what_was_given_up_is_not_made_again(void **state)
+{
+  (void)state;
+  in_killed_process(repair_what_was_given_up);
+  assert_ok(start());
+  struct blitz_table *table = open_table("repaired");
+  assert_rows(table, 0, 150, 2);
   blitz_table_close(table);
   blitz_stop();
 }
@@ -128,6 +157,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_last_number_of_a_table_counts),
+      cmocka_unit_test(what_was_given_up_is_not_made_again),
       cmocka_unit_test(changes_without_the_log_stay),
       cmocka_unit_test(a_table_without_a_number_is_left_out),
       cmocka_unit_test(a_journal_without_names_is_an_error),
