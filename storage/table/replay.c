@@ -4,7 +4,8 @@
  * and its commits have numbers without a gap, so which records it lacks needs no position.
  *
  * The changes of a commit are made as they were made first, by a transaction, which the commit's
- * record ends; a transaction without such a record is rolled back. Some changes of a commit may be
+ * record ends; a transaction without such a record is rolled back, also if its changes
+ * cannot be made: others may be in the file already. Some changes of a commit may be
  * in the file already, if the pages were taken in the middle of it (T6): a row that is to be
  * inserted is there, one that is to be removed is not. Then it is so, and how many rows there are
  * at last the record says. A table that was closed has all,
@@ -42,6 +43,7 @@ struct pending
   struct blitz_txn *txn;
   uint8_t *rest; /* the begin of a change that goes on in the next piece */
   size_t rest_len;
+  struct blitz_error why; /* one of them could not be made; it matters if they are committed */
   struct pending *next;
 };
 
@@ -428,18 +430,20 @@ static enum blitz_rc replay_piece(struct bz_replay *replay, struct replayed *of,
     return BLITZ_OK;
   }
   pending = get_pending(replay, tag, of);
-  rc = pending != NULL ? make_piece(pending, piece, &why) : no_memory(&why);
+  if (pending == NULL)
+    return no_memory(err);
+  if (pending->why.rc != BLITZ_OK)
+    return BLITZ_OK;
+  rc = make_piece(pending, piece, &why);
   if (rc == BLITZ_OK)
     return save_memory(replay, err);
+  pending->why = why;
   /* What may be better another time ends the start; the log and the files stay as they are. */
-  if (rc == BLITZ_NOMEM || rc == BLITZ_FULL || rc == BLITZ_IO)
-  {
-    if (err != NULL)
-      *err = why;
-    return rc;
-  }
-  give_up(replay, of, why.text);
-  return BLITZ_OK;
+  if (rc != BLITZ_NOMEM && rc != BLITZ_FULL && rc != BLITZ_IO)
+    return BLITZ_OK;
+  if (err != NULL)
+    *err = why;
+  return rc;
 }
 
 static enum blitz_rc replay_changes(struct bz_replay *replay, const struct bz_redo_record *record,
@@ -495,6 +499,11 @@ static enum blitz_rc commit_table(struct bz_replay *replay, struct replayed *of,
   if (gap || (pending != NULL && pending->rest_len > 0))
   {
     give_up(replay, of, "some of its commits are not in the log");
+    return BLITZ_OK;
+  }
+  if (pending != NULL && pending->why.rc != BLITZ_OK)
+  {
+    give_up(replay, of, pending->why.text);
     return BLITZ_OK;
   }
   if (pending != NULL)

@@ -5,9 +5,11 @@
  *     said so, or since it was damaged, closed as it was and repaired: what was done by the second
  *     one is there.
  *  2. What was done to a file without the log is not undone by a journal of an earlier time.
- *  3. Records and journals with right checksums that make no sense are left out, or an error that
+ *  3. Changes that were not committed need not be possible.
+ *  4. Records and journals with right checksums that make no sense are left out, or an error that
  *     says what to do; nothing dies.
  */
+#include "base/bytes.h"
 #include "log/current.h"
 #include "log/journal.h"
 #include "log/record.h"
@@ -88,6 +90,37 @@ static void what_was_given_up_is_not_made_again(void **state)
   blitz_stop();
 }
 
+/* As a commit of two tables that fails when this is logged. */
+static void log_changes_alone(void)
+{
+  require_ok(start());
+  struct blitz_table *table = new_table("alone");
+  put_rows(table, 0, 100, 60, 1);
+  uint8_t head[BZ_CHANGES_HEAD_LEN], change[64];
+  size_t len = bz_change_head_put(change, BZ_LOGGED_UPDATE, 8, 20);
+  memcpy(change + len, number_key(500).data, 8);
+  memset(change + len + 8, 'x', 20);
+  bz_store_le64(head, UINT64_MAX);
+  bz_store_le64(head + 8, table->log_number);
+  bz_store_le64(head + 16, atomic_load(&table->committed) + 1);
+  struct blitz_slice parts[] = {{head, sizeof head}, {change, len + 28}};
+  uint64_t end;
+  require_ok(bz_redo_append(bz_current_log(), BZ_RECORD_CHANGES, parts, 2, &end, ERR));
+  put_rows(table, 100, 200, 60, 1);
+}
+
+/* They may be impossible, if the file has a part of the commit that came next. */
+static void changes_without_a_commit_are_left_out(void **state)
+{
+  (void)state;
+  in_killed_process(log_changes_alone);
+  assert_ok(start());
+  struct blitz_table *table = open_table("alone");
+  assert_rows(table, 0, 200, 1);
+  blitz_table_close(table);
+  blitz_stop();
+}
+
 static void changes_without_the_log_stay(void **state)
 {
   (void)state;
@@ -158,6 +191,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_last_number_of_a_table_counts),
       cmocka_unit_test(what_was_given_up_is_not_made_again),
+      cmocka_unit_test(changes_without_a_commit_are_left_out),
       cmocka_unit_test(changes_without_the_log_stay),
       cmocka_unit_test(a_table_without_a_number_is_left_out),
       cmocka_unit_test(a_journal_without_names_is_an_error),
