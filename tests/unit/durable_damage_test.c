@@ -14,6 +14,7 @@
 #include "support/support.h"
 #include "table/table.h"
 
+#include <dirent.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -108,7 +109,13 @@ static void leave_files(const char *made, bool in_checkpoint)
 
 static void put_files(void)
 {
-  require(system("rm -f -- *") == 0);
+  DIR *dir = opendir(".");
+  struct dirent *entry;
+  require(dir != NULL);
+  while ((entry = readdir(dir)) != NULL)
+    if (entry->d_name[0] != '.')
+      require(unlink(entry->d_name) == 0);
+  closedir(dir);
   for (unsigned i = 0; i < FILES; i++)
     write_whole(names[i], contents[i], lens[i]);
 }
@@ -152,6 +159,7 @@ static void damage(unsigned file, size_t at, struct rnd *rnd, struct figures *fi
   put_files();
   contents[file][at] = before;
   figures->tries++;
+  alarm(60); /* it does not hang */
   if (start() != BLITZ_OK)
   {
     figures->refused++;
