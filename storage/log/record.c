@@ -25,7 +25,7 @@ bool bz_open_record_get(struct blitz_slice from, struct bz_open_record *record)
   record->commit = bz_load_le64(bytes + 16);
   memcpy(record->boot_id, bytes + 24, BZ_RECORD_BOOT_ID_LEN);
   record->path = (struct blitz_slice){bytes + BZ_OPEN_RECORD_LEN, from.len - BZ_OPEN_RECORD_LEN};
-  return true;
+  return record->number != 0;
 }
 
 void bz_commit_head_put(uint8_t *to, uint64_t tag, uint32_t count)

@@ -557,14 +557,16 @@ static enum blitz_rc add_targets(struct target **targets, const uint8_t *page,
 
   while (rc == BLITZ_OK && off + NAME_HEAD_LEN < BZ_PAGE_LEN && bz_load_le64(page + off) != 0)
   {
-    struct target *target = calloc(1, sizeof *target);
+    struct target *target;
     uint32_t len = bz_load_le32(page + off + 24);
 
-    if (target == NULL || len > PATH_MAX_LEN || len > BZ_PAGE_LEN - off - NAME_HEAD_LEN)
-    {
-      free(target);
+    if (len > PATH_MAX_LEN || len > BZ_PAGE_LEN - off - NAME_HEAD_LEN)
+      return bz_fail(err, BLITZ_CORRUPT, 0,
+                     "a checkpoint that is to be finished does not say of which files it is. "
+                     "Restore all tables and all files of the log from one backup");
+    target = calloc(1, sizeof *target);
+    if (target == NULL)
       return bz_fail(err, BLITZ_NOMEM, 0, "out of memory finishing a checkpoint");
-    }
     target->number = bz_load_le64(page + off);
     target->secret = bz_load_le64(page + off + 8);
     target->from = bz_load_le64(page + off + 16);

@@ -35,18 +35,31 @@ static bool walk_on(struct walk *walk, uint64_t *offp)
   return true;
 }
 
-/* Are all rows of the tree there, and none of them twice? */
+/* What a row is known by in the order of its tree. */
+static struct bz_key key_of(const struct blitz_table *table, const struct bz_row *row)
+{
+  return (struct bz_key){
+      row->key, row->key_len, {.second = bz_base(table)[row->off + BZ_ROW_HASH_OFF]}};
+}
+
+/* Are all rows of the tree there, and in order, so that none of them is there twice? */
 static bool is_whole(struct blitz_table *table, uint64_t root)
 {
   struct walk walk = {.table = table, .down = root};
-  uint64_t most = atomic_load_explicit(&table->end, memory_order_relaxed) / BZ_ALIGN, off;
+  uint64_t end = atomic_load_explicit(&table->end, memory_order_relaxed), off;
+  struct bz_key last = {.data = NULL};
+  struct bz_row row;
 
-  for (uint64_t count = 0; count <= most; count++)
+  while (walk_on(&walk, &off))
   {
-    if (!walk_on(&walk, &off))
-      return false;
     if (off == 0)
       return true;
+    if (!bz_row_parse(bz_base(table), off, end, &row))
+      return false;
+    if (last.data != NULL &&
+        bz_step(&last, &row, bz_base(table)[off + BZ_ROW_HASH_OFF]) != BZ_STEP_LEFT)
+      return false;
+    last = key_of(table, &row);
   }
   return false;
 }

@@ -4,7 +4,8 @@
  * and its commits have numbers without a gap, so which records it lacks needs no position.
  *
  * The changes of a commit are made as they were made first, by a transaction, which the commit's
- * record ends; a transaction without such a record is rolled back. Some changes of a commit may be
+ * record ends; a transaction without such a record is rolled back, also if its changes
+ * cannot be made: others may be in the file already. Some changes of a commit may be
  * in the file already, if the pages were taken in the middle of it (T6): a row that is to be
  * inserted is there, one that is to be removed is not. Then it is so, and how many rows there are
  * at last the record says. A table that was closed has all,
@@ -20,7 +21,8 @@
 #include <string.h>
 #include <time.h>
 
-#define TELL_SECONDS 2 /* between lines that say how far it is */
+#define TELL_SECONDS 2   /* between lines that say how far it is */
+#define FORGET_FROM 1000 /* removed rows, which are given up together */
 
 /* A table that the log knows, by the number of one opening. */
 struct replayed
@@ -42,6 +44,7 @@ struct pending
   struct blitz_txn *txn;
   uint8_t *rest; /* the begin of a change that goes on in the next piece */
   size_t rest_len;
+  struct blitz_error why; /* one of them could not be made; it matters if they are committed */
   struct pending *next;
 };
 
@@ -245,11 +248,26 @@ static enum blitz_rc open_table(struct replayed *of, const struct bz_open_record
   return BLITZ_OK;
 }
 
+/* Closes the table of that path that is open by another number: it was given up, or marking its
+ * file has failed, and no CLOSE tells. Its file is what the new number begins with.
+ */
+static bool close_other(struct bz_replay *replay, const char *path)
+{
+  struct replayed *of = replay->tables;
+
+  while (of != NULL && (of->table == NULL || strcmp(of->path, path) != 0))
+    of = of->next;
+  if (of != NULL)
+    close_table(replay, of);
+  return of != NULL;
+}
+
 static enum blitz_rc replay_open(struct bz_replay *replay, const struct bz_redo_record *record,
                                  struct blitz_error *err)
 {
   struct bz_open_record open;
   struct replayed *of, **chain;
+  enum blitz_rc rc;
 
   if (!bz_open_record_get(record->payload, &open) || find_table(replay, open.number) != NULL)
     return BLITZ_OK;
@@ -267,7 +285,9 @@ static enum blitz_rc replay_open(struct bz_replay *replay, const struct bz_redo_
   *chain = of;
   of->next = replay->tables;
   replay->tables = of;
-  return open_table(of, &open, record, err);
+  rc = open_table(of, &open, record, err);
+  return rc == BLITZ_BUSY && close_other(replay, of->path) ? open_table(of, &open, record, err)
+                                                           : rc;
 }
 
 /* ---- changes --------------------------------------------------------------------- */
@@ -411,18 +431,20 @@ static enum blitz_rc replay_piece(struct bz_replay *replay, struct replayed *of,
     return BLITZ_OK;
   }
   pending = get_pending(replay, tag, of);
-  rc = pending != NULL ? make_piece(pending, piece, &why) : no_memory(&why);
+  if (pending == NULL)
+    return no_memory(err);
+  if (pending->why.rc != BLITZ_OK)
+    return BLITZ_OK;
+  rc = make_piece(pending, piece, &why);
   if (rc == BLITZ_OK)
     return save_memory(replay, err);
+  pending->why = why;
   /* What may be better another time ends the start; the log and the files stay as they are. */
-  if (rc == BLITZ_NOMEM || rc == BLITZ_FULL || rc == BLITZ_IO)
-  {
-    if (err != NULL)
-      *err = why;
-    return rc;
-  }
-  give_up(replay, of, why.text);
-  return BLITZ_OK;
+  if (rc != BLITZ_NOMEM && rc != BLITZ_FULL && rc != BLITZ_IO)
+    return BLITZ_OK;
+  if (err != NULL)
+    *err = why;
+  return rc;
 }
 
 static enum blitz_rc replay_changes(struct bz_replay *replay, const struct bz_redo_record *record,
@@ -455,13 +477,13 @@ static void put_numbers(struct blitz_table *table, const struct bz_commit_record
 }
 
 /* Nobody reads, so what was removed is free, by this or by the part that was there. */
-static void forget_removed(struct blitz_table *table, uint64_t commit)
+static void forget_removed(struct blitz_table *table)
 {
   pthread_mutex_lock(&table->change_lock);
   bz_removed_sweep_all(table);
   pthread_mutex_unlock(&table->change_lock);
   if (table->removed.count == 0)
-    table->walk_commit = commit;
+    table->walk_commit = atomic_load(&table->committed);
 }
 
 static enum blitz_rc commit_table(struct bz_replay *replay, struct replayed *of, uint64_t tag,
@@ -480,6 +502,11 @@ static enum blitz_rc commit_table(struct bz_replay *replay, struct replayed *of,
     give_up(replay, of, "some of its commits are not in the log");
     return BLITZ_OK;
   }
+  if (pending != NULL && pending->why.rc != BLITZ_OK)
+  {
+    give_up(replay, of, pending->why.text);
+    return BLITZ_OK;
+  }
   if (pending != NULL)
     rc = blitz_txn_commit(pending->txn, &why);
   if (rc == BLITZ_OK && atomic_load(&table->committed) != record->commit)
@@ -496,7 +523,8 @@ static enum blitz_rc commit_table(struct bz_replay *replay, struct replayed *of,
     return BLITZ_OK;
   }
   put_numbers(table, record);
-  forget_removed(table, record->commit);
+  if (table->removed.count >= FORGET_FROM)
+    forget_removed(table);
   of->commits++;
   if (pending != NULL)
     drop_pending(replay, pending);
@@ -589,6 +617,7 @@ size_t bz_replay_finish(struct bz_replay *replay)
     tables++;
     commits += of->commits;
     bz_count(&bz_counters.recoveries, 1);
+    forget_removed(of->table);
     bz_registry_leave(of->table);
     of->table = NULL;
   }

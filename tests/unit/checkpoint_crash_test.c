@@ -7,6 +7,7 @@
  *  1. all changes that were synced (of the process: written) are there,
  *  2. each as a whole, in both files, and in order.
  * And each of the faults of crash_fs.h, and of those of a checkpoint below, is found.
+ * A journal that was emptied stays empty, whatever comes.
  */
 #include "base/pages.h"
 #include "log/journal.h"
@@ -418,6 +419,54 @@ static void nothing_is_lost_or_torn(void **state)
   assert_true(figures.crashes > 500 && figures.nested > 3);
 }
 
+static void make_and_empty(const char *dir)
+{
+  static const uint8_t page[4096] = {1};
+  struct bz_journal *journal;
+  uint64_t position;
+  require_ok(bz_journal_open(dir, "pages", &journal, &position, ERR));
+  require_ok(bz_journal_begin(journal, 7, 1, ERR));
+  require_ok(bz_journal_add(journal, 1, 0, page, ERR));
+  require_ok(bz_journal_finish(journal, ERR));
+  crash_note(NOTE_MADE, 1);
+  require_ok(bz_journal_clear(journal, ERR));
+  crash_note(NOTE_SYNCED, 1);
+  bz_journal_close(journal);
+}
+
+static void an_emptied_journal_stays_empty(void **state)
+{
+  (void)state;
+  struct rnd rnd = {run_seed()};
+  char dir[4300];
+  unsigned whole = 0, looks = 0;
+  snprintf(dir, sizeof dir, "%s/emptied", test_dir());
+  require(mkdir(dir, 0700) == 0);
+  crash_begin(dir);
+  make_and_empty(dir);
+  struct crash_record *record = crash_end();
+  struct crash_player *player = crash_play(record, CRASH_NO_FAULT);
+  snprintf(dir, sizeof dir, "%s/image0", test_dir());
+  do
+    for (unsigned i = 0; i < 20; i++)
+    {
+      struct bz_journal *journal;
+      uint64_t position;
+      crash_image(player, rnd_below(&rnd, 2), rnd_next(&rnd), dir);
+      assert_ok(bz_journal_open(dir, "pages", &journal, &position, ERR));
+      bz_journal_close(journal);
+      bool is_whole = position != UINT64_MAX;
+      whole += is_whole;
+      looks++;
+      assert_true(!is_whole || crash_noted(player, NOTE_SYNCED) == 0);
+    }
+  while (crash_step(player));
+  crash_player_free(player);
+  crash_record_free(record);
+  print_message("# %u of %u crashes left it whole\n", whole, looks);
+  assert_true(whole > 0);
+}
+
 static void faults_are_found(void **state)
 {
   (void)state;
@@ -454,6 +503,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(nothing_is_lost_or_torn),
+      cmocka_unit_test(an_emptied_journal_stays_empty),
       cmocka_unit_test(faults_are_found),
       cmocka_unit_test(syncs_that_are_left_out_are_found),
   };

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
  * durable_damage_test.c: one byte of what a killed process has left is another one: of a table's
- * file, of the log, of its control file. Whatever starts and opens then either says so or has the
- * right rows; it does not die.
+ * file, of the log, of its control file, of a journal. Whatever starts and opens then either says
+ * so or has the right rows; it does not die. The process died with changes in the log alone, or
+ * when it was about to place the pages of a journal: one that is damaged is as good as none.
+ *
+ * BLITZ_EVERY_BYTE=1 changes every byte; otherwise it is some of them.
  *
  * Left out are the bytes of the bucket array in the file of a table that was open, which has no
  * checksum: a look-up there may miss a row. A scan does not, and CHECK TABLE finds it.
  */
+#include "log/journal.h"
 #include "support/support.h"
 #include "table/table.h"
 
+#include <dirent.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,12 +25,17 @@ enum
   BUCKETS_END = 256 + 64 * 8,
 };
 
-static const char *const names[] = {"t.bzd", "blitz_log.00000001", "blitz_log.control"};
-
-enum
+enum file
 {
-  FILES = sizeof names / sizeof *names,
+  TABLE,
+  LOG,
+  CONTROL,
+  JOURNAL,
+  FILES,
 };
+
+static const char *const names[FILES] = {"t.bzd", "blitz_log.00000001", "blitz_log.control",
+                                         "blitz_log.pages"};
 
 static char *contents[FILES];
 static size_t lens[FILES];
@@ -36,7 +46,21 @@ static enum blitz_rc start(void)
   return bz_start(&options, false, ERR);
 }
 
-static void work(void)
+static bool dies_in_checkpoint;
+
+enum blitz_rc __wrap_bz_journal_place(struct bz_journal *journal, bz_journal_place_fn *place,
+                                      void *arg, struct blitz_error *err);
+enum blitz_rc __wrap_bz_journal_place(struct bz_journal *journal, bz_journal_place_fn *place,
+                                      void *arg, struct blitz_error *err)
+{
+  enum blitz_rc __real_bz_journal_place(struct bz_journal *, bz_journal_place_fn *, void *,
+                                        struct blitz_error *);
+  if (dies_in_checkpoint)
+    _exit(0);
+  return __real_bz_journal_place(journal, place, arg, err);
+}
+
+static void work(bool in_checkpoint)
 {
   require_ok(start());
   require_ok(blitz_table_create("./t", &(struct blitz_create_options){0}, false, ERR));
@@ -50,6 +74,9 @@ static void work(void)
   require_ok(blitz_sync(ERR));
   /* Of the very last record nothing behind it tells that it was whole once. */
   require_ok(blitz_table_counter_set(table, 7, ERR));
+  dies_in_checkpoint = in_checkpoint;
+  if (in_checkpoint)
+    require_ok(blitz_checkpoint(ERR));
 }
 
 static void enter(const char *name)
@@ -60,30 +87,35 @@ static void enter(const char *name)
   require(chdir(dir) == 0);
 }
 
-/* Leaves what a process has left that was killed, in memory. */
-static int leave_files(void **state)
+/* Takes what a process has left that was killed into memory. */
+static void leave_files(const char *made, bool in_checkpoint)
 {
-  if (make_dir(state) != 0)
-    return -1;
-  enter("made");
+  enter(made);
   pid_t pid = fork();
   int status;
   if (pid == 0)
   {
-    work();
-    _exit(0);
+    work(in_checkpoint);
+    _exit(in_checkpoint);
   }
-  if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
-    return -1;
+  require(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
   for (unsigned i = 0; i < FILES; i++)
+  {
+    free(contents[i]);
     contents[i] = read_whole(names[i], &lens[i]);
+  }
   enter("used");
-  return 0;
 }
 
 static void put_files(void)
 {
-  require(system("rm -f -- *") == 0);
+  DIR *dir = opendir(".");
+  struct dirent *entry;
+  require(dir != NULL);
+  while ((entry = readdir(dir)) != NULL)
+    if (entry->d_name[0] != '.')
+      require(unlink(entry->d_name) == 0);
+  closedir(dir);
   for (unsigned i = 0; i < FILES; i++)
     write_whole(names[i], contents[i], lens[i]);
 }
@@ -127,6 +159,7 @@ static void damage(unsigned file, size_t at, struct rnd *rnd, struct figures *fi
   put_files();
   contents[file][at] = before;
   figures->tries++;
+  alarm(60); /* it does not hang */
   if (start() != BLITZ_OK)
   {
     figures->refused++;
@@ -140,8 +173,41 @@ static void damage(unsigned file, size_t at, struct rnd *rnd, struct figures *fi
   blitz_stop();
   figures->errors += error;
   figures->whole += !error;
+  if (wrong == NULL && error && file == JOURNAL)
+    wrong = last_error.text;
   if (wrong != NULL)
     fail_msg("byte %zu of %s: %s", at, names[file], wrong);
+}
+
+/* Changes some of the bytes from FROM to TO - 1, or all of them. */
+static void damage_some(unsigned file, size_t from, size_t to, struct rnd *rnd,
+                        struct figures *figures)
+{
+  if (getenv("BLITZ_EVERY_BYTE") != NULL)
+    for (size_t at = from; at < to; at++)
+      damage(file, at, rnd, figures);
+  else
+    for (unsigned i = run_rounds(300); i > 0; i--)
+      damage(file, from + rnd_below(rnd, (uint32_t)(to - from)), rnd, figures);
+}
+
+static void all_is_there_before(void)
+{
+  struct blitz_table *table;
+  bool error;
+  put_files();
+  assert_ok(start());
+  assert_ok(blitz_table_open("./t", 0, &table, ERR));
+  assert_null(look(table, &error));
+  assert_false(error);
+  blitz_table_close(table);
+  blitz_stop();
+}
+
+static void tell(const struct figures *figures)
+{
+  print_message("# %u bytes: %u starts refused, %u errors, %u times all rows\n", figures->tries,
+                figures->refused, figures->errors, figures->whole);
 }
 
 static void damaged_bytes_are_noticed(void **state)
@@ -149,35 +215,46 @@ static void damaged_bytes_are_noticed(void **state)
   (void)state;
   struct rnd rnd = {run_seed()};
   struct figures figures = {0};
-  catch_log();
-  put_files();
-  struct blitz_table *table;
-  bool error;
-  assert_ok(start());
-  assert_ok(blitz_table_open("./t", 0, &table, ERR));
-  assert_null(look(table, &error));
-  assert_false(error);
-  blitz_table_close(table);
-  blitz_stop();
+  leave_files("made", false);
+  all_is_there_before();
   for (size_t at = 0; at < 256; at++)
-    damage(0, at, &rnd, &figures);
+    damage(TABLE, at, &rnd, &figures);
   for (size_t at = 0; at < 128; at++)
-    damage(2, at, &rnd, &figures);
-  for (unsigned i = run_rounds(300); i > 0; i--)
-  {
-    damage(0, BUCKETS_END + rnd_below(&rnd, (uint32_t)lens[0] - BUCKETS_END), &rnd, &figures);
-    damage(1, rnd_below(&rnd, 24000), &rnd, &figures);
-    damage(2, rnd_below(&rnd, (uint32_t)lens[2]), &rnd, &figures);
-  }
-  print_message("# %u bytes: %u starts refused, %u errors, %u times all rows\n", figures.tries,
-                figures.refused, figures.errors, figures.whole);
+    damage(CONTROL, at, &rnd, &figures);
+  damage_some(TABLE, BUCKETS_END, lens[TABLE], &rnd, &figures);
+  damage_some(LOG, 0, 24000, &rnd, &figures);
+  damage_some(CONTROL, 0, lens[CONTROL], &rnd, &figures);
+  tell(&figures);
   assert_true(figures.refused > 10 && figures.errors > 50 && figures.whole > 50);
+}
+
+static void damaged_journals_are_not_placed(void **state)
+{
+  (void)state;
+  struct rnd rnd = {run_seed()};
+  struct figures figures = {0};
+  leave_files("made_in_checkpoint", true);
+  all_is_there_before();
+  size_t list = lens[JOURNAL] / 4096 * 4096;
+  assert_true(list > 2 * 4096 && list < lens[JOURNAL]);
+  for (size_t at = 0; at < 32; at++)
+    damage(JOURNAL, at, &rnd, &figures);
+  for (size_t at = list; at < lens[JOURNAL]; at++)
+    damage(JOURNAL, at, &rnd, &figures);
+  damage_some(JOURNAL, 4096, list, &rnd, &figures);
+  tell(&figures);
+  assert_int_equal(figures.whole, figures.tries);
+  damage_some(TABLE, BUCKETS_END, lens[TABLE], &rnd, &figures);
+  damage_some(LOG, 0, 24000, &rnd, &figures);
+  tell(&figures);
 }
 
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(damaged_bytes_are_noticed),
+      cmocka_unit_test(damaged_journals_are_not_placed),
   };
-  return cmocka_run_group_tests(tests, leave_files, remove_dir);
+  catch_log();
+  return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
