@@ -361,7 +361,8 @@ static bool registry_get(const char *path, unsigned flags, struct blitz_table **
   if (table != NULL)
   {
     table->refs += !table->unfinished;
-    table->opening = table->left;
+    if (table->left)
+      table->opening = true;
     return !table->unfinished;
   }
   *tablep = table = bz_table_new(path, flags);

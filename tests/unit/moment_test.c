@@ -203,11 +203,12 @@ static void a_moment_holds_for_tables_opened_later(void **state)
 static atomic_bool writing;
 static atomic_ullong moments;
 static unsigned work;
+static uint64_t seed;
 
 /* Moves one from a row of the one table to a row of the other, in one commit. */
 static void *transfer(void *arg)
 {
-  struct rnd rnd = {run_seed()};
+  struct rnd rnd = {seed};
   struct blitz_txn *txn;
   struct blitz_cursor *from, *to;
   (void)arg;
@@ -257,7 +258,7 @@ static uint64_t lookup_sum(struct blitz_cursor *cursor)
 
 static void *read_moments(void *arg)
 {
-  struct rnd rnd = {run_seed() + (uint64_t)(uintptr_t)arg};
+  struct rnd rnd = {seed + (uint64_t)(uintptr_t)arg};
   struct blitz_cursor *cursors[2];
   require_ok(blitz_cursor_open(plain, NULL, &cursors[0]));
   require_ok(blitz_cursor_open(indexed, NULL, &cursors[1]));
@@ -297,6 +298,7 @@ static void several_tables_change_at_once(void **state)
   (void)state;
   open_tables(__func__);
   work = run_rounds(10000 / INDEXED_SLOWER);
+  seed = run_seed();
   atomic_store(&writing, true);
   assert_int_equal(pthread_create(&writer, NULL, transfer, NULL), 0);
   for (uintptr_t i = 0; i < READERS; i++)
