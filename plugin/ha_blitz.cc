@@ -206,7 +206,7 @@ int ha_blitz::open_file(unsigned flags)
 void ha_blitz::close_file()
 {
   if (m_cursor && current_thd)
-    blitz_session_unlocked(current_thd, ht, m_cursor, &m_lock);
+    blitz_session_unlocked(current_thd, ht);
   blitz_cursor_close(m_cursor);
   m_cursor = NULL;
   m_cursor_txn = NULL;
@@ -355,7 +355,7 @@ int ha_blitz::external_lock(THD *thd, int lock_type)
     return 0;
   if (lock_type != F_UNLCK)
     return blitz_session_locked(thd, ht, lock_type == F_RDLCK, m_cursor, &m_lock);
-  blitz_session_unlocked(thd, ht, m_cursor, &m_lock);
+  blitz_session_unlocked(thd, ht);
   if (thd_sql_command(thd) == SQLCOM_HA_READ)
     blitz_cursor_rest(m_cursor);
   return 0;

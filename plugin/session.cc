@@ -9,7 +9,6 @@
 #include "errors.h"
 #include "session.h"
 
-#include <algorithm>
 #include <memory>
 #include <mysqld.h>
 #include <new>
@@ -74,30 +73,31 @@ public:
     m_readers.push_back(cursor);
   }
 
-  void remove_reader(struct blitz_cursor *cursor)
-  {
-    m_readers.erase(std::remove(m_readers.begin(), m_readers.end(), cursor), m_readers.end());
-    m_readers_together = m_readers_together && !m_readers.empty();
-  }
-
   void add_lock(THR_LOCK_DATA *lock)
   {
     m_locks.push_back(lock);
   }
 
-  void remove_lock(THR_LOCK_DATA *lock)
+  /* The first table to be unlocked ends it for all: of those that stay nothing more is made. */
+  void forget_locks()
   {
-    m_locks.erase(std::remove(m_locks.begin(), m_locks.end(), lock), m_locks.end());
+    m_readers.clear();
+    m_locks.clear();
+    m_reading = false;
   }
 
-  /* If there is no memory for it, each reads at a moment of its own. */
+  /* Once for all tables that are locked by then: what is locked later, for a second position in
+     one of them, must not disturb a read that has begun. If there is no memory for it, each
+     reads at a moment of its own. */
   void begin_reading()
   {
     struct blitz_moment *moment;
     struct blitz_error err;
-    if (m_readers_together || m_readers.size() < 2)
+    if (m_reading || m_readers.empty())
       return;
-    m_readers_together = true;
+    m_reading = true;
+    if (m_readers.size() < 2)
+      return;
     if (blitz_moment_take(m_readers.data(), static_cast<unsigned>(m_readers.size()), &moment,
                           &err) == BLITZ_OK)
       blitz_moment_end(moment);
@@ -170,7 +170,7 @@ private:
   unsigned m_active = 0;                  /* changes in use */
   std::vector<THR_LOCK_DATA *> m_locks;         /* the server's, of tables locked to be changed */
   std::vector<struct blitz_cursor *> m_readers; /* of tables that are locked to be read */
-  bool m_readers_together = false;              /* they have got views of one moment */
+  bool m_reading = false;                       /* some of them have begun */
   ulonglong m_last_serial = 0;
 };
 
@@ -345,14 +345,10 @@ int blitz_session_locked(THD *thd, const handlerton *hton, bool to_read,
   }
 }
 
-void blitz_session_unlocked(THD *thd, const handlerton *hton, struct blitz_cursor *cursor,
-                            THR_LOCK_DATA *lock)
+void blitz_session_unlocked(THD *thd, const handlerton *hton)
 {
-  Session *session = session_of(thd, hton);
-  if (session == NULL)
-    return;
-  session->remove_reader(cursor);
-  session->remove_lock(lock);
+  if (Session *session = session_of(thd, hton))
+    session->forget_locks();
 }
 
 void blitz_session_begin_reading(THD *thd, const handlerton *hton)

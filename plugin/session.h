@@ -18,9 +18,11 @@
  *    when that is locked. Under LOCK TABLES nothing tells of it in time.
  * 4. A statement that reads several tables, or partitions, sees them all as of one moment, but for
  *    those that it may change: of these it sees what is committed now. Tables of functions are
- *    read as of a moment of their own from the second call on.
- * 5. A statement that changes rows, and for which others wait, gives the server's locks of its tables
- *    back when it is committed but for the device, and then waits for that: so they share syncs.
+ *    read as of a moment of their own from the second call on, and an index scan that takes long
+ *    goes on with a later one (read/view.c).
+ * 5. A statement that changes rows, and for which others wait, gives the server's locks of its
+ *    tables back when it is committed but for the device, and then waits for that: so they share
+ *    syncs.
  */
 #ifndef BLITZ_SESSION_H
 #define BLITZ_SESSION_H
@@ -50,12 +52,11 @@ Blitz_change *blitz_session_change(THD *thd, handlerton *hton, struct blitz_tabl
 struct blitz_txn *blitz_session_txn(THD *thd, const handlerton *hton,
                                     const struct blitz_table *table);
 
-/* CURSOR's table is locked for THD's statement, by the server's LOCK, to be read or to be changed;
-   and is so no more. 0, or the server's number of an error. */
+/* CURSOR's table is locked for THD's statement, by the server's LOCK, to be read or to be changed:
+   0, or the server's number of an error. And some table of THD's is unlocked, or closed. */
 int blitz_session_locked(THD *thd, const handlerton *hton, bool to_read,
                          struct blitz_cursor *cursor, THR_LOCK_DATA *lock);
-void blitz_session_unlocked(THD *thd, const handlerton *hton, struct blitz_cursor *cursor,
-                            THR_LOCK_DATA *lock);
+void blitz_session_unlocked(THD *thd, const handlerton *hton);
 
 /* All tables are locked, and the first one is going to be read. */
 void blitz_session_begin_reading(THD *thd, const handlerton *hton);

@@ -215,7 +215,7 @@ static enum blitz_rc find_chain(const struct reading *reading, struct blitz_erro
       found->heads[--low] = found->heads[i];
     }
   if (first > found->end)
-    return damaged(reading, number, found->end, err);
+    return damaged(reading, number != 0 ? number : reading->control->last_number, found->end, err);
   found->count -= low;
   memmove(found->heads, found->heads + low, found->count * sizeof *found->heads);
   return BLITZ_OK;

@@ -17,7 +17,7 @@
  *  C5. A journal is emptied, on the device, when all that it has is at its places and before the
  *      tables may be claimed again. So a start finds one whole only if it was not done with, no
  *      table is in both, and what was done to a file later is never undone. A start places its
- *      pages, and leaves the rest to who is the first to write to a file (settle()).
+ *      pages, and leaves the rest to who is the first to write to a file (bz_checkpoints_settle()).
  */
 #include "base/counters.h"
 #include "log/current.h"
@@ -61,7 +61,6 @@ static atomic_bool stopping;
 
 static pthread_mutex_t settle_lock = PTHREAD_MUTEX_INITIALIZER; /* of the journals' targets */
 static atomic_bool unsettled;
-static enum blitz_rc settle(struct blitz_error *err);
 
 /* ---- claims ---------------------------------------------------------------------- */
 
@@ -107,7 +106,7 @@ enum blitz_rc bz_log_table(struct blitz_table *table, struct blitz_error *err)
   uint8_t head[BZ_OPEN_RECORD_LEN];
   struct blitz_slice parts[] = {{head, sizeof head}, {table->path, strlen(table->path)}};
   uint64_t from = bz_redo_end(redo), end;
-  enum blitz_rc rc = settle(err);
+  enum blitz_rc rc = bz_checkpoints_settle(err);
 
   if (rc != BLITZ_OK)
     return rc;
@@ -420,7 +419,7 @@ static enum blitz_rc checkpoint(struct image *images, size_t count, enum bz_jour
   struct bz_redo *redo = bz_current_log();
   uint64_t position;
   bool any = false, placed;
-  enum blitz_rc rc = settle(err);
+  enum blitz_rc rc = bz_checkpoints_settle(err);
 
   pthread_mutex_lock(&journals[use].lock);
   if (journals[use].stuck)
@@ -619,8 +618,7 @@ static enum blitz_rc settle_journal(enum bz_journal_use use, struct blitz_error 
   return BLITZ_OK;
 }
 
-/* Empties the journals that the start has placed, once that is on the device (C5). */
-static enum blitz_rc settle(struct blitz_error *err)
+enum blitz_rc bz_checkpoints_settle(struct blitz_error *err)
 {
   enum blitz_rc rc = BLITZ_OK;
 
@@ -632,11 +630,6 @@ static enum blitz_rc settle(struct blitz_error *err)
   atomic_store(&unsettled, rc != BLITZ_OK);
   pthread_mutex_unlock(&settle_lock);
   return rc;
-}
-
-enum blitz_rc bz_checkpoints_settle(struct blitz_error *err)
-{
-  return settle(err);
 }
 
 enum blitz_rc bz_checkpoints_start(const char *dir, struct blitz_error *err)
@@ -671,7 +664,7 @@ void bz_checkpoints_give_up(void)
 void bz_checkpoints_stop(void)
 {
   /* If it fails the next start places them again. */
-  (void)!settle(NULL);
+  (void)!bz_checkpoints_settle(NULL);
   atomic_store(&unsettled, false);
   for (unsigned i = 0; i < BZ_JOURNALS; i++)
   {

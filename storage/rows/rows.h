@@ -677,8 +677,8 @@ uint64_t bz_log_pinned(void);
 
 /* Finishes the checkpoints that a crash has interrupted, before any table is opened. */
 enum blitz_rc bz_checkpoints_start(const char *dir, struct blitz_error *err) BLITZ_MUST_CHECK;
-/* Brings what that has placed to the device. To be called before a file is written to in another way
- * than by checkpoints, or gets another name.
+/* Brings what that has placed to the device, and empties the journals (C5). To be called before a
+ * file is written to in another way than by checkpoints, or gets another name.
  */
 enum blitz_rc bz_checkpoints_settle(struct blitz_error *err) BLITZ_MUST_CHECK;
 /* Failures that would be tried again are failures from now on. */

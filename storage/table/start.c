@@ -19,10 +19,10 @@
 #define CHECKPOINT_SECONDS 60 /* at least so often, if something has changed */
 
 static pthread_mutex_t checkpoint_lock = PTHREAD_MUTEX_INITIALIZER;
-static bool held; /* under checkpoint_lock */
-/* Bytes of the log that the last checkpoint has left, if it left what is wanted always. The same.
- */
-static uint64_t kept = UINT64_MAX;
+static bool held;                  /* under checkpoint_lock */
+static uint64_t kept = UINT64_MAX; /* bytes of the log that a checkpoint leaves at least, if the
+                                    * last one has left no more; the same
+                                    */
 static pthread_t thread;
 static bool has_thread;
 

@@ -230,8 +230,6 @@ enum blitz_rc bz_log_commit(struct bz_logging *logging, const struct bz_commit_p
   uint64_t end;
   enum blitz_rc rc;
 
-  if (laterp != NULL)
-    *laterp = 0;
   if (logging->redo == NULL)
     return BLITZ_OK;
   bz_commit_head_put(to, logging->tag, logging->tables);

@@ -56,8 +56,8 @@ enum blitz_rc bz_log_changes(struct bz_logging *logging, const struct bz_commit_
                              unsigned count, struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Logs that they are committed: returns when that is written, or on the device, as the tables want
- * it (T5). If LATERP is not NULL and they want it on the device, that is left to the caller:
- * *LATERP is where the record ends, else 0.
+ * it (T5). If LATERP is not NULL and they want it on the device, that is left to the caller, and
+ * *LATERP becomes the record's end.
  */
 enum blitz_rc bz_log_commit(struct bz_logging *logging, const struct bz_commit_part *parts,
                             unsigned count, uint64_t *laterp,

@@ -6,8 +6,6 @@
 #include "support/support.h"
 
 #include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 static struct blitz_start_options start_options(void)
 {
@@ -37,20 +35,6 @@ static void closed_tables_have_all(void **state)
   table = open_table("closed");
   assert_int_equal(row_count(table), 5000);
   blitz_table_close(table);
-}
-
-/* Runs WORK in a process that ends without any leave. */
-static void in_killed_process(void (*work)(void))
-{
-  pid_t pid = fork();
-  int status;
-  require(pid >= 0);
-  if (pid == 0)
-  {
-    work();
-    _exit(0);
-  }
-  require(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static void fill(void)

@@ -17,27 +17,12 @@
 #include "table/table.h"
 #include "txn/writes.h"
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 static enum blitz_rc start(void)
 {
   struct blitz_start_options options = {.dir = test_dir(), .log_limit = 1 << 20, .memory = 1 << 20};
   return bz_start(&options, false, ERR);
-}
-
-/* Runs WORK in a process that ends without any leave. */
-static void in_killed_process(void (*work)(void))
-{
-  pid_t pid = fork();
-  int status;
-  require(pid >= 0);
-  if (pid == 0)
-  {
-    work();
-    _exit(0);
-  }
-  require(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static void open_by_two_numbers(void)

@@ -88,17 +88,24 @@ static void start(void)
   DO(bz_start(&options, false, &err));
 }
 
-/* Two tables; what comes behind the checkpoint is in the log alone. */
-static void leave_log(void)
+static struct blitz_table *t, *u;
+static struct blitz_txn *txn;
+
+/* Two tables, and 40 rows of one, not committed. */
+static void begin(void)
 {
-  struct blitz_table *t, *u;
-  struct blitz_txn *txn;
   start();
   t = make_table("./t");
   u = make_table("./u");
   DO(blitz_txn_create(&txn));
   for (unsigned n = 0; n < 40; n++)
     insert(txn, t, n);
+}
+
+/* What comes behind the checkpoint is in the log alone. */
+static void leave_log(void)
+{
+  begin();
   commit(txn);
   DO(blitz_checkpoint(&err));
   for (unsigned n = 40; n < 60; n++)
@@ -132,14 +139,7 @@ enum blitz_rc __wrap_bz_journal_place(struct bz_journal *journal, bz_journal_pla
 
 static void leave_journal(void)
 {
-  struct blitz_table *t, *u;
-  struct blitz_txn *txn;
-  start();
-  t = make_table("./t");
-  u = make_table("./u");
-  DO(blitz_txn_create(&txn));
-  for (unsigned n = 0; n < 40; n++)
-    insert(txn, t, n);
+  begin();
   insert(txn, u, 40);
   commit(txn);
   DO(blitz_checkpoint(&err));

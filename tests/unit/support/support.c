@@ -313,6 +313,19 @@ bool row_proves(struct blitz_slice slice, uint64_t n, uint64_t *versionp)
 
 /* ---- processes ---- */
 
+void in_killed_process(void (*work)(void))
+{
+  pid_t pid = fork();
+  int status;
+  require(pid >= 0);
+  if (pid == 0)
+  {
+    work();
+    _exit(0);
+  }
+  require(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 void kill_after(pid_t pid, unsigned microseconds)
 {
   int status;

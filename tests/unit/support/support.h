@@ -124,6 +124,9 @@ uint64_t row_version(struct blitz_cursor *cursor, uint64_t n);
 
 /* ---- processes ---- */
 
+/* Runs WORK in a process that ends without any leave. */
+void in_killed_process(void (*work)(void));
+
 /* Kills a child, which may have ended by itself, but not by a failure of its own. */
 void kill_after(pid_t pid, unsigned microseconds);
 
