@@ -123,6 +123,7 @@ static const struct
     {"rows_moved", offsetof(struct blitz_counters, rows_moved)},
     {"bytes_allocated", offsetof(struct blitz_counters, bytes_allocated)},
     {"recoveries", offsetof(struct blitz_counters, recoveries)},
+    {"index_merges", offsetof(struct blitz_counters, index_merges)},
     {"index_rebuilds", offsetof(struct blitz_counters, index_rebuilds)},
     {"index_lookups", offsetof(struct blitz_counters, index_lookups)},
     {"index_misses", offsetof(struct blitz_counters, index_misses)},

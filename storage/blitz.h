@@ -657,6 +657,7 @@ struct blitz_counters
   uint64_t bytes_allocated; /* by which files were made longer */
   uint64_t recoveries;      /* tables repaired at open */
   uint64_t index_rebuilds;  /* indexes made anew at open */
+  uint64_t index_merges;    /* times that entries in memory were brought into an index file */
   uint64_t index_lookups;   /* rows found by the place that an index has for them */
   uint64_t index_misses;    /* rows that were not there any more, and found by their keys */
   uint64_t view_renewals;   /* by index scans that took long */

@@ -22,6 +22,7 @@ void blitz_counters_get(struct blitz_counters *counters)
   counters->bytes_allocated = atomic_load(&bz_counters.bytes_allocated);
   counters->recoveries = atomic_load(&bz_counters.recoveries);
   counters->index_rebuilds = atomic_load(&bz_counters.index_rebuilds);
+  counters->index_merges = atomic_load(&bz_counters.index_merges);
   counters->index_lookups = atomic_load(&bz_counters.index_lookups);
   counters->index_misses = atomic_load(&bz_counters.index_misses);
   counters->view_renewals = atomic_load(&bz_counters.view_renewals);

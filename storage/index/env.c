@@ -12,6 +12,7 @@
  * cursors begin anew where they can (read/view.c); and now and then a writer holds new readers
  * back until the old ones have gone, or a moment has passed.
  */
+#include "index/deltas.h"
 #include "index/lmdb.h"
 #include "base/private_dir.h"
 
@@ -176,7 +177,7 @@ void bz_env_grow_map(struct bz_index_file *file)
 {
   uint64_t len = atomic_load(&file->map_wanted);
 
-  if (len == 0 || file->readers > 0 || file->writing)
+  if (len == 0 || file->readers > 0 || file->in_txn)
     return;
   if (!can_map(file, len) || mdb_env_set_mapsize(file->env, len) != 0)
   {
@@ -240,9 +241,17 @@ void bz_env_make_room(struct blitz_table *table, uint64_t len)
 
 /* ---- read transactions --------------------------------------------------------------- */
 
-enum blitz_rc bz_index_read_begin(struct blitz_table *table, struct MDB_txn **txnp)
+static struct bz_deltas *use(struct bz_deltas *deltas)
+{
+  if (deltas != NULL)
+    deltas->refs++;
+  return deltas;
+}
+
+enum blitz_rc bz_index_read_begin(struct blitz_table *table, struct bz_index_view *view)
 {
   struct bz_index_file *file = table->index;
+  MDB_txn **txnp = &view->txn;
 
   assert(bz_holds(&table->snapshot_lock));
   for (;;)
@@ -261,21 +270,29 @@ enum blitz_rc bz_index_read_begin(struct blitz_table *table, struct MDB_txn **tx
     pthread_cond_wait(&file->changed, &table->snapshot_lock);
   }
   file->readers++;
+  view->deltas[0] = use(file->active);
+  view->deltas[1] = use(file->merged);
   return BLITZ_OK;
 }
 
-void bz_index_read_end(struct blitz_table *table, struct MDB_txn *txn)
+void bz_index_read_end(struct blitz_table *table, struct bz_index_view *view)
 {
   struct bz_index_file *file = table->index;
 
   assert(bz_holds(&table->snapshot_lock));
   assert(file->readers > 0);
   file->readers--;
-  mdb_txn_reset(txn);
+  mdb_txn_reset(view->txn);
+  for (unsigned i = 0; i < 2; i++)
+  {
+    bz_deltas_leave(view->deltas[i]);
+    view->deltas[i] = NULL;
+  }
   bz_env_grow_map(file);
 }
 
 void bz_index_read_free(struct MDB_txn *txn)
 {
-  mdb_txn_abort(txn);
+  if (txn != NULL)
+    mdb_txn_abort(txn);
 }

@@ -4,6 +4,7 @@
  * names; see index.h.
  */
 #include "base/crc32c.h"
+#include "index/deltas.h"
 #include "index/lmdb.h"
 
 #include <errno.h>
@@ -202,8 +203,9 @@ static const char *judge_record(struct blitz_table *table, MDB_val record,
   if (bz_load_le32(from + RECORD_SALT_OFF) != table->salt)
     return "another table's";
   seq = bz_load_le64(from + RECORD_SEQ_OFF);
-  if (seq == 0 || seq != header_seq || seq - 1 > trust->committed)
+  if (seq < header_seq || (seq > header_seq && !trust->may_be_later) || seq - 1 > trust->committed)
     return "out of date";
+  file->file_number = seq - 1;
   for (uint32_t n = 0; n < count; n++)
     for (unsigned i = 0; i < file->count; i++)
       if (file->ids[i] == bz_load_le64(from + RECORD_IDS_OFF + 8 * n))
@@ -345,6 +347,7 @@ struct opening
   const struct bz_index_trust *trust;
   bool readonly;
   bool fresh;          /* it is a new one */
+  bool partly;         /* the table may have other indexes besides */
   uint64_t header_seq; /* what the header says of the number that it should have */
   uint64_t missing;    /* indexes that are not in it */
   const char *reason;  /* why it is not to be believed; NULL: it is */
@@ -371,7 +374,7 @@ static int open_indexes(struct opening *opening, MDB_txn *txn)
   bool changed = false;
   int rc = open_dbs(file, txn, opening->readonly, &opening->missing);
 
-  if (rc == 0 && !opening->readonly)
+  if (rc == 0 && !opening->readonly && !opening->partly)
     rc = drop_others(file, txn, &changed);
   /* One that is made, but empty yet, must not be believed if we get no further. */
   if (rc == 0 && opening->missing != 0 && !opening->fresh)
@@ -540,6 +543,55 @@ enum blitz_rc bz_index_open(struct blitz_table *table, const struct blitz_indexe
   return mdb_rc == 0 ? BLITZ_OK : bz_index_fail(table, mdb_rc, err);
 }
 
+/* The file as it is, or an error; for the indexes of which there are entries in memory. */
+static enum blitz_rc open_for_replayed(struct blitz_table *table, struct blitz_error *err)
+{
+  struct bz_index_trust trust = {.may_be_later = true, .committed = atomic_load(&table->committed)};
+  struct blitz_indexes indexes = {.count = table->replayed->count};
+  struct opening opening = {.table = table, .trust = &trust, .partly = true};
+  int mdb_rc;
+
+  memcpy(indexes.ids, table->replayed->ids, indexes.count * sizeof *indexes.ids);
+  table->index = new_index_file(table, &indexes);
+  if (table->index == NULL)
+    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory closing %s", table->file);
+  opening.header_seq = atomic_load(&table->index_seq);
+  mdb_rc = open_old(&opening);
+  if (mdb_rc != 0)
+    return bz_index_fail(table, mdb_rc, err);
+  return opening.reason == NULL && opening.missing == 0
+             ? BLITZ_OK
+             : bz_fail(err, BLITZ_CORRUPT, 0, "%s is %s", table->index->name,
+                       opening.reason != NULL ? opening.reason : "not complete");
+}
+
+void bz_index_finish_replayed(struct blitz_table *table)
+{
+  struct bz_deltas *replayed = table->replayed;
+  struct blitz_error why;
+  enum blitz_rc rc;
+
+  if (replayed == NULL)
+    return;
+  rc = open_for_replayed(table, &why);
+  if (rc == BLITZ_OK)
+    rc = bz_index_take_over(table, replayed, 0);
+  if (rc != BLITZ_OK)
+    bz_deltas_leave(replayed);
+  table->replayed = NULL;
+  if (rc != BLITZ_OK)
+  {
+    bz_log(BLITZ_LOG_WARNING, "%s. It is made anew from the rows when the table is opened",
+           why.text);
+    bz_set_index_seq(table, 0);
+  }
+  if (table->index == NULL)
+    return;
+  bz_change_begin(table);
+  bz_index_close(table, false);
+  bz_change_end(table);
+}
+
 /* ---- closing ---------------------------------------------------------------------- */
 
 /* Gives the file its final length, and if SYNC has it written to the device. */
@@ -555,6 +607,18 @@ static bool finish_file(const struct bz_index_file *file, bool sync, uint64_t *l
   return *lenp > CHECKED_LEN_MAX || checksum(fd, *lenp, crcp);
 }
 
+/* Brings all that is committed into the file. False: it cannot be, and the file is out of date. */
+static bool merge_last(struct blitz_table *table)
+{
+  struct blitz_error why;
+
+  if (bz_index_merge(table, true, &why) == BLITZ_OK)
+    return true;
+  bz_log(BLITZ_LOG_ERROR, "%s. It is made anew from the rows when the table is opened again",
+         why.text);
+  return false;
+}
+
 void bz_index_close(struct blitz_table *table, bool clean)
 {
   struct bz_index_file *file = table->index;
@@ -564,6 +628,8 @@ void bz_index_close(struct blitz_table *table, bool clean)
 
   if (table->dirty)
   {
+    if (believable)
+      believable = merge_last(table);
     /* If it is only the rows that were not closed, it is as after a kill. */
     if (believable && clean)
       believable = finish_file(file, !(table->flags & BLITZ_OPEN_TEMPORARY), &len, &crc);
@@ -572,6 +638,9 @@ void bz_index_close(struct blitz_table *table, bool clean)
     if (!believable)
       bz_set_index_seq(table, 0);
   }
+  bz_index_read_free(file->writer_txn);
+  bz_deltas_leave(file->writer_own);
+  bz_index_forget(table);
   bz_env_close(file);
   pthread_cond_destroy(&file->changed);
   free(file->name);

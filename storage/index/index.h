@@ -14,25 +14,39 @@
  *   verify.c  whether its bytes are an index file at all
  *   env.c     LMDB's environment: opening it by descriptors, its map, read transactions
  *   write.c   write transactions, databases
- *   tree.c    entries of one index: put, remove, seek, step
+ *   merge.c   entries that were committed in memory come into the file
+ *   tree.c    entries of one index in the file: put, remove, seek, step
+ *   delta.c, deltas.c  entries in memory
+ *   source.c  what a reader or a transaction has of an index: file and deltas as one
  *   label.c   the order of entries with long keys
  *   count.c   how many entries lie between two keys; samples
  *   sort.c    entries in order, in bounded memory; append.c: into an empty database
  *
+ * The entries of a logged table's commits are in memory first, and in the log with the rows' changes
+ * (txn/logging.h). In the background they come into the file, sorted, as one commit that is synced.
+ * What is too much for memory, and what makes an index anew, goes to the file at once: a direct
+ * commit. So does all that is done to a table that is not logged.
+ *
  * Invariants:
- *  X1. A commit of entries carries the number of the commit of the rows that it
- *      belongs to, in the index file first and then in the data file's header, which
- *      stores the rows' number last. An index file is believed only if it and the
- *      header have the same number, not beyond the header's last commit.
+ *  X1. A commit of the file carries the number of the last commit of the rows of which it
+ *      has the entries. The data file's header has that number too, or of a logged table that
+ *      was not closed an earlier one: the log has all since. An index file is believed only
+ *      if its number is not less than the header's, and not beyond the last commit.
  *  X2. An entry's row key is right. Its offset is where the row was when the entry
  *      was stored: a hint, to be verified.
- *  X3. Whoever writes has the table's writer slot, and stays in one thread from
- *      bz_index_write_begin() to the end.
+ *  X3. One at a time writes to the file, `writing`: who has the table's writer slot, or who
+ *      merges. It stays in one thread to the end.
  *  X4. LMDB writes with the system's calls and reads through the map: a full disk is an
  *      error of a change or of a commit, which leaves the file as it was.
  *  X5. LMDB gets a file that was opened here, by its descriptor: no name is followed.
  *  X6. A file that may have been changed since it was closed is looked over whole before
  *      LMDB, which believes what it reads, sees it.
+ *  X7. What a reader sees of an index is: of each entry the newest version up to its commit in
+ *      the deltas that it has, else what the file has. The deltas have all that was committed since
+ *      the file's number, and what they have besides is in the file too: so a merge may come between
+ *      any two of their commits.
+ *  X8. The delta of new commits gives way to a new one between commits alone, under change_lock or
+ *      by who has the slot. One that is being merged is not changed.
  *
  * Private to the room: lmdb.h, page.h.
  */
@@ -44,6 +58,7 @@
 struct MDB_env;
 struct MDB_txn;
 struct MDB_cursor;
+struct bz_deltas;
 
 /* Databases of a file: those of the table's indexes, and as many that are added and dropped. */
 #define BZ_DBIS_MAX (2 * BLITZ_INDEXES_MAX + 3)
@@ -75,12 +90,21 @@ struct bz_index_file
   uint64_t last_label; /* that a long key got last, and where */
   unsigned last_label_dbi;
 
-  /* Counts ends of write transactions, whose cursors are no more. */
-  atomic_ullong write_serial;
+  /* Counts ends of write transactions, whose cursors are no more; and commits of the file. */
+  atomic_ullong write_serial, file_commits;
+
+  /* The writer's, kept from one use to the next: a read transaction that has ended, empty deltas. */
+  struct MDB_txn *writer_txn;
+  struct bz_deltas *writer_own;
 
   /* Changed under the table's snapshot_lock. */
+  struct bz_deltas *active; /* of new commits, X8; NULL: there are none */
+  struct bz_deltas *merged; /* that are just being merged, or could not be; NULL: none */
+  uint64_t merged_number;   /* of the last commit in these */
+  uint64_t file_number;     /* of the last commit that the file may have entries of */
   unsigned readers;         /* read transactions that are open */
-  bool writing;             /* there is a write transaction */
+  bool writing;             /* X3 */
+  bool in_txn;              /* there is a write transaction, in which the map stays as it is */
   uint64_t committing;      /* LMDB's number of a commit of which the rows are not seen yet */
   atomic_ullong map_wanted; /* length that the map is to get; 0: it is long enough */
   uint64_t map_refused;     /* the system did not give that much */
@@ -108,6 +132,7 @@ struct bz_entry
 struct bz_index_trust
 {
   bool check_bytes;   /* the table was closed: the file's checksum must hold */
+  bool may_be_later;  /* it may have commits that the header does not know of */
   uint64_t committed; /* last commit in the data file's header, before any repair */
   bool never;         /* not at all */
 };
@@ -119,8 +144,16 @@ enum blitz_rc bz_index_open(struct blitz_table *table, const struct blitz_indexe
                             const struct bz_index_trust *trust, uint64_t *buildp,
                             const char **reasonp, struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Closes it. CLEAN: syncs it first, and stores its checksum in the data file's header. */
+/* Closes it, with all that was committed in it. CLEAN: syncs it first, and stores its checksum in the
+ * data file's header.
+ */
 void bz_index_close(struct blitz_table *table, bool clean);
+
+/* Brings what the log has left of a table's entries, table->replayed, into its index file, of which
+ * nothing is open; for who closes a table that nobody has opened since the start. If that cannot be,
+ * the header says that the file is out of date.
+ */
+void bz_index_finish_replayed(struct blitz_table *table);
 
 /* Removes or renames the files of a table that nobody has open; fine if there are none. */
 void bz_index_unlink(const char *path);
@@ -136,13 +169,20 @@ bool bz_index_verify(int fd) BLITZ_MUST_CHECK;
 
 /* ---- env.c -------------------------------------------------------------------------- */
 
-/* Begins a read transaction, *TXNP being NULL or one that has ended. All need snapshot_lock,
- * which the first one may give up for a moment.
+/* The indexes as they are at one moment. */
+struct bz_index_view
+{
+  struct MDB_txn *txn;         /* of the file; kept from one use to the next */
+  struct bz_deltas *deltas[2]; /* the newer ones first; NULL: none */
+};
+
+/* Begins a view, whose transaction is NULL or has ended, and ends it. All need snapshot_lock, which
+ * the first one may give up for a moment.
  */
 enum blitz_rc bz_index_read_begin(struct blitz_table *table,
-                                  struct MDB_txn **txnp) BLITZ_MUST_CHECK;
-void bz_index_read_end(struct blitz_table *table, struct MDB_txn *txn);
-void bz_index_read_free(struct MDB_txn *txn);
+                                  struct bz_index_view *view) BLITZ_MUST_CHECK;
+void bz_index_read_end(struct blitz_table *table, struct bz_index_view *view);
+void bz_index_read_free(struct MDB_txn *txn); /* NULL is allowed */
 
 /* Do readers keep the map from growing? They should begin anew where they can. */
 static inline bool bz_index_wants_map(const struct bz_index_file *file)
@@ -152,7 +192,9 @@ static inline bool bz_index_wants_map(const struct bz_index_file *file)
 
 /* ---- write.c ------------------------------------------------------------------------ */
 
-/* LEN: bytes of entries that are known to come. */
+/* Begins a direct change, with all in the file that was committed before. LEN: bytes of entries that
+ * are known to come.
+ */
 enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, struct MDB_txn **txnp,
                                    struct blitz_error *err) BLITZ_MUST_CHECK;
 
@@ -164,6 +206,9 @@ enum blitz_rc bz_index_write_commit(struct blitz_table *table, struct MDB_txn *t
                                     struct blitz_error *err) BLITZ_MUST_CHECK;
 void bz_index_published(struct blitz_table *table);
 void bz_index_write_abort(struct blitz_table *table, struct MDB_txn *txn);
+
+/* An error that says that it is broken. */
+enum blitz_rc bz_index_out_of_date(const struct blitz_table *table, struct blitz_error *err);
 
 /* Says that the file must be made anew when it is opened next. */
 void bz_index_set_broken(struct blitz_table *table);
@@ -177,6 +222,38 @@ enum blitz_rc bz_index_db_drop(struct blitz_table *table, struct MDB_txn *txn, u
 /* Removes all entries of a database. */
 enum blitz_rc bz_index_db_clear(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
                                 struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* ---- merge.c ------------------------------------------------------------------------- */
+
+/* Brings all entries that are committed into the file, on the device, after the log. For who has
+ * claimed the table, or has it alone; takes change_lock for a moment unless LOCKED, when nobody
+ * commits. BLITZ_BUSY: not all could be taken just now. After a failure it may be tried again.
+ */
+enum blitz_rc bz_index_merge(struct blitz_table *table, bool locked,
+                             struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* For a commit, which has change_lock: copies the entries of OWN to where those of new commits are,
+ * as commit SEQ's, but nobody finds them (BLITZ_NOMEM: nothing has changed); then they are found by
+ * who reads that commit.
+ */
+struct bz_index_copies
+{
+  struct bz_delta_node *lists[BLITZ_INDEXES_MAX];
+};
+enum blitz_rc bz_index_copy(struct blitz_table *table, const struct bz_deltas *own, uint64_t seq,
+                            struct bz_index_copies *copies) BLITZ_MUST_CHECK;
+void bz_index_link(struct blitz_table *table, struct bz_index_copies *copies);
+
+/* Brings what DELTAS has, which are of this table's indexes, into a transaction. */
+enum blitz_rc bz_index_apply(struct blitz_table *table, struct MDB_txn *txn,
+                             const struct bz_deltas *deltas,
+                             struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Takes over what the log has left, FROM, which goes; but for the indexes in EXCEPT. For who opens
+ * the table.
+ */
+enum blitz_rc bz_index_take_over(struct blitz_table *table, struct bz_deltas *from,
+                                 uint64_t except) BLITZ_MUST_CHECK;
 
 /* ---- tree.c ------------------------------------------------------------ */
 
@@ -207,10 +284,39 @@ enum blitz_rc bz_tree_remove(struct blitz_table *table, struct MDB_txn *txn, uns
                              const struct blitz_index_entry *entry, struct blitz_slice row_key,
                              struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* The entry of ENTRY's key (and of ROW_KEY, unless it is unique), but for its keys. */
+/* A sort key as it is put together. */
+struct bz_sort_key
+{
+  size_t len;
+  uint8_t bytes[BLITZ_INDEX_KEY_MAX + BLITZ_KEY_MAX];
+};
+
+enum blitz_rc bz_sort_key_make(const struct blitz_table *table,
+                               const struct blitz_index_entry *entry, struct blitz_slice row_key,
+                               struct bz_sort_key *to, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* The entry of a sort key; and its removal, BLITZ_NOT_FOUND: there is none. */
 enum blitz_rc bz_tree_get(const struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
-                          const struct blitz_index_entry *entry, struct blitz_slice row_key,
-                          struct bz_entry *found, struct blitz_error *err) BLITZ_MUST_CHECK;
+                          struct blitz_slice sort_key, struct bz_entry *found,
+                          struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_tree_remove_key(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                                 struct blitz_slice sort_key,
+                                 struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Puts the entry of a row, or its removal, as version NUMBER into the delta of index INDEX_NO. */
+enum blitz_rc bz_delta_put_entry(struct blitz_table *table, struct bz_deltas *deltas,
+                                 unsigned index_no, const struct blitz_index_entry *entry,
+                                 struct blitz_slice row_key, uint64_t off, uint64_t number,
+                                 struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_delta_remove_entry(struct blitz_table *table, struct bz_deltas *deltas,
+                                    unsigned index_no, const struct blitz_index_entry *entry,
+                                    struct blitz_slice row_key, uint64_t number,
+                                    struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* The entry that a version has; false: it is damaged. And the value of one whose row is at OFF. */
+struct bz_delta_version;
+bool bz_delta_entry(const struct bz_delta_version *version, struct bz_entry *entry);
+void bz_delta_set_off(uint8_t *value, uint64_t off);
 
 /* A cursor on a database; closing NULL is allowed. That of a write transaction must be
  * closed before the transaction ends.

@@ -78,6 +78,31 @@ void bz_env_grow_map(struct bz_index_file *file);
 /* The same, for a transaction to come that stores LEN bytes; waits a little for readers. */
 void bz_env_make_room(struct blitz_table *table, uint64_t len);
 
+/* ---- write.c ---------------------------------------------------------------------------- */
+
+/* For who is `writing`: a transaction; its commit, as that of all up to commit NUMBER, which ends it,
+ * also if it fails; or its end without one.
+ */
+enum blitz_rc bz_index_file_begin(struct blitz_table *table, MDB_txn **txnp,
+                                  struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_index_file_commit(struct blitz_table *table, MDB_txn *txn, uint64_t number,
+                                   struct blitz_error *err) BLITZ_MUST_CHECK;
+
+void bz_index_file_abort(struct blitz_table *table, MDB_txn *txn);
+
+/* Nobody writes any more. Gives back what was taken of the device if FAILED; needs snapshot_lock.
+ */
+void bz_index_end_writing(struct blitz_table *table, bool failed);
+
+/* ---- merge.c ---------------------------------------------------------------------------- */
+
+/* Nobody will merge what is in memory. Needs snapshot_lock, unless nobody has the table. */
+void bz_index_forget(struct blitz_table *table);
+
+/* bz_index_merge() for the writer, while it is `writing`. */
+enum blitz_rc bz_index_merge_all(struct blitz_table *table,
+                                 struct blitz_error *err) BLITZ_MUST_CHECK;
+
 /* ---- tree.c ---------------------------------------------------------------------- */
 
 /* What a pair adds to the sum of its database; its label does not count. */

@@ -9,19 +9,13 @@
  * neighbours, which are found by bisection (label.c).
  */
 #include "base/crc32c.h"
+#include "index/deltas.h"
 #include "index/lmdb.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* A sort key in one piece. */
-struct sort_key
-{
-  size_t len;
-  uint8_t bytes[BLITZ_INDEX_KEY_MAX + BLITZ_KEY_MAX];
-};
 
 /* ---- bytes of an entry ---------------------------------------------------------- */
 
@@ -78,11 +72,12 @@ bool bz_entry_parse(const MDB_val *key, const MDB_val *value, struct bz_entry *e
   return true;
 }
 
-static size_t value_len(const struct blitz_slice *sort_key, bool unique, size_t row_key_len,
+/* WHOLE: the sort key is not in LMDB's key as it is, but here. */
+static size_t value_len(size_t sort_key_len, bool whole, bool unique, size_t row_key_len,
                         size_t payload_len)
 {
-  return WORD_LEN + (sort_key->len > LONG_HEAD ? LONG_LEN_LEN + sort_key->len : 0) +
-         (unique ? row_key_len : 0) + payload_len;
+  return WORD_LEN + (whole ? LONG_LEN_LEN + sort_key_len : 0) + (unique ? row_key_len : 0) +
+         payload_len;
 }
 
 static uint8_t *put_slice(uint8_t *to, struct blitz_slice slice)
@@ -92,16 +87,14 @@ static uint8_t *put_slice(uint8_t *to, struct blitz_slice slice)
   return to + slice.len;
 }
 
-static void fill_value(uint8_t *to, struct blitz_slice sort_key, bool unique,
+static void fill_value(uint8_t *to, struct blitz_slice sort_key, bool whole, bool unique,
                        struct blitz_slice row_key, struct blitz_slice payload, uint64_t off)
 {
-  bool is_long = sort_key.len > LONG_HEAD;
-
   assert(row_key.len <= WORD_ROW_KEY_MASK);
   bz_store_le64(to, off >> BZ_ALIGN_POWER << WORD_OFF_SHIFT | row_key.len << WORD_ROW_KEY_SHIFT |
-                        (is_long ? WORD_LONG : 0) | (unique ? WORD_UNIQUE : 0));
+                        (whole ? WORD_LONG : 0) | (unique ? WORD_UNIQUE : 0));
   to += WORD_LEN;
-  if (is_long)
+  if (whole)
   {
     bz_store_le32(to, (uint32_t)sort_key.len);
     to = put_slice(to + LONG_LEN_LEN, sort_key);
@@ -111,15 +104,24 @@ static void fill_value(uint8_t *to, struct blitz_slice sort_key, bool unique,
   put_slice(to, payload);
 }
 
-static enum blitz_rc make_sort_key(const struct blitz_table *table,
-                                   const struct blitz_index_entry *entry,
-                                   struct blitz_slice row_key, struct sort_key *to,
-                                   struct blitz_error *err)
+static enum blitz_rc check_key(const struct blitz_table *table,
+                               const struct blitz_index_entry *entry, struct blitz_error *err)
 {
-  if (entry->key.len > BLITZ_INDEX_KEY_MAX)
-    return bz_fail(err, BLITZ_TOO_BIG, 0,
-                   "%s: a key of %zu bytes is too long for an index: the limit is %d", table->file,
-                   entry->key.len, BLITZ_INDEX_KEY_MAX);
+  if (entry->key.len <= BLITZ_INDEX_KEY_MAX)
+    return BLITZ_OK;
+  return bz_fail(err, BLITZ_TOO_BIG, 0,
+                 "%s: a key of %zu bytes is too long for an index: the limit is %d", table->file,
+                 entry->key.len, BLITZ_INDEX_KEY_MAX);
+}
+
+enum blitz_rc bz_sort_key_make(const struct blitz_table *table,
+                               const struct blitz_index_entry *entry, struct blitz_slice row_key,
+                               struct bz_sort_key *to, struct blitz_error *err)
+{
+  enum blitz_rc rc = check_key(table, entry, err);
+
+  if (rc != BLITZ_OK)
+    return rc;
   memcpy(to->bytes, entry->key.data, entry->key.len);
   to->len = entry->key.len;
   if (!entry->unique)
@@ -312,29 +314,19 @@ static int get_pair(MDB_txn *txn, unsigned dbi, struct blitz_slice key, uint8_t 
 }
 
 enum blitz_rc bz_tree_get(const struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
-                          const struct blitz_index_entry *entry, struct blitz_slice row_key,
-                          struct bz_entry *found, struct blitz_error *err)
+                          struct blitz_slice sort_key, struct bz_entry *found,
+                          struct blitz_error *err)
 {
-  struct sort_key key;
   uint8_t buf[LMDB_KEY_MAX];
   MDB_val at, value;
-  enum blitz_rc rc = make_sort_key(table, entry, row_key, &key, err);
-  int mdb_rc;
+  int mdb_rc = get_pair(txn, dbi, sort_key, buf, &at, &value);
 
-  if (rc != BLITZ_OK)
-    return rc;
-  mdb_rc = get_pair(txn, dbi, (struct blitz_slice){key.bytes, key.len}, buf, &at, &value);
   if (mdb_rc == MDB_NOTFOUND)
     return BLITZ_NOT_FOUND;
   if (mdb_rc != 0)
     return bz_index_fail(table, mdb_rc, err);
-  if (!bz_entry_parse(&at, &value, found))
-    return bz_index_fail(table, MDB_CORRUPTED, err);
-  /* The caller knows them; here they may be on the stack. */
-  found->sort_key = found->key = (struct blitz_slice){NULL, 0};
-  if (!found->unique)
-    found->row_key = row_key;
-  return BLITZ_OK;
+  /* Its keys may point to the caller's or to what is on the stack here. */
+  return bz_entry_parse(&at, &value, found) ? BLITZ_OK : bz_index_fail(table, MDB_CORRUPTED, err);
 }
 
 /* The key of LMDB's to put a long sort key under. *EXISTS: there is one already. */
@@ -375,21 +367,21 @@ enum blitz_rc bz_tree_put(struct blitz_table *table, struct MDB_txn *txn, unsign
                           const struct blitz_index_entry *entry, struct blitz_slice row_key,
                           uint64_t off, bool replace, struct blitz_error *err)
 {
-  struct sort_key bytes;
+  struct bz_sort_key bytes;
   struct blitz_slice key;
   uint8_t buf[LMDB_KEY_MAX];
   MDB_val at, old, value = {0, NULL};
   uint64_t *sum = &table->index->write_sums[dbi].sum;
   bool exists = false;
-  enum blitz_rc rc = make_sort_key(table, entry, row_key, &bytes, err);
+  enum blitz_rc rc = bz_sort_key_make(table, entry, row_key, &bytes, err);
   int mdb_rc;
 
-  bz_assert_writer(table);
+  assert(table->index->writing);
   if (rc != BLITZ_OK)
     return rc;
   key = (struct blitz_slice){bytes.bytes, bytes.len};
   at = (MDB_val){key.len, bytes.bytes};
-  value.mv_size = value_len(&key, entry->unique, row_key.len, entry->payload.len);
+  value.mv_size = value_len(key.len, key.len > LONG_HEAD, entry->unique, row_key.len, entry->payload.len);
   if (key.len > LONG_HEAD)
     rc = place_long(table, txn, dbi, key, buf, &at, &exists, err);
   if (rc != BLITZ_OK)
@@ -403,7 +395,7 @@ enum blitz_rc bz_tree_put(struct blitz_table *table, struct MDB_txn *txn, unsign
     return bz_fail(err, BLITZ_DUPLICATE, 0, "%s: there is a row with that key", table->file);
   if (mdb_rc != 0)
     return bz_index_write_fail(table, mdb_rc, err);
-  fill_value(value.mv_data, key, entry->unique, row_key, entry->payload, off);
+  fill_value(value.mv_data, key, key.len > LONG_HEAD, entry->unique, row_key, entry->payload, off);
   *sum += bz_pair_sum(&at, &value);
   return BLITZ_OK;
 }
@@ -435,10 +427,12 @@ enum blitz_rc bz_tree_append(struct blitz_table *table, struct MDB_cursor *mc,
   uint8_t buf[LMDB_KEY_MAX];
   struct blitz_slice key = entry->sort_key;
   MDB_val at = {key.len, (void *)(uintptr_t)key.data};
-  MDB_val value = {value_len(&key, entry->unique, entry->row_key.len, entry->payload.len), NULL};
+  bool is_long = key.len > LONG_HEAD;
+  MDB_val value = {
+      value_len(key.len, is_long, entry->unique, entry->row_key.len, entry->payload.len), NULL};
   int mdb_rc;
 
-  bz_assert_writer(table);
+  assert(table->index->writing);
   if (key.len > LONG_HEAD)
   {
     enum blitz_rc rc = next_label(tail, key);
@@ -453,25 +447,19 @@ enum blitz_rc bz_tree_append(struct blitz_table *table, struct MDB_cursor *mc,
                    table->index->name);
   if (mdb_rc != 0)
     return bz_index_write_fail(table, mdb_rc, err);
-  fill_value(value.mv_data, key, entry->unique, entry->row_key, entry->payload, entry->off);
+  fill_value(value.mv_data, key, key.len > LONG_HEAD, entry->unique, entry->row_key, entry->payload, entry->off);
   table->index->write_sums[mdb_cursor_dbi(mc)].sum += bz_pair_sum(&at, &value);
   return BLITZ_OK;
 }
 
-enum blitz_rc bz_tree_remove(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
-                             const struct blitz_index_entry *entry, struct blitz_slice row_key,
-                             struct blitz_error *err)
+enum blitz_rc bz_tree_remove_key(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                                 struct blitz_slice sort_key, struct blitz_error *err)
 {
-  struct sort_key bytes;
   uint8_t buf[LMDB_KEY_MAX];
   MDB_val at, value;
-  enum blitz_rc rc = make_sort_key(table, entry, row_key, &bytes, err);
-  int mdb_rc;
+  int mdb_rc = get_pair(txn, dbi, sort_key, buf, &at, &value);
 
-  bz_assert_writer(table);
-  if (rc != BLITZ_OK)
-    return rc;
-  mdb_rc = get_pair(txn, dbi, (struct blitz_slice){bytes.bytes, bytes.len}, buf, &at, &value);
+  assert(table->index->writing);
   if (mdb_rc == 0)
   {
     table->index->write_sums[dbi].sum -= bz_pair_sum(&at, &value);
@@ -480,4 +468,103 @@ enum blitz_rc bz_tree_remove(struct blitz_table *table, struct MDB_txn *txn, uns
   if (mdb_rc == MDB_NOTFOUND)
     return BLITZ_NOT_FOUND;
   return mdb_rc == 0 ? BLITZ_OK : bz_index_write_fail(table, mdb_rc, err);
+}
+
+enum blitz_rc bz_tree_remove(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
+                             const struct blitz_index_entry *entry, struct blitz_slice row_key,
+                             struct blitz_error *err)
+{
+  struct bz_sort_key key;
+  enum blitz_rc rc = bz_sort_key_make(table, entry, row_key, &key, err);
+
+  return rc == BLITZ_OK
+             ? bz_tree_remove_key(table, txn, dbi, (struct blitz_slice){key.bytes, key.len}, err)
+             : rc;
+}
+
+/* ---- in memory ------------------------------------------------------------------------- */
+
+/* A version without bytes yet in the delta of an index. */
+static enum blitz_rc make_version(struct blitz_table *table, struct bz_deltas *deltas,
+                                  unsigned index_no, const struct bz_delta_version *version,
+                                  struct bz_delta_node **nodep, struct blitz_error *err)
+{
+  struct bz_delta *delta = bz_deltas_get(deltas, index_no);
+
+  *nodep = delta != NULL ? bz_delta_make(delta, version) : NULL;
+  return *nodep != NULL ? BLITZ_OK
+                        : bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
+}
+
+static size_t sort_key_len(const struct blitz_index_entry *entry, struct blitz_slice row_key)
+{
+  return entry->key.len + (entry->unique ? 0 : row_key.len);
+}
+
+static void fill_sort_key(uint8_t *to, const struct blitz_index_entry *entry,
+                          struct blitz_slice row_key)
+{
+  to = put_slice(to, entry->key);
+  if (!entry->unique)
+    put_slice(to, row_key);
+}
+
+enum blitz_rc bz_delta_put_entry(struct blitz_table *table, struct bz_deltas *deltas,
+                                 unsigned index_no, const struct blitz_index_entry *entry,
+                                 struct blitz_slice row_key, uint64_t off, uint64_t number,
+                                 struct blitz_error *err)
+{
+  size_t key_len = sort_key_len(entry, row_key);
+  struct bz_delta_version version = {
+      .sort_key.len = key_len,
+      .value.len = value_len(key_len, false, entry->unique, row_key.len, entry->payload.len),
+      .number = number};
+  struct bz_delta_node *node;
+  uint8_t *bytes;
+  enum blitz_rc rc = check_key(table, entry, err);
+
+  if (rc == BLITZ_OK)
+    rc = make_version(table, deltas, index_no, &version, &node, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  bytes = bz_delta_bytes(node);
+  fill_sort_key(bytes, entry, row_key);
+  fill_value(bytes + key_len, (struct blitz_slice){bytes, key_len}, false, entry->unique, row_key,
+             entry->payload, off);
+  bz_delta_link(bz_deltas_get(deltas, index_no), node);
+  return BLITZ_OK;
+}
+
+enum blitz_rc bz_delta_remove_entry(struct blitz_table *table, struct bz_deltas *deltas,
+                                    unsigned index_no, const struct blitz_index_entry *entry,
+                                    struct blitz_slice row_key, uint64_t number,
+                                    struct blitz_error *err)
+{
+  struct bz_delta_version version = {
+      .sort_key.len = sort_key_len(entry, row_key), .number = number, .removed = true};
+  struct bz_delta_node *node;
+  enum blitz_rc rc = check_key(table, entry, err);
+
+  if (rc == BLITZ_OK)
+    rc = make_version(table, deltas, index_no, &version, &node, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  fill_sort_key(bz_delta_bytes(node), entry, row_key);
+  bz_delta_link(bz_deltas_get(deltas, index_no), node);
+  return BLITZ_OK;
+}
+
+bool bz_delta_entry(const struct bz_delta_version *version, struct bz_entry *entry)
+{
+  MDB_val key = {version->sort_key.len, (void *)(uintptr_t)version->sort_key.data};
+  MDB_val value = {version->value.len, (void *)(uintptr_t)version->value.data};
+
+  return bz_entry_parse(&key, &value, entry);
+}
+
+void bz_delta_set_off(uint8_t *value, uint64_t off)
+{
+  uint64_t word = bz_load_le64(value) & ((UINT64_C(1) << WORD_OFF_SHIFT) - 1);
+
+  bz_store_le64(value, word | off >> BZ_ALIGN_POWER << WORD_OFF_SHIFT);
 }

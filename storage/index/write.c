@@ -42,8 +42,7 @@ enum blitz_rc bz_index_write_fail(const struct blitz_table *table, int rc, struc
   return bz_index_fail(table, cause_of(table->index, rc), err);
 }
 
-/* There is no write transaction any more. Gives back what it took of the device if FAILED. */
-static void end_writing(struct blitz_table *table, bool failed)
+void bz_index_end_writing(struct blitz_table *table, bool failed)
 {
   struct bz_index_file *file = table->index;
   uint64_t len;
@@ -54,6 +53,7 @@ static void end_writing(struct blitz_table *table, bool failed)
   if (failed)
     (void)!bz_env_cut(file, &len);
   bz_env_grow_map(file);
+  pthread_cond_broadcast(&file->changed);
 }
 
 /* After LMDB has failed at its last write, nothing can be begun any more. */
@@ -69,35 +69,110 @@ static bool is_usable(struct bz_index_file *file)
 
 /* ---- transactions ---------------------------------------------------------------------- */
 
-enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, struct MDB_txn **txnp,
-                                   struct blitz_error *err)
+/* From the begin of a transaction to its end the map stays as it is. */
+static void set_in_txn(struct blitz_table *table, bool in_txn)
+{
+  pthread_mutex_lock(&table->snapshot_lock);
+  table->index->in_txn = in_txn;
+  pthread_mutex_unlock(&table->snapshot_lock);
+}
+
+enum blitz_rc bz_index_file_begin(struct blitz_table *table, MDB_txn **txnp,
+                                  struct blitz_error *err)
 {
   struct bz_index_file *file = table->index;
   int rc;
 
-  bz_assert_writer(table);
-  *txnp = NULL;
-  if (atomic_load_explicit(&file->broken, memory_order_relaxed))
-    return bz_fail(err, BLITZ_CORRUPT, 0,
-                   "%s is out of date. Repair the table, or close it (FLUSH TABLES): it is made "
-                   "anew when the table is opened",
-                   file->name);
-  pthread_mutex_lock(&table->snapshot_lock);
-  bz_env_make_room(table, len);
-  assert(!file->writing);
-  file->writing = true; /* the map stays from now on */
-  pthread_mutex_unlock(&table->snapshot_lock);
+  assert(file->writing);
+  set_in_txn(table, true);
   rc = mdb_txn_begin(file->env, NULL, 0, txnp);
   if (rc != 0)
   {
-    pthread_mutex_lock(&table->snapshot_lock);
-    file->writing = false;
-    pthread_mutex_unlock(&table->snapshot_lock);
+    set_in_txn(table, false);
     return bz_index_fail(table, rc, err);
   }
   memcpy(file->write_sums, file->sums, sizeof file->sums);
   atomic_store_explicit(&file->pages, bz_env_used(file) / file->page_len, memory_order_relaxed);
   return BLITZ_OK;
+}
+
+void bz_index_file_abort(struct blitz_table *table, MDB_txn *txn)
+{
+  mdb_txn_abort(txn);
+  set_in_txn(table, false);
+}
+
+enum blitz_rc bz_index_file_commit(struct blitz_table *table, MDB_txn *txn, uint64_t number,
+                                   struct blitz_error *err)
+{
+  struct bz_index_file *file = table->index;
+  uint8_t record[RECORD_LEN_MAX];
+  MDB_val key = bz_index_record_key();
+  MDB_val value = {bz_index_make_record(table, number, record), record};
+  int rc = atomic_load(&file->broken) ? MDB_PANIC : mdb_put(txn, MAIN_DBI, &key, &value, 0);
+
+  assert(file->writing);
+  if (rc == 0)
+    rc = mdb_txn_commit(txn);
+  else
+    mdb_txn_abort(txn);
+  set_in_txn(table, false);
+  if (rc == 0)
+  {
+    memcpy(file->sums, file->write_sums, sizeof file->sums);
+    atomic_fetch_add(&file->file_commits, 1);
+    return BLITZ_OK;
+  }
+  if (!is_usable(file))
+    bz_index_set_broken(table);
+  return bz_index_write_fail(table, rc, err);
+}
+
+enum blitz_rc bz_index_out_of_date(const struct blitz_table *table, struct blitz_error *err)
+{
+  return bz_fail(err, BLITZ_CORRUPT, 0,
+                 "%s is out of date. Repair the table, or close it (FLUSH TABLES): it is made anew "
+                 "when the table is opened",
+                 table->index->name);
+}
+
+/* Waits for who writes, and is the next one. */
+static void begin_writing(struct blitz_table *table)
+{
+  struct bz_index_file *file = table->index;
+
+  pthread_mutex_lock(&table->snapshot_lock);
+  while (file->writing)
+    pthread_cond_wait(&file->changed, &table->snapshot_lock);
+  file->writing = true;
+  pthread_mutex_unlock(&table->snapshot_lock);
+}
+
+enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, struct MDB_txn **txnp,
+                                   struct blitz_error *err)
+{
+  struct bz_index_file *file = table->index;
+  enum blitz_rc rc;
+
+  bz_assert_writer(table);
+  *txnp = NULL;
+  if (atomic_load_explicit(&file->broken, memory_order_relaxed))
+    return bz_index_out_of_date(table, err);
+  begin_writing(table);
+  /* A transaction that is long keeps no entries from the file, and so none of the log. */
+  rc = bz_index_merge_all(table, err);
+  pthread_mutex_lock(&table->snapshot_lock);
+  if (rc == BLITZ_OK)
+    bz_env_make_room(table, len);
+  pthread_mutex_unlock(&table->snapshot_lock);
+  if (rc == BLITZ_OK)
+    rc = bz_index_file_begin(table, txnp, err);
+  if (rc == BLITZ_OK)
+    return BLITZ_OK;
+  pthread_mutex_lock(&table->snapshot_lock);
+  bz_index_end_writing(table, true);
+  pthread_mutex_unlock(&table->snapshot_lock);
+  return rc;
 }
 
 void bz_index_set_broken(struct blitz_table *table)
@@ -111,56 +186,32 @@ void bz_index_set_broken(struct blitz_table *table)
          table->index->name);
 }
 
-static void begin_commit(struct blitz_table *table, MDB_txn *txn)
+static void begin_commit(struct blitz_table *table, MDB_txn *txn, uint64_t seq)
 {
   pthread_mutex_lock(&table->snapshot_lock);
   table->index->committing = mdb_txn_id(txn);
+  table->index->file_number = seq;
   pthread_mutex_unlock(&table->snapshot_lock);
-}
-
-static void end_commit(struct blitz_table *table, bool failed)
-{
-  struct bz_index_file *file = table->index;
-
-  assert(bz_holds(&table->snapshot_lock));
-  if (!failed)
-    return;
-  file->committing = 0;
-  pthread_cond_broadcast(&file->changed);
 }
 
 enum blitz_rc bz_index_write_commit(struct blitz_table *table, struct MDB_txn *txn, uint64_t seq,
                                     struct blitz_error *err)
 {
   struct bz_index_file *file = table->index;
-  uint8_t record[RECORD_LEN_MAX];
-  MDB_val key = bz_index_record_key();
-  MDB_val value = {bz_index_make_record(table, seq, record), record};
-  int mdb_rc = atomic_load(&file->broken) ? MDB_PANIC : mdb_put(txn, MAIN_DBI, &key, &value, 0);
-  enum blitz_rc rc = BLITZ_OK;
+  enum blitz_rc rc;
 
   bz_assert_writer(table);
-  assert(file->writing && seq == atomic_load(&table->committed) + 1);
+  assert(seq == atomic_load(&table->committed) + 1);
+  assert(file->active == NULL && file->merged == NULL);
   atomic_fetch_add(&file->write_serial, 1);
-  if (mdb_rc == 0)
-  {
-    begin_commit(table, txn);
-    mdb_rc = mdb_txn_commit(txn);
-  }
-  else
-    mdb_txn_abort(txn);
-  if (mdb_rc == 0)
-  {
-    memcpy(file->sums, file->write_sums, sizeof file->sums);
+  begin_commit(table, txn, seq);
+  rc = bz_index_file_commit(table, txn, seq, err);
+  if (rc == BLITZ_OK)
     bz_set_index_seq(table, seq + 1);
-  }
-  else
-    rc = bz_index_write_fail(table, mdb_rc, err);
-  if (mdb_rc != 0 && !is_usable(file))
-    bz_index_set_broken(table);
   pthread_mutex_lock(&table->snapshot_lock);
-  end_commit(table, mdb_rc != 0);
-  end_writing(table, mdb_rc != 0);
+  if (rc != BLITZ_OK)
+    file->committing = 0;
+  bz_index_end_writing(table, rc != BLITZ_OK);
   pthread_mutex_unlock(&table->snapshot_lock);
   return rc;
 }
@@ -177,9 +228,9 @@ void bz_index_write_abort(struct blitz_table *table, struct MDB_txn *txn)
 {
   bz_assert_writer(table);
   atomic_fetch_add(&table->index->write_serial, 1);
-  mdb_txn_abort(txn);
+  bz_index_file_abort(table, txn);
   pthread_mutex_lock(&table->snapshot_lock);
-  end_writing(table, true);
+  bz_index_end_writing(table, true);
   pthread_mutex_unlock(&table->snapshot_lock);
 }
 
@@ -191,7 +242,7 @@ enum blitz_rc bz_index_db_create(struct blitz_table *table, struct MDB_txn *txn,
   char name[DB_NAME_LEN];
   int rc;
 
-  bz_assert_writer(table);
+  assert(table->index->writing);
   bz_index_db_name(id, name);
   rc = mdb_dbi_open(txn, name, MDB_CREATE, dbip);
   if (rc == 0)
@@ -209,7 +260,7 @@ enum blitz_rc bz_index_db_drop(struct blitz_table *table, struct MDB_txn *txn, u
   MDB_dbi dbi;
   int rc;
 
-  bz_assert_writer(table);
+  assert(table->index->writing);
   bz_index_db_name(id, name);
   rc = mdb_dbi_open(txn, name, 0, &dbi);
   if (rc == 0)
@@ -224,7 +275,7 @@ enum blitz_rc bz_index_db_clear(struct blitz_table *table, struct MDB_txn *txn, 
 {
   int rc = mdb_drop(txn, dbi, 0);
 
-  bz_assert_writer(table);
+  assert(table->index->writing);
   if (rc == 0)
     table->index->write_sums[dbi].sum = 0;
   return rc == 0 ? BLITZ_OK : bz_index_write_fail(table, rc, err);

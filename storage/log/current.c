@@ -18,6 +18,7 @@
 static struct bz_redo *current;
 static uint64_t limit;
 static atomic_ullong memory = (uint64_t)256 << 20;
+static atomic_ullong counted; /* bytes besides pages */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;    /* of who writes checkpoints */
@@ -56,12 +57,28 @@ void bz_current_set_memory(uint64_t bytes)
 
 /* ---- those who change tables -------------------------------------------------------- */
 
+void bz_current_count(int64_t bytes)
+{
+  atomic_fetch_add_explicit(&counted, (uint64_t)bytes, memory_order_relaxed);
+}
+
+uint64_t bz_current_counted(void)
+{
+  return atomic_load_explicit(&counted, memory_order_relaxed);
+}
+
+static uint64_t memory_used(void)
+{
+  return bz_pages_all_changed() * BZ_PAGE_LEN + bz_current_counted();
+}
+
 static bool is_wanted(void)
 {
   return bz_redo_backlog(current) > limit / WANTED_PART ||
-         bz_pages_all_changed() * BZ_PAGE_LEN > bz_current_memory() / WANTED_PART;
+         memory_used() > bz_current_memory() / WANTED_PART;
 }
 
+/* Of pages alone: other memory may have to wait for the end of the commit that asks. */
 static bool is_full(void)
 {
   return !atomic_load_explicit(&held, memory_order_relaxed) &&
@@ -70,8 +87,8 @@ static bool is_full(void)
 
 static bool is_far_ahead(void)
 {
-  return is_full() ||
-         (!atomic_load_explicit(&held, memory_order_relaxed) && bz_redo_backlog(current) > limit);
+  return !atomic_load_explicit(&held, memory_order_relaxed) &&
+         (memory_used() > bz_current_memory() * FAR_AHEAD || bz_redo_backlog(current) > limit);
 }
 
 /* Needs the lock. */

@@ -77,13 +77,19 @@ size_t bz_change_head_put(uint8_t *to, enum bz_logged_change change, uint32_t ke
   return (size_t)(p - to);
 }
 
+/* Bytes that the key of a change may have. */
+static uint32_t key_max(uint8_t change)
+{
+  return change < BZ_LOGGED_INDEX ? BLITZ_KEY_MAX : BLITZ_INDEX_KEY_MAX + BLITZ_KEY_MAX;
+}
+
 size_t bz_change_get(const uint8_t *from, size_t len, enum bz_logged_change *change,
                      struct blitz_slice *key, struct blitz_slice *value, bool *damaged)
 {
   const uint8_t *end = from + len, *p;
   uint32_t key_len, value_len;
 
-  *damaged = len > 0 && (from[0] < BZ_LOGGED_INSERT || from[0] > BZ_LOGGED_REMOVE);
+  *damaged = len > 0 && (from[0] < BZ_LOGGED_INSERT || from[0] > BZ_LOGGED_ENTRY_REMOVE);
   if (len == 0 || *damaged)
     return 0;
   p = bz_varint_load(from + 1, end, &key_len);
@@ -93,7 +99,7 @@ size_t bz_change_get(const uint8_t *from, size_t len, enum bz_logged_change *cha
   *damaged = p == NULL && len >= BZ_CHANGE_HEAD_MAX;
   if (p == NULL)
     return 0;
-  *damaged = key_len > BLITZ_KEY_MAX || value_len > BLITZ_VALUE_MAX;
+  *damaged = key_len > key_max(from[0]) || value_len > BLITZ_VALUE_MAX;
   if (*damaged || (size_t)(end - p) < (size_t)key_len + value_len)
     return 0;
   *change = (enum bz_logged_change)from[0];

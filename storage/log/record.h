@@ -66,6 +66,10 @@ enum bz_logged_change
   BZ_LOGGED_INSERT = 1,
   BZ_LOGGED_UPDATE = 2,
   BZ_LOGGED_REMOVE = 3,
+  /* What was done to indexes: */
+  BZ_LOGGED_INDEX = 4,        /* key: id (8) of the one that the next ones are of */
+  BZ_LOGGED_ENTRY = 5,        /* key: sort key, value: of an entry as it is in memory */
+  BZ_LOGGED_ENTRY_REMOVE = 6, /* key: sort key */
 };
 
 #define BZ_CHANGE_HEAD_MAX 11

@@ -14,18 +14,29 @@ static bool same(struct blitz_slice a, struct blitz_slice b)
   return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+static struct bz_source source_of(const struct blitz_cursor *cursor)
+{
+  const struct bz_view *view = cursor->view;
+
+  return bz_source_of_view(&view->index, view->snapshot.seq, view->serial);
+}
+
 static enum blitz_rc check_entry(struct blitz_cursor *cursor, unsigned index_no,
                                  struct blitz_slice value, const struct blitz_indexer *indexer,
                                  struct blitz_error *err)
 {
   struct blitz_table *table = cursor->table;
+  struct bz_source source = source_of(cursor);
   struct blitz_index_entry entry;
+  struct bz_sort_key key;
   struct bz_entry found;
   enum blitz_rc rc = indexer->make_entry(indexer->arg, index_no, value, &entry, err);
 
   if (rc == BLITZ_OK)
-    rc = bz_tree_get(table, cursor->view->index_txn, table->index->dbis[index_no], &entry,
-                     blitz_cursor_key(cursor), &found, err);
+    rc = bz_sort_key_make(table, &entry, blitz_cursor_key(cursor), &key, err);
+  if (rc == BLITZ_OK)
+    rc = bz_source_get(table, &source, index_no, (struct blitz_slice){key.bytes, key.len}, &found,
+                       err);
   if (rc == BLITZ_NOT_FOUND)
     return bz_fail(err, BLITZ_CORRUPT, 0, "a row has no entry in index %u of %s", index_no,
                    table->index->name);
@@ -57,6 +68,34 @@ static enum blitz_rc check_rows(struct blitz_cursor *cursor, uint64_t kept,
   return rc == BLITZ_END ? BLITZ_OK : rc;
 }
 
+/* How many entries an index has; the file knows it, unless there are deltas. */
+static enum blitz_rc count_entries(const struct blitz_cursor *cursor, unsigned index_no,
+                                   uint64_t *countp, struct blitz_error *err)
+{
+  struct bz_source source = source_of(cursor);
+  struct bz_reader reader = {0};
+  struct bz_entry entry;
+  enum blitz_rc rc = bz_reader_open(cursor->table, &source, index_no, &reader, err);
+
+  *countp = 0;
+  if (rc == BLITZ_OK && reader.count == 0)
+  {
+    struct bz_tree_shape shape;
+
+    bz_tree_shape(source.txn, cursor->table->index->dbis[index_no], &shape);
+    *countp = shape.entry_count;
+    rc = BLITZ_END;
+  }
+  else if (rc == BLITZ_OK)
+    rc = bz_reader_seek(&reader, (struct blitz_slice){NULL, 0}, BLITZ_SEEK_FIRST, &entry);
+  for (; rc == BLITZ_OK; rc = bz_reader_step(&reader, true, &entry))
+    ++*countp;
+  bz_reader_close(cursor->table, &reader);
+  if (rc == BLITZ_END)
+    return BLITZ_OK;
+  return bz_fail(err, rc, 0, "%s cannot be read", cursor->table->index->name);
+}
+
 static enum blitz_rc check_counts(const struct blitz_cursor *cursor, uint64_t kept,
                                   struct blitz_error *err)
 {
@@ -64,12 +103,15 @@ static enum blitz_rc check_counts(const struct blitz_cursor *cursor, uint64_t ke
 
   for (unsigned i = 0; i < file->count; i++)
   {
-    struct bz_tree_shape shape;
-    bz_tree_shape(cursor->view->index_txn, file->dbis[i], &shape);
-    if (shape.entry_count != (kept >> i & 1 ? cursor->view->snapshot.row_count : 0))
+    uint64_t rows = kept >> i & 1 ? cursor->view->snapshot.row_count : 0, count;
+    enum blitz_rc rc = count_entries(cursor, i, &count, err);
+
+    if (rc != BLITZ_OK)
+      return rc;
+    if (count != rows)
       return bz_fail(err, BLITZ_CORRUPT, 0,
                      "index %u of %s has %" PRIu64 " entries, but there are %" PRIu64 " rows", i,
-                     file->name, shape.entry_count, cursor->view->snapshot.row_count);
+                     file->name, count, rows);
   }
   return BLITZ_OK;
 }

@@ -22,12 +22,13 @@ struct bz_view
   struct bz_snapshot earlier; /* where positions were taken, if the indexes were asked for later */
   bool has_earlier;
   bool has_index;
-  struct MDB_txn *index_txn; /* kept from one use to the next */
-  uint64_t serial;           /* counts the moments */
-  int64_t begin_ms;          /* when it was taken, by a clock that only counts */
-  uint64_t begin_pages;      /* of the index file */
-  uint64_t lookups, misses;  /* of rows by entries; added to the counters when it is closed */
-  unsigned users;            /* cursors */
+  struct bz_index_view index;
+  uint64_t serial;          /* of what is read of the indexes: another one for each moment */
+  int64_t begin_ms;         /* when it was taken, by a clock that only counts */
+  uint64_t begin_pages;     /* of the index file */
+  uint64_t file_commits;    /* of the index file, then */
+  uint64_t lookups, misses; /* of rows by entries; added to the counters when it is closed */
+  unsigned users;           /* cursors */
 };
 
 enum bz_index_mode
@@ -57,10 +58,7 @@ struct bz_index_position
   bool reads_rows;
   struct bz_entry entry;
   struct bz_ahead ahead;
-  struct MDB_cursor *mc; /* beyond what was read ahead */
-  unsigned mc_index_no;
-  enum bz_index_mode mc_mode;
-  uint64_t mc_serial;        /* of the view, or of the write transaction */
+  struct bz_reader reader;   /* beyond what was read ahead */
   uint64_t own_changes;      /* of the transaction, when `entry` was read */
   struct bz_buffer sort_key; /* a copy of the entry's, where it may not stay */
   size_t sort_key_len;
@@ -109,9 +107,9 @@ void bz_view_free(struct blitz_cursor *cursor);
 /* Nobody reads for now: the view goes, unless it is to be kept. */
 void bz_view_rest(struct blitz_cursor *cursor);
 
-/* Should the view be exchanged for one of now: has the table changed, and is it old, or does
- * it keep many pages of the index file from being used again? Or is it in the way of a map
- * that is to grow?
+/* Should the view be exchanged for one of now: has the index file changed, and is it old, or does
+ * it keep many pages of the file from being used again? Or is it in the way of a map that is to
+ * grow?
  */
 bool bz_view_is_stale(const struct blitz_cursor *cursor);
 

@@ -25,28 +25,12 @@ static struct bz_index_file *file_of(const struct blitz_cursor *cursor)
   return cursor->table->index;
 }
 
-/* A cursor of a write transaction has gone with it. */
-static bool mc_is_alive(const struct blitz_cursor *cursor)
-{
-  const struct bz_index_position *index = &cursor->index;
-
-  return index->mc != NULL && (index->mc_mode == BZ_INDEX_VIEW ||
-                               index->mc_serial == atomic_load(&file_of(cursor)->write_serial));
-}
-
-static void close_mc(struct blitz_cursor *cursor)
-{
-  if (mc_is_alive(cursor))
-    bz_tree_close_cursor(cursor->index.mc);
-  cursor->index.mc = NULL;
-}
-
 void bz_index_position_reset(struct blitz_cursor *cursor)
 {
   struct bz_index_position *index = &cursor->index;
 
   if (index->mode == BZ_INDEX_OWN)
-    close_mc(cursor);
+    bz_reader_close(cursor->table, &index->reader);
   index->mode = BZ_INDEX_NONE;
   index->at_entry = false;
   index->resting = false;
@@ -56,7 +40,7 @@ void bz_index_position_reset(struct blitz_cursor *cursor)
 
 void bz_index_position_free(struct blitz_cursor *cursor)
 {
-  close_mc(cursor);
+  bz_reader_close(cursor->table, &cursor->index.reader);
   free(cursor->index.sort_key.data);
   cursor->index.sort_key = (struct bz_buffer){NULL, 0};
 }
@@ -85,52 +69,44 @@ static uint64_t own_changes(const struct blitz_cursor *cursor)
   return bz_txn_entry_changes(cursor->txn, cursor->table);
 }
 
-static enum blitz_rc open_mc(struct blitz_cursor *cursor, struct MDB_txn *txn, uint64_t serial,
-                             struct blitz_error *err)
+static struct bz_source view_source(const struct bz_view *view)
 {
-  struct bz_index_position *index = &cursor->index;
-  unsigned dbi = file_of(cursor)->dbis[index->index_no];
-  enum blitz_rc rc = BLITZ_OK;
+  return bz_source_of_view(&view->index, view->snapshot.seq, view->serial);
+}
 
-  if (mc_is_alive(cursor) && index->mc_index_no == index->index_no && index->mc_mode == index->mode)
+/* What the cursor reads of its index. */
+static enum blitz_rc source_of(struct blitz_cursor *cursor, struct bz_source *source,
+                               struct blitz_error *err)
+{
+  enum blitz_rc rc;
+
+  if (cursor->index.mode == BZ_INDEX_NONE)
+    return bz_fail(err, BLITZ_INVALID, 0, "no index of %s is being read", cursor->table->file);
+  if (cursor->index.mode == BZ_INDEX_VIEW)
   {
-    if (index->mc_serial == serial)
-      return BLITZ_OK;
-    if (index->mode == BZ_INDEX_VIEW)
-      rc = bz_tree_renew_cursor(cursor->table, txn, index->mc, err);
-    index->mc_serial = serial;
+    rc = bz_view_take(cursor, true, err);
+    if (rc == BLITZ_OK)
+      *source = view_source(cursor->view);
     return rc;
   }
-  close_mc(cursor);
-  index->own_changes = UINT64_MAX; /* a new one is nowhere */
-  rc = bz_tree_open_cursor(cursor->table, txn, dbi, &index->mc, err);
-  index->mc_index_no = index->index_no;
-  index->mc_mode = index->mode;
-  index->mc_serial = serial;
-  return rc;
+  if (!has_changes(cursor))
+    return bz_fail(err, BLITZ_INVALID, 0, "the transaction that changed %s has ended",
+                   cursor->table->file);
+  return bz_txn_source(cursor->txn, cursor->table, source, err);
 }
 
 /* Makes sure that there is something to read with. */
 static enum blitz_rc prepare(struct blitz_cursor *cursor, struct blitz_error *err)
 {
   struct bz_index_position *index = &cursor->index;
-  struct MDB_txn *txn;
-  enum blitz_rc rc;
+  struct bz_source source;
+  enum blitz_rc rc = source_of(cursor, &source, err);
 
-  if (index->mode == BZ_INDEX_NONE)
-    return bz_fail(err, BLITZ_INVALID, 0, "no index of %s is being read", cursor->table->file);
-  if (index->mode == BZ_INDEX_VIEW)
-  {
-    rc = bz_view_take(cursor, true, err);
-    return rc != BLITZ_OK ? rc
-                          : open_mc(cursor, cursor->view->index_txn, cursor->view->serial, err);
-  }
-  if (!has_changes(cursor))
-    return bz_fail(err, BLITZ_INVALID, 0, "the transaction that changed %s has ended",
-                   cursor->table->file);
-  rc = bz_txn_entries(cursor->txn, cursor->table, &txn, err);
-  return rc != BLITZ_OK ? rc
-                        : open_mc(cursor, txn, atomic_load(&file_of(cursor)->write_serial), err);
+  if (rc != BLITZ_OK ||
+      (index->reader.serial == source.serial && index->reader.index_no == index->index_no))
+    return rc;
+  index->own_changes = UINT64_MAX; /* a new one is nowhere */
+  return bz_reader_open(cursor->table, &source, index->index_no, &index->reader, err);
 }
 
 /* ---- the public part ----------------------------------------------------------------- */
@@ -213,10 +189,10 @@ enum blitz_rc blitz_index_seek(struct blitz_cursor *cursor, struct blitz_slice k
    * what it looks at is seldom in the processor's caches.
    */
   if (rc == BLITZ_OK && index->mode == BZ_INDEX_VIEW)
-    rc = bz_tree_renew_cursor(cursor->table, cursor->view->index_txn, index->mc, err);
+    rc = bz_tree_renew_cursor(cursor->table, cursor->view->index.txn, index->reader.mc, err);
   if (rc != BLITZ_OK)
     return rc;
-  rc = bz_tree_seek(index->mc, key, where, &index->entry);
+  rc = bz_reader_seek(&index->reader, key, where, &index->entry);
   return arrived(cursor, rc, err);
 }
 
@@ -245,7 +221,7 @@ static enum blitz_rc read_ahead(struct blitz_cursor *cursor)
   while (ahead->count < ahead->window)
   {
     struct bz_entry *entry = &ahead->entries[ahead->count];
-    rc = bz_tree_step(cursor->index.mc, true, entry);
+    rc = bz_reader_step(&cursor->index.reader, true, entry);
     if (rc != BLITZ_OK)
       break;
     prefetch_row(cursor, entry->off);
@@ -293,9 +269,9 @@ static enum blitz_rc step_from_key(struct blitz_cursor *cursor, bool forward)
   index->ahead.pos = index->ahead.count = index->ahead.window = 0;
   index->ahead.end = false;
   /* Another sort key may begin with this one, since row keys may begin alike. */
-  rc = bz_tree_seek(index->mc, key, forward ? BLITZ_SEEK_FIRST : BLITZ_SEEK_BEFORE, &index->entry);
+  rc = bz_reader_seek(&index->reader, key, forward ? BLITZ_SEEK_FIRST : BLITZ_SEEK_BEFORE, &index->entry);
   if (rc == BLITZ_OK && forward && is_at(index, key))
-    rc = bz_tree_step(index->mc, true, &index->entry);
+    rc = bz_reader_step(&index->reader, true, &index->entry);
   return rc;
 }
 
@@ -326,7 +302,7 @@ static enum blitz_rc step(struct blitz_cursor *cursor, bool forward, struct blit
       return rc;
     return index->own_changes != own_changes(cursor)
                ? step_from_key(cursor, forward)
-               : bz_tree_step(index->mc, forward, &index->entry);
+               : bz_reader_step(&index->reader, forward, &index->entry);
   }
   if (index->resting || bz_view_is_stale(cursor))
   {
@@ -345,7 +321,7 @@ static enum blitz_rc step(struct blitz_cursor *cursor, bool forward, struct blit
     return rc != BLITZ_OK ? rc : step_from_key(cursor, forward);
   }
   index->ahead.end = false; /* there is, after a step back */
-  return bz_tree_step(index->mc, forward, &index->entry);
+  return bz_reader_step(&index->reader, forward, &index->entry);
 }
 
 enum blitz_rc blitz_index_step(struct blitz_cursor *cursor, bool forward, struct blitz_error *err)
@@ -388,7 +364,7 @@ static enum blitz_rc find_own_entry(struct blitz_cursor *cursor, struct blitz_er
 
   if (rc != BLITZ_OK || index->own_changes == own_changes(cursor))
     return rc;
-  rc = bz_tree_seek(index->mc, key, BLITZ_SEEK_FIRST, &index->entry);
+  rc = bz_reader_seek(&index->reader, key, BLITZ_SEEK_FIRST, &index->entry);
   index->own_changes = UINT64_MAX; /* it may stand elsewhere now */
   if (rc == BLITZ_END || (rc == BLITZ_OK && !is_at(index, key)))
     return bz_fail(err, BLITZ_NOT_FOUND, 0, "the row of %s is not there any more",
@@ -444,8 +420,8 @@ enum blitz_rc bz_index_need_row(struct blitz_cursor *cursor, struct blitz_error 
 /* ---- figures ------------------------------------------------------------------------------ */
 
 /* Counts the entries from where the cursor is up to the place of TO, up to MAX. */
-static enum blitz_rc count_few(struct MDB_cursor *mc, struct bz_entry *entry, struct blitz_slice to,
-                               bool beyond, uint64_t max, uint64_t *countp)
+static enum blitz_rc count_few(struct bz_reader *reader, struct bz_entry *entry,
+                               struct blitz_slice to, bool beyond, uint64_t max, uint64_t *countp)
 {
   enum blitz_rc rc = BLITZ_OK;
   uint64_t count = 0;
@@ -457,7 +433,7 @@ static enum blitz_rc count_few(struct MDB_cursor *mc, struct bz_entry *entry, st
     if (order > 0 || (order == 0 && !beyond))
       break;
     count++;
-    rc = bz_tree_step(mc, true, entry);
+    rc = bz_reader_step(reader, true, entry);
   }
   *countp = count;
   return rc == BLITZ_END ? BLITZ_OK : rc;
@@ -470,7 +446,7 @@ static enum blitz_rc count_many(const struct blitz_cursor *cursor, unsigned inde
                                 struct blitz_slice from, bool from_beyond, struct blitz_slice to,
                                 bool to_beyond, uint64_t *countp)
 {
-  struct MDB_txn *txn = cursor->view->index_txn;
+  struct MDB_txn *txn = cursor->view->index.txn;
   uint64_t id = file_of(cursor)->ids[index_no];
   struct bz_tree_path low, high;
   struct bz_tree_shape shape;
@@ -497,7 +473,8 @@ enum blitz_rc blitz_index_estimate(struct blitz_cursor *cursor, unsigned index_n
 {
   const struct bz_index_file *file = file_of(cursor);
   bool had_view = cursor->view != NULL, to_beyond = to_where == BLITZ_SEEK_AFTER;
-  struct MDB_cursor *mc = NULL;
+  struct bz_reader reader = {0};
+  struct bz_source source;
   struct bz_entry entry;
   enum blitz_rc rc;
 
@@ -507,17 +484,50 @@ enum blitz_rc blitz_index_estimate(struct blitz_cursor *cursor, unsigned index_n
   rc = bz_view_take(cursor, true, err);
   if (rc != BLITZ_OK)
     return rc;
-  rc = bz_tree_open_cursor(cursor->table, cursor->view->index_txn, file->dbis[index_no], &mc, err);
+  source = view_source(cursor->view);
+  rc = bz_reader_open(cursor->table, &source, index_no, &reader, err);
   if (rc == BLITZ_OK)
-    rc = bz_tree_seek(mc, from, from_where, &entry);
+    rc = bz_reader_seek(&reader, from, from_where, &entry);
   if (rc == BLITZ_OK)
-    rc = count_few(mc, &entry, to, to_beyond, FEW, countp);
-  bz_tree_close_cursor(mc);
+    rc = count_few(&reader, &entry, to, to_beyond, FEW, countp);
+  bz_reader_close(cursor->table, &reader);
   if (rc == BLITZ_OK && *countp == FEW)
     rc = count_many(cursor, index_no, from, from_where == BLITZ_SEEK_AFTER, to, to_beyond, countp);
   if (!had_view)
     bz_view_rest(cursor);
   return rc == BLITZ_END ? BLITZ_OK : rc;
+}
+
+/* Visits the first MAX entries one by one. */
+static enum blitz_rc visit_first(const struct blitz_cursor *cursor, unsigned index_no, uint64_t max,
+                                 blitz_visit_fn *visit, void *arg)
+{
+  struct bz_source source = view_source(cursor->view);
+  struct bz_reader reader = {0};
+  struct bz_entry entry;
+  enum blitz_rc rc = bz_reader_open(cursor->table, &source, index_no, &reader, NULL);
+
+  if (rc == BLITZ_OK)
+    rc = bz_reader_seek(&reader, (struct blitz_slice){NULL, 0}, BLITZ_SEEK_FIRST, &entry);
+  for (uint64_t i = 0; i < max && rc == BLITZ_OK; i++)
+  {
+    visit(arg, entry.key, i == 0);
+    rc = bz_reader_step(&reader, true, &entry);
+  }
+  bz_reader_close(cursor->table, &reader);
+  return rc == BLITZ_END ? BLITZ_OK : rc;
+}
+
+/* Are so few of the entries in the file that it says little about them? */
+static bool is_mostly_new(const struct blitz_cursor *cursor, unsigned index_no)
+{
+  const struct bz_view *view = cursor->view;
+  struct bz_tree_shape shape;
+
+  if (view->index.deltas[0] == NULL && view->index.deltas[1] == NULL)
+    return false;
+  bz_tree_shape(view->index.txn, file_of(cursor)->dbis[index_no], &shape);
+  return shape.entry_count < view->snapshot.row_count / 2;
 }
 
 enum blitz_rc blitz_index_sample(struct blitz_cursor *cursor, unsigned index_no, uint64_t max,
@@ -532,8 +542,10 @@ enum blitz_rc blitz_index_sample(struct blitz_cursor *cursor, unsigned index_no,
   rc = bz_view_take(cursor, true, err);
   if (rc != BLITZ_OK)
     return rc;
-  rc = bz_tree_sample(cursor->view->index_txn, file->ids[index_no], file->dbis[index_no], max,
-                      visit, arg);
+  rc = is_mostly_new(cursor, index_no)
+           ? visit_first(cursor, index_no, max, visit, arg)
+           : bz_tree_sample(cursor->view->index.txn, file->ids[index_no], file->dbis[index_no], max,
+                            visit, arg);
   if (!had_view)
     bz_view_rest(cursor);
   return rc == BLITZ_OK ? rc : bz_fail(err, rc, 0, "%s cannot be read", file->name);

@@ -26,22 +26,24 @@ static int64_t clock_ms(void)
 static void begin_index(const struct blitz_table *table, struct bz_view *view)
 {
   view->has_index = true;
-  view->serial++;
+  view->serial = bz_source_serial();
   view->begin_ms = clock_ms();
   view->begin_pages = atomic_load_explicit(&table->index->pages, memory_order_relaxed);
+  view->file_commits = atomic_load_explicit(&table->index->file_commits, memory_order_relaxed);
 }
 
-/* Adds the indexes, which can only be had as they are now, to a view of a moment's. */
-static enum blitz_rc add_index_at(struct blitz_table *table, struct bz_view *view,
-                                  const struct blitz_moment *moment)
+/* Adds the indexes to a view of a moment's: the file, unless it has later entries already, and what
+ * the deltas had then.
+ */
+static enum blitz_rc add_index_at(struct blitz_table *table, struct bz_view *view)
 {
   enum blitz_rc rc;
 
   pthread_mutex_lock(&table->snapshot_lock);
-  rc = bz_index_read_begin(table, &view->index_txn);
-  if (rc == BLITZ_OK && !bz_moment_is_now(moment, table))
+  rc = bz_index_read_begin(table, &view->index);
+  if (rc == BLITZ_OK && table->index->file_number > view->snapshot.seq)
   {
-    bz_index_read_end(table, view->index_txn);
+    bz_index_read_end(table, &view->index);
     rc = BLITZ_CHANGED;
   }
   pthread_mutex_unlock(&table->snapshot_lock);
@@ -58,7 +60,7 @@ static enum blitz_rc open_at(struct blitz_table *table, struct bz_view *view,
 
   if (rc != BLITZ_OK || !with_index)
     return rc;
-  rc = add_index_at(table, view, moment);
+  rc = add_index_at(table, view);
   if (rc == BLITZ_OK)
     return BLITZ_OK;
   pthread_mutex_lock(&table->snapshot_lock);
@@ -73,7 +75,7 @@ static enum blitz_rc open_view(struct blitz_table *table, struct bz_view *view, 
 
   pthread_mutex_lock(&table->snapshot_lock);
   if (with_index)
-    rc = bz_index_read_begin(table, &view->index_txn);
+    rc = bz_index_read_begin(table, &view->index);
   if (rc == BLITZ_OK)
     bz_snapshot_take(table, &view->snapshot);
   pthread_mutex_unlock(&table->snapshot_lock);
@@ -101,7 +103,7 @@ static void close_view(struct blitz_table *table, struct bz_view *view)
   if (view->has_earlier)
     bz_snapshot_end(table, &view->earlier);
   if (view->has_index)
-    bz_index_read_end(table, view->index_txn);
+    bz_index_read_end(table, &view->index);
   pthread_mutex_unlock(&table->snapshot_lock);
   view->has_earlier = view->has_index = false;
   if (view->lookups > 0)
@@ -120,7 +122,7 @@ static enum blitz_rc add_index(struct blitz_table *table, struct bz_view *view)
 
   assert(!view->has_index && !view->has_earlier);
   pthread_mutex_lock(&table->snapshot_lock);
-  rc = bz_index_read_begin(table, &view->index_txn);
+  rc = bz_index_read_begin(table, &view->index);
   if (rc == BLITZ_OK)
   {
     bz_snapshot_copy(table, &view->snapshot, &view->earlier);
@@ -146,7 +148,7 @@ enum blitz_rc bz_view_take(struct blitz_cursor *cursor, bool with_index, struct 
                         : open_view(cursor->table, view, with_index);
   else if (with_index && !view->has_index)
     rc =
-        moment != NULL ? add_index_at(cursor->table, view, moment) : add_index(cursor->table, view);
+        moment != NULL ? add_index_at(cursor->table, view) : add_index(cursor->table, view);
   if (rc != BLITZ_OK)
     return bz_fail(err, rc, 0,
                    rc == BLITZ_BUSY      ? "%s has too many readers at a time"
@@ -181,9 +183,8 @@ void bz_view_rest(struct blitz_cursor *cursor)
 void bz_view_free(struct blitz_cursor *cursor)
 {
   assert(cursor->own_view.users == 0);
-  if (cursor->own_view.index_txn != NULL)
-    bz_index_read_free(cursor->own_view.index_txn);
-  cursor->own_view.index_txn = NULL;
+  bz_index_read_free(cursor->own_view.index.txn);
+  cursor->own_view.index.txn = NULL;
 }
 
 bool bz_view_is_stale(const struct blitz_cursor *cursor)
@@ -195,7 +196,8 @@ bool bz_view_is_stale(const struct blitz_cursor *cursor)
     return false;
   if (bz_index_wants_map(table->index) && clock_ms() - view->begin_ms > MAKE_WAY_AFTER_MS)
     return true;
-  if (view->snapshot.seq == atomic_load_explicit(&table->committed, memory_order_relaxed))
+  if (view->file_commits ==
+      atomic_load_explicit(&table->index->file_commits, memory_order_relaxed))
     return false;
   return clock_ms() - view->begin_ms > RENEW_AFTER_MS ||
          (atomic_load_explicit(&table->index->pages, memory_order_relaxed) - view->begin_pages) *

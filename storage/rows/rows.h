@@ -138,6 +138,7 @@ struct bz_buffer
 
 struct blitz_txn;
 struct bz_index_file;
+struct bz_deltas;
 
 #define BZ_NEEDS_NOTHING UINT64_MAX /* of the log */
 
@@ -155,6 +156,7 @@ struct blitz_table
   bool row_ids;
   bool logged; /* its commits go to the log, and its pages to the file by checkpoints */
   struct bz_index_file *index; /* NULL: the table has no ordered indexes */
+  struct bz_deltas *replayed;  /* entries that the log had, for who opens the indexes; or NULL */
 
   /* Written by the writer, read by anyone. */
   _Atomic(struct bz_map *) map;
@@ -191,6 +193,8 @@ struct blitz_table
   bool claimed;             /* C4; under a lock of checkpoint.c's */
   bool applying;            /* a commit is in the log and may be here in part; under change_lock */
   bool applied_in_part;     /* the same, when the last image was taken */
+  bool has_indexes;         /* they are open as they are to be; for who has claimed it */
+  bool merged;              /* the index file has all from before the checkpoint; the same */
   uint64_t placed_end;      /* of the blocks, in the file; for who has claimed it */
   uint64_t placed_image;    /* number of the one that the file is; the same */
   bool recovering;          /* the header's end stays as it is */

@@ -54,11 +54,13 @@ static enum blitz_rc make_file(struct blitz_table *table, struct blitz_error *er
 
   if (table->index != NULL)
     return BLITZ_OK;
+  bz_table_claim(table); /* a checkpoint asks for it */
   rc = bz_index_open(table, &none, &no_trust, &build, &reason, err);
   if (rc == BLITZ_OK)
     bz_file_stamp(table);
   else if (table->index != NULL)
     bz_index_close(table, false);
+  bz_table_unclaim(table);
   return rc;
 }
 
@@ -397,17 +399,20 @@ void blitz_index_stats(struct blitz_table *table, unsigned index_no,
                        struct blitz_index_stats *stats)
 {
   struct bz_tree_shape shape = {0, 0, 0};
-  struct MDB_txn *txn = NULL;
+  struct bz_index_view view = {0};
 
   memset(stats, 0, sizeof *stats);
   if (table->index == NULL || index_no >= table->index->count)
     return;
   pthread_mutex_lock(&table->snapshot_lock);
-  if (bz_index_read_begin(table, &txn) == BLITZ_OK)
+  if (bz_index_read_begin(table, &view) == BLITZ_OK)
   {
-    bz_tree_shape(txn, table->index->dbis[index_no], &shape);
-    bz_index_read_end(table, txn);
-    bz_index_read_free(txn);
+    bz_tree_shape(view.txn, table->index->dbis[index_no], &shape);
+    /* Each row has one, in the file or in memory. */
+    if (view.deltas[0] != NULL || view.deltas[1] != NULL)
+      shape.entry_count = atomic_load(&table->row_count);
+    bz_index_read_end(table, &view);
+    bz_index_read_free(view.txn);
   }
   pthread_mutex_unlock(&table->snapshot_lock);
   stats->entry_count = shape.entry_count;

@@ -8,11 +8,17 @@
  * cannot be made: others may be in the file already. Some changes of a commit may be
  * in the file already, if the pages were taken in the middle of it (T6): a row that is to be
  * inserted is there, one that is to be removed is not. Then it is so, and how many rows there are
- * at last the record says. A table that was closed has all,
+ * at last the record says.
+ *
+ * The file's header says also which commits the index file has at least (index_seq). Entries of
+ * later ones are kept in memory for who opens it (bz_index_take_over()), also if the rows are there:
+ * the indexes of a checkpoint are written before its rows. It does no harm if the index file has
+ * them too. A table that was closed has all,
  * and what was done to its file since is not our business: it is left as it is.
  */
 #include "base/counters.h"
 #include "log/current.h"
+#include "index/deltas.h"
 #include "log/record.h"
 #include "table/table.h"
 
@@ -41,7 +47,10 @@ struct pending
 {
   uint64_t tag;
   struct replayed *of;
-  struct blitz_txn *txn;
+  struct blitz_txn *txn;     /* NULL: the rows are in the file, and only entries are wanted */
+  struct bz_deltas *entries; /* NULL: there are none */
+  unsigned index_no;         /* among these, of the next ones */
+  uint64_t entry_count;
   uint8_t *rest; /* the begin of a change that goes on in the next piece */
   size_t rest_len;
   struct blitz_error why; /* one of them could not be made; it matters if they are committed */
@@ -97,7 +106,9 @@ static void drop_pending(struct bz_replay *replay, struct pending *pending)
   while (*link != pending)
     link = &(*link)->next;
   *link = pending->next;
-  blitz_txn_free(pending->txn);
+  if (pending->txn != NULL)
+    blitz_txn_free(pending->txn);
+  bz_deltas_leave(pending->entries);
   free(pending->rest);
   free(pending);
 }
@@ -123,10 +134,25 @@ static struct pending *find_pending(const struct bz_replay *replay, uint64_t tag
   return pending;
 }
 
+/* A transaction for changes of TABLE; NULL: out of memory. */
+static struct blitz_txn *begin_txn(struct blitz_table *table)
+{
+  struct blitz_txn *txn;
+
+  if (blitz_txn_create(&txn) != BLITZ_OK)
+    return NULL;
+  if (atomic_load(&table->row_count) > 0 ||
+      blitz_txn_expect_rows(txn, table, 0, false, NULL) == BLITZ_OK)
+    return txn;
+  blitz_txn_free(txn);
+  return NULL;
+}
+
 /* The pending changes of that tag; before the first of them, those of a transaction that came to
- * nothing go.
+ * nothing go. WITH_ROWS: the rows are wanted.
  */
-static struct pending *get_pending(struct bz_replay *replay, uint64_t tag, struct replayed *of)
+static struct pending *get_pending(struct bz_replay *replay, uint64_t tag, struct replayed *of,
+                                   bool with_rows)
 {
   struct pending *pending = find_pending(replay, tag, of);
 
@@ -134,12 +160,10 @@ static struct pending *get_pending(struct bz_replay *replay, uint64_t tag, struc
     return pending;
   drop_pending_of(replay, of);
   pending = calloc(1, sizeof *pending);
-  if (pending == NULL || blitz_txn_create(&pending->txn) != BLITZ_OK ||
-      (atomic_load(&of->table->row_count) == 0 &&
-       blitz_txn_expect_rows(pending->txn, of->table, 0, false, NULL) != BLITZ_OK))
+  if (pending != NULL && with_rows)
+    pending->txn = begin_txn(of->table);
+  if (pending == NULL || (with_rows && pending->txn == NULL))
   {
-    if (pending != NULL)
-      blitz_txn_free(pending->txn);
     free(pending);
     return NULL;
   }
@@ -292,13 +316,15 @@ static enum blitz_rc replay_open(struct bz_replay *replay, const struct bz_redo_
 
 /* ---- changes --------------------------------------------------------------------- */
 
-static enum blitz_rc make_change(struct pending *pending, enum bz_logged_change change,
-                                 struct blitz_slice key, struct blitz_slice value,
-                                 struct blitz_error *err)
+static enum blitz_rc make_row_change(struct pending *pending, enum bz_logged_change change,
+                                     struct blitz_slice key, struct blitz_slice value,
+                                     struct blitz_error *err)
 {
   struct blitz_table *table = pending->of->table;
   enum blitz_rc rc = BLITZ_INVALID;
 
+  if (pending->txn == NULL)
+    return BLITZ_OK;
   blitz_txn_lock_timeout(pending->txn, 0);
   switch (change)
   {
@@ -309,8 +335,60 @@ static enum blitz_rc make_change(struct pending *pending, enum bz_logged_change 
   case BZ_LOGGED_REMOVE:
     rc = blitz_remove(pending->txn, table, key, err);
     return rc == BLITZ_NOT_FOUND ? BLITZ_OK : rc;
+  default: break;
   }
   return rc;
+}
+
+static enum blitz_rc bad_entry(struct blitz_error *err)
+{
+  return bz_fail(err, BLITZ_CORRUPT, 0, "a record of the log has an entry of no index");
+}
+
+/* The next entries are of the index that KEY says. */
+static enum blitz_rc choose_index(struct pending *pending, struct blitz_slice key,
+                                  struct blitz_error *err)
+{
+  if (key.len != sizeof(uint64_t))
+    return bad_entry(err);
+  if (pending->entries == NULL)
+    pending->entries = bz_deltas_new(0, NULL);
+  if (pending->entries == NULL)
+    return no_memory(err);
+  pending->index_no = bz_deltas_index(pending->entries, bz_load_le64(key.data));
+  return pending->index_no < BLITZ_INDEXES_MAX ? BLITZ_OK : bad_entry(err);
+}
+
+/* Keeps what was done to an entry. */
+static enum blitz_rc keep_entry(struct pending *pending, bool removed, struct blitz_slice key,
+                                struct blitz_slice value, struct blitz_error *err)
+{
+  struct bz_delta_version version = {key, value, ++pending->entry_count, removed};
+  struct bz_delta_node *node;
+  struct bz_delta *delta;
+  struct bz_entry entry;
+
+  if (pending->entries == NULL || (!removed && !bz_delta_entry(&version, &entry)))
+    return bad_entry(err);
+  delta = bz_deltas_get(pending->entries, pending->index_no);
+  node = delta != NULL ? bz_delta_make(delta, &version) : NULL;
+  if (node == NULL)
+    return no_memory(err);
+  bz_delta_link(delta, node);
+  return BLITZ_OK;
+}
+
+static enum blitz_rc make_change(struct pending *pending, enum bz_logged_change change,
+                                 struct blitz_slice key, struct blitz_slice value,
+                                 struct blitz_error *err)
+{
+  switch (change)
+  {
+  case BZ_LOGGED_INDEX: return choose_index(pending, key, err);
+  case BZ_LOGGED_ENTRY: return keep_entry(pending, false, key, value, err);
+  case BZ_LOGGED_ENTRY_REMOVE: return keep_entry(pending, true, key, value, err);
+  default: return make_row_change(pending, change, key, value, err);
+  }
 }
 
 /* Makes all changes that end in the LEN bytes at FROM; *USED: how many bytes these are. */
@@ -383,6 +461,14 @@ static bool lacks(const struct blitz_table *table, uint64_t seq, bool *gap)
   return seq > committed;
 }
 
+/* Are the entries of commit SEQ wanted? */
+static bool wants_entries(const struct blitz_table *table, uint64_t seq)
+{
+  uint64_t index_seq = atomic_load(&table->index_seq);
+
+  return index_seq != 0 && seq >= index_seq;
+}
+
 /* Writes all tables to their files, as one checkpoint, and gives their memory back. */
 static enum blitz_rc write_tables(struct bz_replay *replay, struct blitz_error *err)
 {
@@ -420,17 +506,20 @@ static enum blitz_rc replay_piece(struct bz_replay *replay, struct replayed *of,
 {
   struct pending *pending;
   struct blitz_error why = {0};
-  bool gap;
+  bool gap, with_rows;
   enum blitz_rc rc;
 
-  if (of == NULL || of->table == NULL || !lacks(of->table, seq, &gap))
+  if (of == NULL || of->table == NULL)
+    return BLITZ_OK;
+  with_rows = lacks(of->table, seq, &gap);
+  if (!with_rows && !wants_entries(of->table, seq))
     return BLITZ_OK;
   if (gap)
   {
     give_up(replay, of, "the file is of an earlier time than the log");
     return BLITZ_OK;
   }
-  pending = get_pending(replay, tag, of);
+  pending = get_pending(replay, tag, of, with_rows);
   if (pending == NULL)
     return no_memory(err);
   if (pending->why.rc != BLITZ_OK)
@@ -486,6 +575,94 @@ static void forget_removed(struct blitz_table *table)
     table->walk_commit = atomic_load(&table->committed);
 }
 
+/* Where the row of an entry is; 0: nowhere any more. */
+static uint64_t row_of(const struct blitz_table *table, const struct bz_delta_version *version)
+{
+  uint8_t buf[BZ_FILE_KEY_MAX];
+  struct bz_key key = {.data = buf};
+  struct bz_place place;
+  struct bz_entry entry;
+
+  if (!bz_delta_entry(version, &entry) || entry.row_key.len > BLITZ_KEY_MAX)
+    return 0;
+  key.len = bz_file_key(table, buf, entry.row_key);
+  key.hash = bz_hash(buf, key.len);
+  return bz_hash_find(table, &key, &place) == BLITZ_OK ? place.row.off : 0;
+}
+
+/* The entries FROM of one index are those of commit SEQ. */
+static enum blitz_rc take_delta(struct blitz_table *table, struct bz_delta *to,
+                                const struct bz_delta *from, uint64_t seq)
+{
+  struct bz_delta_place place;
+
+  for (bool found = bz_delta_first(&place, from); found; found = bz_delta_step(&place, true))
+  {
+    struct bz_delta_version version = bz_delta_at(&place);
+    struct bz_delta_node *node;
+
+    version.number = seq;
+    node = bz_delta_make(to, &version);
+    if (node == NULL)
+      return BLITZ_NOMEM;
+    if (!version.removed)
+      bz_delta_set_off(bz_delta_bytes(node) + version.sort_key.len, row_of(table, &version));
+    bz_delta_link(to, node);
+  }
+  return BLITZ_OK;
+}
+
+/* The entries of commit SEQ, which is done, are for who opens the index file. */
+static enum blitz_rc take_entries(struct blitz_table *table, const struct pending *pending,
+                                  uint64_t seq, struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (pending == NULL || pending->entries == NULL)
+    return BLITZ_OK;
+  if (table->replayed == NULL)
+    table->replayed = bz_deltas_new(0, NULL);
+  if (table->replayed == NULL)
+    return no_memory(err);
+  for (unsigned i = 0; i < pending->entries->count && rc == BLITZ_OK; i++)
+  {
+    unsigned index_no = bz_deltas_index(table->replayed, pending->entries->ids[i]);
+    struct bz_delta *to =
+        index_no < BLITZ_INDEXES_MAX ? bz_deltas_get(table->replayed, index_no) : NULL;
+    rc = to != NULL ? take_delta(table, to, atomic_load(&pending->entries->of[i]), seq)
+                    : BLITZ_NOMEM;
+  }
+  return rc == BLITZ_OK ? rc : no_memory(err);
+}
+
+static void forget_entries(struct blitz_table *table)
+{
+  bz_deltas_leave(table->replayed);
+  table->replayed = NULL;
+}
+
+/* A commit of which the file has the rows. */
+static enum blitz_rc commit_entries(struct bz_replay *replay, struct replayed *of, uint64_t tag,
+                                    uint64_t seq, struct blitz_error *err)
+{
+  struct pending *pending = find_pending(replay, tag, of);
+  enum blitz_rc rc;
+
+  if (pending == NULL || !wants_entries(of->table, seq))
+    return BLITZ_OK;
+  if (pending->why.rc != BLITZ_OK || pending->rest_len > 0)
+  {
+    bz_log(BLITZ_LOG_WARNING, "the log has no whole entries for the indexes of %s: %s",
+           of->table->file, pending->why.text);
+    bz_set_index_seq(of->table, 0);
+    forget_entries(of->table);
+    return BLITZ_OK;
+  }
+  rc = take_entries(of->table, pending, seq, err);
+  drop_pending(replay, pending);
+  return rc;
+}
+
 static enum blitz_rc commit_table(struct bz_replay *replay, struct replayed *of, uint64_t tag,
                                   const struct bz_commit_record *record, struct blitz_error *err)
 {
@@ -496,7 +673,7 @@ static enum blitz_rc commit_table(struct bz_replay *replay, struct replayed *of,
   bool gap;
 
   if (!lacks(table, record->commit, &gap))
-    return BLITZ_OK;
+    return commit_entries(replay, of, tag, record->commit, err);
   if (gap || (pending != NULL && pending->rest_len > 0))
   {
     give_up(replay, of, "some of its commits are not in the log");
@@ -523,6 +700,13 @@ static enum blitz_rc commit_table(struct bz_replay *replay, struct replayed *of,
     return BLITZ_OK;
   }
   put_numbers(table, record);
+  /* The commit has brought all into the index file, or there is none any more. */
+  if (record->index_seq == record->commit + 1 || record->index_seq == 0)
+    forget_entries(table);
+  else
+    rc = take_entries(table, pending, record->commit, err);
+  if (rc != BLITZ_OK)
+    return rc;
   if (table->removed.count >= FORGET_FROM)
     forget_removed(table);
   of->commits++;

@@ -40,18 +40,45 @@ static enum blitz_rc log_again(struct blitz_table **tables, size_t count, struct
   return rc == BLITZ_OK ? blitz_sync(err) : rc;
 }
 
+/* Brings the entries of indexes that are in memory into the index files. That of one table may have
+ * to wait: the log keeps what it needs.
+ */
+static enum blitz_rc merge_indexes(struct blitz_table **tables, size_t count,
+                                   struct blitz_error *err)
+{
+  enum blitz_rc first = BLITZ_OK;
+
+  for (size_t i = 0; i < count; i++)
+  {
+    struct blitz_error why;
+    enum blitz_rc rc =
+        tables[i]->has_indexes ? bz_index_merge(tables[i], false, &why) : BLITZ_BUSY;
+
+    tables[i]->merged = rc == BLITZ_OK;
+    if (rc == BLITZ_OK || rc == BLITZ_BUSY || first != BLITZ_OK)
+      continue;
+    first = rc;
+    if (err != NULL)
+      *err = why;
+  }
+  return first;
+}
+
 static enum blitz_rc checkpoint(struct blitz_error *err)
 {
   struct bz_redo *redo = bz_current_log();
   struct blitz_table **tables;
   uint64_t from = bz_redo_end(redo), needed = 0;
   size_t count;
-  enum blitz_rc rc;
+  struct blitz_error why;
+  enum blitz_rc rc, merged = BLITZ_OK;
 
   tables = bz_registry_claim(&count);
   if (tables == NULL)
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory writing a checkpoint");
   rc = log_again(tables, count, err);
+  if (rc == BLITZ_OK)
+    merged = merge_indexes(tables, count, &why);
   if (rc == BLITZ_OK)
     rc = bz_checkpoint(tables, count, BZ_JOURNAL_ALL, false, err);
   if (rc == BLITZ_OK)
@@ -66,6 +93,12 @@ static enum blitz_rc checkpoint(struct blitz_error *err)
     bz_table_unclaim(tables[i]);
   free(tables);
   bz_count(&bz_counters.checkpoints, 1);
+  if (rc == BLITZ_OK && merged != BLITZ_OK)
+  {
+    rc = merged;
+    if (err != NULL)
+      *err = why;
+  }
   kept = rc == BLITZ_OK && needed == from ? bz_redo_backlog(redo) : UINT64_MAX;
   return rc;
 }

@@ -32,6 +32,7 @@ void bz_table_free(struct blitz_table *table)
   bz_moments_forget(table); /* it may have got indexes before its opening failed */
   bz_space_clear(table);
   bz_file_close(table);
+  bz_deltas_leave(table->replayed);
   pthread_mutex_destroy(&table->slot_lock);
   pthread_cond_destroy(&table->slot_free);
   pthread_mutex_destroy(&table->snapshot_lock);
@@ -118,10 +119,10 @@ static enum blitz_rc open_content(struct blitz_table *table, const struct bz_hea
 
   trust->committed = header->committed;
   trust->check_bytes = !header->open;
-  trust->never = false;
+  trust->never = trust->may_be_later = false;
   if (header->version == BZ_VERSION_LOGGED && !repair)
   {
-    trust->never = !bz_file_is_of_this_boot(header);
+    trust->may_be_later = true;
     rc = check_log(table, header, err);
     return rc == BLITZ_OK ? bz_image_open(table, header, err) : rc;
   }
@@ -204,6 +205,21 @@ static enum blitz_rc open_rows(struct blitz_table *table, const struct blitz_ope
                                         : open_content(table, &header, options, trust, err);
 }
 
+/* The index file, which is open, gets the entries that the log had; but for the indexes ANEW, which
+ * are made from the rows.
+ */
+static enum blitz_rc take_replayed(struct blitz_table *table, uint64_t anew,
+                                   struct blitz_error *err)
+{
+  struct bz_deltas *replayed = table->replayed;
+
+  table->replayed = NULL;
+  if (replayed == NULL || bz_index_take_over(table, replayed, anew) == BLITZ_OK)
+    return BLITZ_OK;
+  table->replayed = replayed;
+  return bz_fail(err, BLITZ_NOMEM, 0, "out of memory opening %s", table->file);
+}
+
 static enum blitz_rc open_indexes(struct blitz_table *table,
                                   const struct blitz_open_options *options,
                                   const struct bz_index_trust *trust, struct blitz_error *err)
@@ -212,6 +228,8 @@ static enum blitz_rc open_indexes(struct blitz_table *table,
   uint64_t build;
   enum blitz_rc rc = bz_index_open(table, options->indexes, trust, &build, &reason, err);
 
+  if (rc == BLITZ_OK)
+    rc = take_replayed(table, reason != NULL ? UINT64_MAX : build, err);
   if (rc == BLITZ_OK && build != 0)
     rc = bz_build(table, build, options->indexer, reason != NULL ? reason : "without them",
                   options->flags & BLITZ_OPEN_REPAIR ? BLITZ_LOG_NOTE : BLITZ_LOG_WARNING, err);
@@ -257,13 +275,11 @@ static enum blitz_rc take_over(struct blitz_table *table, const struct blitz_ope
 {
   struct bz_header header = {.version = BZ_VERSION_LOGGED,
                              .layout = bz_load_le64(bz_base(table) + BZ_LAYOUT_OFF)};
-  struct bz_index_trust trust = {.committed = atomic_load(&table->committed)};
+  struct bz_index_trust trust = {.may_be_later = true, .committed = atomic_load(&table->committed)};
   enum blitz_rc rc = check_layout(table, &header, options, err);
 
   if (rc != BLITZ_OK)
     return rc;
-  memcpy(header.boot_id, bz_base(table) + BZ_BOOT_ID_OFF, sizeof header.boot_id);
-  trust.never = !bz_file_is_of_this_boot(&header);
   table->flags = options->flags;
   table->crash_safe = (options->flags & BLITZ_OPEN_CRASH_SAFE) != 0;
   if (options->indexes != NULL && options->indexes->count > 0)
@@ -326,7 +342,11 @@ struct blitz_table **bz_registry_claim(size_t *countp)
   tables = calloc(count + 1, sizeof(struct blitz_table *));
   for (struct blitz_table *table = registry; table != NULL && tables != NULL; table = table->next)
     if (is_to_write(table) && bz_table_try_claim(table))
+    {
+      /* The indexes of one that was left may be opened just now. */
+      table->has_indexes = !table->left;
       tables[(*countp)++] = table;
+    }
   pthread_mutex_unlock(&registry_lock);
   return tables;
 }
@@ -337,7 +357,7 @@ uint64_t bz_registry_written(struct blitz_table **tables, size_t count, uint64_t
 
   pthread_mutex_lock(&registry_lock);
   for (size_t i = 0; i < count; i++)
-    if (!tables[i]->applied_in_part)
+    if (!tables[i]->applied_in_part && tables[i]->merged)
       atomic_store(&tables[i]->needs_from, position);
   for (struct blitz_table *table = registry; table != NULL; table = table->next)
     if (!atomic_load(&table->broken) && atomic_load(&table->needs_from) < needed)
@@ -649,7 +669,8 @@ static enum blitz_rc close_table(struct blitz_table *table, struct blitz_error *
          LIST_EMPTY(&table->scans));
   if (table->logged)
     bz_table_claim(table);
-  /* The index file of one that was left is not open, so the header goes on trusting it. */
+  if (table->left)
+    bz_index_finish_replayed(table);
   done = table->unfinished || table->left ? finish_logged(table, !table->dirty, &why)
                                           : bz_table_finish(table, &why);
   if (done || !table->logged)

@@ -154,6 +154,19 @@ static enum blitz_rc commit_entries(struct commit *commit, struct blitz_error *e
   return rc;
 }
 
+/* Copies the entries that are in memory, so that they need only be linked. */
+static enum blitz_rc copy_entries(struct commit *commit, struct blitz_error *err)
+{
+  for (unsigned i = 0; i < commit->count; i++)
+  {
+    struct bz_commit_part *part = &commit->parts[i];
+    if (part->own != NULL &&
+        bz_index_copy(part->table, part->own, part->seq, &part->copies) != BLITZ_OK)
+      return bz_fail(err, BLITZ_NOMEM, 0, "out of memory committing");
+  }
+  return BLITZ_OK;
+}
+
 /* Lets pages be taken, if memory is short. */
 static void make_way(const struct commit *commit)
 {
@@ -218,6 +231,9 @@ static void finish_part(struct bz_commit_part *part)
  */
 static void publish(struct commit *commit)
 {
+  for (unsigned i = 0; i < commit->count; i++)
+    if (commit->parts[i].own != NULL)
+      bz_index_link(commit->parts[i].table, &commit->parts[i].copies);
   bz_moments_begin();
   for (unsigned i = 0; i < commit->count; i++)
   {
@@ -235,6 +251,8 @@ static enum blitz_rc commit_parts(struct commit *commit, struct blitz_error *err
 {
   enum blitz_rc rc = bz_log_changes(&commit->logging, commit->parts, commit->count, err);
 
+  if (rc == BLITZ_OK)
+    rc = copy_entries(commit, err);
   if (rc == BLITZ_OK)
     rc = commit_entries(commit, err);
   if (rc == BLITZ_OK)
@@ -366,6 +384,7 @@ static void list_parts(const struct group *group, struct bz_commit_part *parts)
         parts[n++] = (struct bz_commit_part){.table = writes->table,
                                              .writes = writes,
                                              .index_txn = bz_entries_take(writes),
+                                             .own = writes->own,
                                              .seq = bz_next_commit(writes->table)};
   assert(n == group->count);
 }
@@ -429,6 +448,7 @@ static void end_txn(struct blitz_txn *txn, bool committed)
     /* Entries may have been looked for, and nothing changed. */
     if (!committed || !has_changed(txn->writes))
       rollback_table(txn->writes);
+    bz_entries_end(txn->writes);
     bz_writes_end(txn, txn->writes);
   }
 }

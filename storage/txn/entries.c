@@ -27,16 +27,70 @@ static enum blitz_rc doom(struct bz_writes *writes, enum blitz_rc rc)
   return rc;
 }
 
+static enum blitz_rc no_memory(const struct bz_writes *writes, struct blitz_error *err)
+{
+  return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", writes->table->file);
+}
+
+/* ---- where they are ---------------------------------------------------------------- */
+
+/* So many bytes of entries a transaction keeps in memory. */
+#define OWN_LEN_MAX ((uint64_t)16 << 20)
+#define OWN_LEN_KEPT ((uint64_t)64 << 10) /* from one transaction to the next */
+
+/* Ends what was begun to read what others have committed. */
+static void end_committed(struct bz_writes *writes)
+{
+  struct blitz_table *table = writes->table;
+
+  if (writes->committed.txn == NULL)
+    return;
+  pthread_mutex_lock(&table->snapshot_lock);
+  bz_index_read_end(table, &writes->committed);
+  pthread_mutex_unlock(&table->snapshot_lock);
+  table->index->writer_txn = writes->committed.txn;
+  writes->committed.txn = NULL;
+}
+
+static enum blitz_rc begin_committed(struct bz_writes *writes, struct blitz_error *err)
+{
+  struct blitz_table *table = writes->table;
+  struct bz_index_view view = {.txn = table->index->writer_txn};
+  enum blitz_rc rc;
+
+  pthread_mutex_lock(&table->snapshot_lock);
+  rc = bz_index_read_begin(table, &view);
+  pthread_mutex_unlock(&table->snapshot_lock);
+  table->index->writer_txn = rc == BLITZ_OK ? NULL : view.txn;
+  if (rc != BLITZ_OK)
+    return bz_fail(err, rc, 0, "%s cannot be read", table->index->name);
+  writes->committed = view;
+  writes->source_serial = bz_source_serial();
+  return BLITZ_OK;
+}
+
+/* Entries go to the file from now on, with those that there are. */
 static enum blitz_rc begin_txn(struct bz_writes *writes, struct blitz_error *err)
 {
   uint64_t len = 0;
+  enum blitz_rc rc;
 
   if (writes->index_txn != NULL)
     return BLITZ_OK;
   for (unsigned i = 0; writes->sorts != NULL && i < writes->table->index->count; i++)
     if (writes->sorts[i] != NULL)
       len += bz_sort_len(writes->sorts[i]);
-  return bz_index_write_begin(writes->table, len, &writes->index_txn, err);
+  if (writes->own != NULL)
+    len += bz_deltas_len(writes->own);
+  end_committed(writes);
+  writes->source_serial = bz_source_serial();
+  rc = bz_index_write_begin(writes->table, len, &writes->index_txn, err);
+  if (rc != BLITZ_OK || writes->own == NULL)
+    return rc;
+  rc = bz_index_apply(writes->table, writes->index_txn, writes->own, err);
+  bz_deltas_leave(writes->own);
+  writes->own = NULL;
+  return rc;
 }
 
 /* The write transaction of WRITES, begun if it is not there yet, with all entries in it. */
@@ -53,11 +107,40 @@ static enum blitz_rc entries_txn(struct bz_writes *writes, struct MDB_txn **txnp
   return rc;
 }
 
-enum blitz_rc bz_txn_entries(const struct blitz_txn *txn, const struct blitz_table *table,
-                             struct MDB_txn **index_txnp, struct blitz_error *err)
+/* Do entries stay in memory? */
+static bool in_memory(const struct bz_writes *writes)
 {
+  return writes->table->logged && writes->index_txn == NULL && writes->sorts == NULL;
+}
+
+/* What there is of entries in memory, and in the file below them. */
+static enum blitz_rc memory_source(struct bz_writes *writes, struct bz_source *source,
+                                   struct blitz_error *err)
+{
+  enum blitz_rc rc = writes->committed.txn != NULL ? BLITZ_OK : begin_committed(writes, err);
+
+  if (rc != BLITZ_OK)
+    return rc;
+  *source = bz_source_of_view(&writes->committed, atomic_load(&writes->table->committed),
+                              writes->source_serial);
+  source->deltas[0] = writes->own;
+  source->numbers[0] = UINT64_MAX;
+  return BLITZ_OK;
+}
+
+enum blitz_rc bz_txn_source(const struct blitz_txn *txn, const struct blitz_table *table,
+                            struct bz_source *source, struct blitz_error *err)
+{
+  struct bz_writes *writes = bz_txn_writes(txn, table);
+  enum blitz_rc rc;
+
   assert(bz_txn_changes(txn, table));
-  return entries_txn(bz_txn_writes(txn, table), index_txnp, err);
+  if (in_memory(writes))
+    return memory_source(writes, source, err);
+  *source = (struct bz_source){.in_write = true};
+  rc = entries_txn(writes, &source->txn, err);
+  source->serial = writes->source_serial;
+  return rc;
 }
 
 uint64_t bz_txn_entry_changes(const struct blitz_txn *txn, const struct blitz_table *table)
@@ -121,13 +204,59 @@ static enum blitz_rc sort_for(struct bz_writes *writes, unsigned index_no,
   return rc;
 }
 
+/* The delta for entries in memory is there. */
+static enum blitz_rc begin_own(struct bz_writes *writes, unsigned index_no, struct blitz_error *err)
+{
+  struct bz_index_file *file = writes->table->index;
+  struct bz_delta *delta;
+
+  if (atomic_load_explicit(&file->broken, memory_order_relaxed))
+    return bz_index_out_of_date(writes->table, err);
+  if (writes->own == NULL && file->writer_own != NULL)
+  {
+    writes->own = file->writer_own;
+    file->writer_own = NULL;
+  }
+  else if (writes->own == NULL)
+    writes->own = bz_deltas_new(file->count, file->ids);
+  if (writes->own == NULL)
+    return no_memory(writes, err);
+  delta = bz_deltas_get(writes->own, index_no);
+  if (delta == NULL)
+    return no_memory(writes, err);
+  if (bz_delta_is_empty(delta))
+    writes->source_serial = bz_source_serial(); /* a cursor has left it out */
+  return BLITZ_OK;
+}
+
+/* What is too much for memory goes to the file. */
+static enum blitz_rc limit_own(struct bz_writes *writes, struct blitz_error *err)
+{
+  return bz_deltas_len(writes->own) > OWN_LEN_MAX ? begin_txn(writes, err) : BLITZ_OK;
+}
+
+static enum blitz_rc put_own(struct bz_writes *writes, unsigned index_no,
+                             const struct blitz_index_entry *entry, struct blitz_slice key,
+                             uint64_t off, struct blitz_error *err)
+{
+  enum blitz_rc rc = begin_own(writes, index_no, err);
+
+  if (rc == BLITZ_OK)
+    rc = bz_delta_put_entry(writes->table, writes->own, index_no, entry, key, off,
+                            ++writes->index_changes, err);
+  return rc == BLITZ_OK ? limit_own(writes, err) : rc;
+}
+
 static enum blitz_rc put(struct bz_writes *writes, unsigned index_no,
                          const struct blitz_index_entry *entry, struct blitz_slice key,
                          uint64_t off, bool replace, struct blitz_error *err)
 {
   struct bz_sort *sort;
-  enum blitz_rc rc = sort_for(writes, index_no, entry, &sort, err);
+  enum blitz_rc rc;
 
+  if (in_memory(writes))
+    return put_own(writes, index_no, entry, key, off, err);
+  rc = sort_for(writes, index_no, entry, &sort, err);
   if (rc != BLITZ_OK)
     return rc;
   if (sort != NULL)
@@ -138,13 +267,28 @@ static enum blitz_rc put(struct bz_writes *writes, unsigned index_no,
   return rc == BLITZ_DUPLICATE ? duplicate_in(writes, index_no, err) : rc;
 }
 
+static enum blitz_rc take_out_own(struct bz_writes *writes, unsigned index_no,
+                                  const struct blitz_index_entry *entry, struct blitz_slice key,
+                                  struct blitz_error *err)
+{
+  enum blitz_rc rc = begin_own(writes, index_no, err);
+
+  if (rc == BLITZ_OK)
+    rc = bz_delta_remove_entry(writes->table, writes->own, index_no, entry, key,
+                               ++writes->index_changes, err);
+  return rc == BLITZ_OK ? limit_own(writes, err) : rc;
+}
+
 static enum blitz_rc take_out(struct bz_writes *writes, unsigned index_no,
                               const struct blitz_index_entry *entry, struct blitz_slice key,
                               struct blitz_error *err)
 {
   struct MDB_txn *index_txn;
-  enum blitz_rc rc = entries_txn(writes, &index_txn, err);
+  enum blitz_rc rc;
 
+  if (in_memory(writes))
+    return take_out_own(writes, index_no, entry, key, err);
+  rc = entries_txn(writes, &index_txn, err);
   if (rc != BLITZ_OK)
     return rc;
   writes->index_changes++;
@@ -162,17 +306,20 @@ static enum blitz_rc take_out(struct bz_writes *writes, unsigned index_no,
 static enum blitz_rc check_unique(struct bz_writes *writes, unsigned index_no,
                                   const struct blitz_index_entry *entry, struct blitz_error *err)
 {
-  struct bz_sort *sort;
+  struct bz_source source = {.in_write = true};
+  struct bz_sort *sort = NULL;
   struct bz_entry found;
   enum blitz_rc rc;
 
   if (!is_to_check(entry))
     return BLITZ_OK;
-  rc = sort_for(writes, index_no, entry, &sort, err);
+  rc = in_memory(writes) ? memory_source(writes, &source, err)
+                         : sort_for(writes, index_no, entry, &sort, err);
   if (rc != BLITZ_OK || sort != NULL)
     return rc;
-  rc = bz_tree_get(writes->table, writes->index_txn, writes->table->index->dbis[index_no], entry,
-                   (struct blitz_slice){NULL, 0}, &found, err);
+  if (source.in_write)
+    source.txn = writes->index_txn;
+  rc = bz_source_get(writes->table, &source, index_no, entry->key, &found, err);
   if (rc == BLITZ_OK)
     return duplicate_in(writes, index_no, err);
   return rc == BLITZ_NOT_FOUND ? BLITZ_OK : rc;
@@ -180,7 +327,7 @@ static enum blitz_rc check_unique(struct bz_writes *writes, unsigned index_no,
 
 /* ---- rows --------------------------------------------------------------------------- */
 
-/* With one index, storing the entry is the check. */
+/* With one index, storing the entry in the file is the check. */
 enum blitz_rc bz_entries_insert(struct blitz_txn *txn, struct bz_writes *writes,
                                 struct blitz_slice key, struct blitz_slice value, uint64_t off,
                                 struct blitz_error *err)
@@ -189,7 +336,7 @@ enum blitz_rc bz_entries_insert(struct blitz_txn *txn, struct bz_writes *writes,
   struct blitz_index_entry entry;
   enum blitz_rc rc = BLITZ_OK;
 
-  for (unsigned i = 0; i < count && count > 1 && rc == BLITZ_OK; i++)
+  for (unsigned i = 0; i < count && (count > 1 || in_memory(writes)) && rc == BLITZ_OK; i++)
   {
     if (!is_kept(writes, i))
       continue;
@@ -252,11 +399,6 @@ struct update
   unsigned count;
   struct entry_change changes[BLITZ_INDEXES_MAX];
 };
-
-static enum blitz_rc no_memory(const struct bz_writes *writes, struct blitz_error *err)
-{
-  return bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", writes->table->file);
-}
 
 /* Copies what SLICE points to behind the first *LENP bytes of the buffer. */
 static enum blitz_rc keep_slice(struct bz_writes *writes, struct blitz_slice *slice, size_t *lenp)
@@ -476,9 +618,28 @@ struct MDB_txn *bz_entries_take(struct bz_writes *writes)
   return txn;
 }
 
+void bz_entries_end(struct bz_writes *writes)
+{
+  struct bz_deltas *own = writes->own;
+
+  if (writes->table->index == NULL)
+    return;
+  end_committed(writes);
+  writes->own = NULL;
+  if (own != NULL && writes->table->index->writer_own == NULL &&
+      bz_deltas_len(own) <= OWN_LEN_KEPT)
+  {
+    bz_deltas_reset(own);
+    writes->table->index->writer_own = own;
+  }
+  else
+    bz_deltas_leave(own);
+}
+
 void bz_entries_rollback(struct bz_writes *writes)
 {
   free_sorts(writes);
+  bz_entries_end(writes);
   if (writes->index_txn != NULL)
     bz_index_write_abort(writes->table, writes->index_txn);
   writes->index_txn = NULL;

@@ -3,10 +3,11 @@
  * entries.h: what the changes of rows do to the table's indexes. For txn.c and
  * change.c.
  *
- * A transaction's entries go to a write transaction of the index file at once. Nobody
- * else sees them there; the commit of the rows commits them, and a rollback drops them.
- * While an empty table is loaded they are sorted first, and stored when all are there or
- * somebody asks for them.
+ * A transaction keeps its entries in memory, in order; the commit puts them to those of other
+ * commits (index/merge.c). If they are too many, or the table is not logged, they go to a write
+ * transaction of the index file. Nobody else sees them there; the commit of the rows commits them,
+ * and a rollback drops them. While an empty table is loaded they are sorted first, and stored when
+ * all are there or somebody asks for them.
  */
 #ifndef BZ_ENTRIES_H
 #define BZ_ENTRIES_H
@@ -46,6 +47,9 @@ enum blitz_rc bz_entries_settle(struct bz_writes *writes, blitz_duplicate_fn *du
 /* At the end of the transaction: what is to be committed, NULL: nothing. */
 struct MDB_txn *bz_entries_take(struct bz_writes *writes);
 void bz_entries_rollback(struct bz_writes *writes);
+
+/* Nothing of the transaction's entries is wanted any more. */
+void bz_entries_end(struct bz_writes *writes);
 
 /* Empties all indexes: all rows go. */
 enum blitz_rc bz_entries_clear(struct bz_writes *writes, struct blitz_error *err) BLITZ_MUST_CHECK;

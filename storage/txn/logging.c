@@ -52,25 +52,31 @@ static enum blitz_rc log_bytes(struct bz_logging *logging, const struct blitz_ta
   return rc;
 }
 
-/* Logs a change to the row ROW, or its removal. */
-static enum blitz_rc log_change(struct bz_logging *logging, const struct blitz_table *table,
-                                enum bz_logged_change change, const struct bz_row *row,
-                                struct blitz_error *err)
+static enum blitz_rc log_pair(struct bz_logging *logging, const struct blitz_table *table,
+                              enum bz_logged_change change, struct blitz_slice key,
+                              struct blitz_slice value, struct blitz_error *err)
 {
-  struct blitz_slice key = bz_callers_key(table, row), value = bz_row_value(row);
   uint8_t head[BZ_CHANGE_HEAD_MAX];
-  size_t head_len;
-  enum blitz_rc rc;
+  size_t head_len = bz_change_head_put(head, change, (uint32_t)key.len, (uint32_t)value.len);
+  enum blitz_rc rc = log_bytes(logging, table, head, head_len, err);
 
-  if (change == BZ_LOGGED_REMOVE)
-    value.len = 0;
-  head_len = bz_change_head_put(head, change, (uint32_t)key.len, (uint32_t)value.len);
-  rc = log_bytes(logging, table, head, head_len, err);
   if (rc == BLITZ_OK)
     rc = log_bytes(logging, table, key.data, key.len, err);
   if (rc == BLITZ_OK)
     rc = log_bytes(logging, table, value.data, value.len, err);
   return rc;
+}
+
+/* Logs a change to the row ROW, or its removal. */
+static enum blitz_rc log_change(struct bz_logging *logging, const struct blitz_table *table,
+                                enum bz_logged_change change, const struct bz_row *row,
+                                struct blitz_error *err)
+{
+  struct blitz_slice value = bz_row_value(row);
+
+  if (change == BZ_LOGGED_REMOVE)
+    value.len = 0;
+  return log_pair(logging, table, change, bz_callers_key(table, row), value, err);
 }
 
 static void prefetch_row(const struct blitz_table *table, const struct bz_change *change)
@@ -129,10 +135,50 @@ static enum blitz_rc log_load(struct bz_logging *logging, const struct bz_writes
   return rc;
 }
 
-static enum blitz_rc log_changes(struct bz_logging *logging, const struct bz_writes *writes,
+/* Logs the newest versions of a delta, those of index ID. */
+static enum blitz_rc log_delta(struct bz_logging *logging, const struct blitz_table *table,
+                               const struct bz_delta *delta, uint64_t id, struct blitz_error *err)
+{
+  const struct blitz_slice nothing = {NULL, 0};
+  struct bz_delta_place place;
+  bool found = bz_delta_first(&place, delta);
+  uint8_t number[8];
+  enum blitz_rc rc = BLITZ_OK;
+
+  bz_store_le64(number, id);
+  if (found)
+    rc = log_pair(logging, table, BZ_LOGGED_INDEX, (struct blitz_slice){number, sizeof number},
+                  nothing, err);
+  for (; found && rc == BLITZ_OK; found = bz_delta_step(&place, true))
+  {
+    struct bz_delta_version version = bz_delta_at(&place);
+    rc = log_pair(logging, table,
+                  version.removed ? BZ_LOGGED_ENTRY_REMOVE : BZ_LOGGED_ENTRY, version.sort_key,
+                  version.removed ? nothing : version.value, err);
+  }
+  return rc;
+}
+
+static enum blitz_rc log_entries(struct bz_logging *logging, const struct bz_commit_part *part,
                                  struct blitz_error *err)
 {
-  return writes->load != NULL ? log_load(logging, writes, err) : log_list(logging, writes, err);
+  enum blitz_rc rc = BLITZ_OK;
+
+  for (unsigned i = 0; i < part->own->count && rc == BLITZ_OK; i++)
+    rc = log_delta(logging, part->table,
+                   atomic_load_explicit(&part->own->of[i], memory_order_relaxed),
+                   part->own->ids[i], err);
+  return rc;
+}
+
+static enum blitz_rc log_changes(struct bz_logging *logging, const struct bz_commit_part *part,
+                                 struct blitz_error *err)
+{
+  const struct bz_writes *writes = part->writes;
+  enum blitz_rc rc =
+      writes->load != NULL ? log_load(logging, writes, err) : log_list(logging, writes, err);
+
+  return rc == BLITZ_OK && part->own != NULL ? log_entries(logging, part, err) : rc;
 }
 
 static size_t commit_len(const struct bz_logging *logging)
@@ -169,7 +215,7 @@ enum blitz_rc bz_log_changes(struct bz_logging *logging, const struct bz_commit_
   {
     if (!parts[i].table->logged || parts[i].writes == NULL)
       continue;
-    rc = log_changes(logging, parts[i].writes, err);
+    rc = log_changes(logging, &parts[i], err);
     if (rc == BLITZ_OK && logging->len > 0 && !logging->in_commit)
       rc = log_piece(logging, parts[i].table, err);
   }

@@ -18,7 +18,7 @@
 #ifndef BZ_TXN_H
 #define BZ_TXN_H
 
-#include "index/index.h"
+#include "index/source.h"
 #include "rows/rows.h"
 
 /* ---- slot.c: one writer a table -------------------------------------------- */
@@ -74,11 +74,11 @@ void bz_txn_settle(struct blitz_txn *txn, const struct blitz_table *table);
 /* Is it loading TABLE (load.c)? */
 bool bz_txn_loads(const struct blitz_txn *txn, const struct blitz_table *table);
 
-/* The write transaction of TABLE's indexes, with all entries of TXN, which has changed TABLE;
- * and how many times it has changed entries.
+/* TABLE's indexes as TXN, which has changed TABLE, sees them; and how many times it has changed
+ * entries.
  */
-enum blitz_rc bz_txn_entries(const struct blitz_txn *txn, const struct blitz_table *table,
-                             struct MDB_txn **index_txnp, struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_txn_source(const struct blitz_txn *txn, const struct blitz_table *table,
+                            struct bz_source *source, struct blitz_error *err) BLITZ_MUST_CHECK;
 uint64_t bz_txn_entry_changes(const struct blitz_txn *txn, const struct blitz_table *table);
 
 /* ---- change.c: changes that are not in blitz.h ------------------------------------------ */

@@ -32,7 +32,8 @@ void bz_writes_free(struct bz_writes *writes)
 void bz_writes_end(struct blitz_txn *txn, struct bz_writes *writes)
 {
   assert(txn->writes == writes && writes->table->writer == txn);
-  assert(writes->index_txn == NULL && writes->sorts == NULL);
+  assert(writes->index_txn == NULL && writes->own == NULL && writes->committed.txn == NULL);
+  assert(writes->sorts == NULL);
   txn->writes = writes->next;
   bz_slot_release(writes->table);
   if (txn->spare != NULL || writes->room > KEEP_ROOM_MAX)

@@ -30,8 +30,11 @@ struct bz_writes
   uint32_t replaced;             /* changes that take a committed row out */
   uint64_t old_off_max;          /* of the changes */
   struct bz_load *load;          /* not NULL: rows go to their places at once */
-  struct MDB_txn *index_txn;     /* entries of indexes; NULL: none were changed yet */
-  uint64_t index_changes;        /* counts changes in it */
+  struct MDB_txn *index_txn;     /* entries of indexes, if they go to the file at once; or NULL */
+  struct bz_deltas *own;         /* if they do not; NULL: there are none */
+  struct bz_index_view committed; /* what others have committed, for these; TXN NULL: none yet */
+  uint64_t source_serial;        /* of what a cursor of the transaction sees of the indexes */
+  uint64_t index_changes;        /* counts changes of entries */
   struct bz_sort **sorts;        /* by index; not NULL: entries are sorted first (entries.c) */
   bool late_duplicates;          /* of sorted unique ones */
   struct bz_moves moves;         /* of rows from key to key */

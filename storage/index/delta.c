@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * delta.c: see delta.h.
+ */
+#include "index/delta.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LEVELS 12
+#define LEVEL_ODDS 4 /* one of so many nodes of a level is in the next one, too */
+#define CHUNK_LEN_MIN ((size_t)1 << 10) /* each one is as long as all before it, up to ... */
+#define CHUNK_LEN_MAX ((size_t)256 << 10)
+#define NODE_ALIGN 8
+
+typedef _Atomic(struct bz_delta_node *) link;
+
+struct bz_delta_node
+{
+  uint64_t number;
+  uint32_t key_len, value_len;
+  uint8_t levels;
+  bool removed;
+  link next[]; /* of each of its levels; behind them the sort key and the value */
+};
+
+struct chunk
+{
+  struct chunk *next;
+  size_t len, used; /* bytes behind this head */
+};
+
+struct bz_delta
+{
+  struct chunk *chunks; /* the first one is being filled */
+  atomic_ullong len;
+  uint64_t dice;
+  link first[LEVELS];
+};
+
+static atomic_ullong all_len;
+
+/* ---- memory -------------------------------------------------------------------------- */
+
+struct bz_delta *bz_delta_new(void)
+{
+  struct bz_delta *delta = calloc(1, sizeof *delta);
+
+  if (delta != NULL)
+    delta->dice = UINT64_C(0x9E3779B97F4A7C15);
+  return delta;
+}
+
+static void count_len(struct bz_delta *delta, uint64_t by)
+{
+  atomic_fetch_add_explicit(&delta->len, by, memory_order_relaxed);
+  atomic_fetch_add_explicit(&all_len, by, memory_order_relaxed);
+}
+
+static size_t chunk_len(const struct chunk *chunk)
+{
+  return sizeof *chunk + chunk->len;
+}
+
+static void drop_chunk(struct bz_delta *delta)
+{
+  struct chunk *chunk = delta->chunks;
+
+  delta->chunks = chunk->next;
+  count_len(delta, -(uint64_t)chunk_len(chunk));
+  free(chunk);
+}
+
+void bz_delta_free(struct bz_delta *delta)
+{
+  if (delta == NULL)
+    return;
+  while (delta->chunks != NULL)
+    drop_chunk(delta);
+  free(delta);
+}
+
+void bz_delta_reset(struct bz_delta *delta)
+{
+  /* The last one is the first that was made, and the smallest. */
+  while (delta->chunks != NULL && delta->chunks->next != NULL)
+    drop_chunk(delta);
+  if (delta->chunks != NULL)
+    delta->chunks->used = 0;
+  for (unsigned level = 0; level < LEVELS; level++)
+    atomic_init(&delta->first[level], NULL);
+}
+
+uint64_t bz_delta_len(const struct bz_delta *delta)
+{
+  return atomic_load_explicit(&delta->len, memory_order_relaxed);
+}
+
+uint64_t bz_delta_all_len(void)
+{
+  return atomic_load_explicit(&all_len, memory_order_relaxed);
+}
+
+bool bz_delta_is_empty(const struct bz_delta *delta)
+{
+  return atomic_load_explicit(&delta->first[0], memory_order_relaxed) == NULL;
+}
+
+static struct chunk *add_chunk(struct bz_delta *delta, size_t len)
+{
+  size_t room = bz_delta_len(delta);
+  struct chunk *chunk;
+
+  if (room < CHUNK_LEN_MIN)
+    room = CHUNK_LEN_MIN;
+  if (room > CHUNK_LEN_MAX)
+    room = CHUNK_LEN_MAX;
+  room -= sizeof *chunk;
+  if (room < len)
+    room = len;
+  chunk = malloc(sizeof *chunk + room);
+  if (chunk == NULL)
+    return NULL;
+  *chunk = (struct chunk){.next = delta->chunks, .len = room};
+  delta->chunks = chunk;
+  count_len(delta, chunk_len(chunk));
+  return chunk;
+}
+
+static void *take(struct bz_delta *delta, size_t len)
+{
+  struct chunk *chunk = delta->chunks;
+  uint8_t *at;
+
+  len = (len + NODE_ALIGN - 1) / NODE_ALIGN * NODE_ALIGN;
+  if (chunk == NULL || chunk->len - chunk->used < len)
+    chunk = add_chunk(delta, len);
+  if (chunk == NULL)
+    return NULL;
+  at = (uint8_t *)(chunk + 1) + chunk->used;
+  chunk->used += len;
+  return at;
+}
+
+/* ---- nodes ----------------------------------------------------------------------------- */
+
+static uint8_t *key_of(const struct bz_delta_node *node)
+{
+  return (uint8_t *)(uintptr_t)(node->next + node->levels);
+}
+
+static uint8_t roll_levels(struct bz_delta *delta)
+{
+  uint8_t levels = 1;
+
+  /* Xorshift (G. Marsaglia). */
+  delta->dice ^= delta->dice << 13;
+  delta->dice ^= delta->dice >> 7;
+  delta->dice ^= delta->dice << 17;
+  for (uint64_t dice = delta->dice; levels < LEVELS && dice % LEVEL_ODDS == 0; dice /= LEVEL_ODDS)
+    levels++;
+  return levels;
+}
+
+struct bz_delta_node *bz_delta_make(struct bz_delta *delta, const struct bz_delta_version *version)
+{
+  uint8_t levels = roll_levels(delta);
+  struct bz_delta_node *node = take(delta, sizeof *node + levels * sizeof node->next[0] +
+                                               version->sort_key.len + version->value.len);
+
+  if (node == NULL)
+    return NULL;
+  node->number = version->number;
+  node->key_len = (uint32_t)version->sort_key.len;
+  node->value_len = (uint32_t)version->value.len;
+  node->levels = levels;
+  node->removed = version->removed;
+  if (version->sort_key.data != NULL)
+    memcpy(key_of(node), version->sort_key.data, version->sort_key.len);
+  if (version->value.data != NULL)
+    memcpy(key_of(node) + node->key_len, version->value.data, version->value.len);
+  return node;
+}
+
+uint8_t *bz_delta_bytes(struct bz_delta_node *node)
+{
+  return key_of(node);
+}
+
+void bz_delta_chain(struct bz_delta_node *node, struct bz_delta_node *rest)
+{
+  atomic_init(&node->next[0], rest);
+}
+
+struct bz_delta_node *bz_delta_rest(const struct bz_delta_node *node)
+{
+  return atomic_load_explicit(&node->next[0], memory_order_relaxed);
+}
+
+/* ---- order ------------------------------------------------------------------------------- */
+
+/* What is looked for: all nodes before some place are less than it. */
+struct bound
+{
+  struct blitz_slice key;
+  bool prefix;     /* sort keys that begin with it are equal to it */
+  bool equal_less; /* and those that are equal are less */
+  uint64_t number; /* of equal ones, not PREFIX, those with a higher one are less */
+};
+
+static bool is_less(const struct bz_delta_node *node, const struct bound *bound)
+{
+  size_t len = node->key_len < bound->key.len ? node->key_len : bound->key.len;
+  int order = len == 0 ? 0 : memcmp(key_of(node), bound->key.data, len);
+
+  if (order == 0 && (node->key_len < bound->key.len || !bound->prefix))
+    order = (node->key_len > bound->key.len) - (node->key_len < bound->key.len);
+  if (order != 0)
+    return order < 0;
+  return bound->equal_less || (!bound->prefix && node->number > bound->number);
+}
+
+/* The last node that is less than BOUND; NULL: none is. BEFORE, if not NULL: where the node of each
+ * level that goes behind it is to be linked.
+ */
+static const struct bz_delta_node *last_less(const struct bz_delta *delta,
+                                             const struct bound *bound, link **before)
+{
+  const struct bz_delta_node *last = NULL;
+
+  for (unsigned level = LEVELS; level-- > 0;)
+  {
+    const link *links = last != NULL ? last->next : delta->first;
+    const struct bz_delta_node *next;
+
+    while ((next = atomic_load_explicit(&links[level], memory_order_acquire)) != NULL &&
+           is_less(next, bound))
+    {
+      last = next;
+      links = last->next;
+    }
+    if (before != NULL)
+      before[level] = (link *)(uintptr_t)&links[level];
+  }
+  return last;
+}
+
+void bz_delta_link(struct bz_delta *delta, struct bz_delta_node *node)
+{
+  struct bound bound = {.key = {key_of(node), node->key_len}, .number = node->number};
+  link *before[LEVELS];
+
+  (void)last_less(delta, &bound, before);
+  for (unsigned level = 0; level < node->levels; level++)
+  {
+    struct bz_delta_node *next = atomic_load_explicit(before[level], memory_order_relaxed);
+
+    atomic_init(&node->next[level], next);
+  }
+  /* From below, so that who comes to it from above finds the rest (E2). */
+  for (unsigned level = 0; level < node->levels; level++)
+    atomic_store_explicit(before[level], node, memory_order_release);
+}
+
+/* ---- reading ----------------------------------------------------------------------------- */
+
+static const struct bz_delta_node *next_of(const struct bz_delta *delta,
+                                           const struct bz_delta_node *node)
+{
+  return atomic_load_explicit(node != NULL ? &node->next[0] : &delta->first[0],
+                              memory_order_acquire);
+}
+
+/* The newest version up to the place's number of the first entry from NODE on that has one. */
+static bool arrive_forward(struct bz_delta_place *place, const struct bz_delta_node *node)
+{
+  while (node != NULL && node->number > place->number)
+    node = next_of(place->delta, node);
+  place->at = node;
+  return node != NULL;
+}
+
+/* The same from NODE back. */
+static bool arrive_backward(struct bz_delta_place *place, const struct bz_delta_node *node)
+{
+  while (node != NULL)
+  {
+    struct bound bound = {.key = {key_of(node), node->key_len}, .number = UINT64_MAX};
+    const struct bz_delta_node *before = last_less(place->delta, &bound, NULL);
+    const struct bz_delta_node *version = next_of(place->delta, before);
+
+    /* What is linked meanwhile has a number that is not looked at. */
+    while (version != node && version->number > place->number)
+      version = next_of(place->delta, version);
+    if (version->number <= place->number)
+    {
+      place->at = version;
+      return true;
+    }
+    node = before;
+  }
+  place->at = NULL;
+  return false;
+}
+
+bool bz_delta_seek(struct bz_delta_place *place, struct blitz_slice key, enum blitz_seek where)
+{
+  struct bound bound = {.key = key,
+                        .prefix = true,
+                        .equal_less = where == BLITZ_SEEK_AFTER || where == BLITZ_SEEK_LAST};
+  const struct bz_delta_node *last = last_less(place->delta, &bound, NULL);
+
+  if (where == BLITZ_SEEK_FIRST || where == BLITZ_SEEK_AFTER)
+    return arrive_forward(place, next_of(place->delta, last));
+  return arrive_backward(place, last);
+}
+
+bool bz_delta_find(struct bz_delta_place *place, struct blitz_slice sort_key)
+{
+  /* The place before the first version that is looked at. */
+  struct bound bound = {.key = sort_key, .number = place->number};
+  const struct bz_delta_node *node =
+      next_of(place->delta, last_less(place->delta, &bound, NULL));
+
+  place->at = node;
+  return node != NULL && node->key_len == sort_key.len &&
+         memcmp(key_of(node), sort_key.data, sort_key.len) == 0;
+}
+
+static bool is_same_entry(const struct bz_delta_node *a, const struct bz_delta_node *b)
+{
+  return a->key_len == b->key_len && memcmp(key_of(a), key_of(b), a->key_len) == 0;
+}
+
+bool bz_delta_step(struct bz_delta_place *place, bool forward)
+{
+  const struct bz_delta_node *at = place->at, *next;
+  struct bound bound = {.key = {key_of(at), at->key_len}, .number = UINT64_MAX};
+
+  if (!forward)
+    return arrive_backward(place, last_less(place->delta, &bound, NULL));
+  next = next_of(place->delta, at);
+  if (next != NULL && is_same_entry(at, next))
+  {
+    bound.equal_less = true;
+    next = next_of(place->delta, last_less(place->delta, &bound, NULL));
+  }
+  return arrive_forward(place, next);
+}
+
+struct bz_delta_version bz_delta_at(const struct bz_delta_place *place)
+{
+  const struct bz_delta_node *node = place->at;
+
+  return (struct bz_delta_version){.sort_key = {key_of(node), node->key_len},
+                                   .value = {key_of(node) + node->key_len, node->value_len},
+                                   .number = node->number,
+                                   .removed = node->removed};
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * merge.c: entries that were committed in memory, and how they come into the index file: all of
+ * some commits at once, in order, as one commit of the file that is on the device. The log is there
+ * before: an index file is never ahead of what the rows are after a crash.
+ *
+ * A failure leaves the file as it was, and the entries where they are, to be merged with the next
+ * ones.
+ */
+#include "base/counters.h"
+#include "index/deltas.h"
+#include "index/lmdb.h"
+#include "log/current.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* ---- entries of new commits ------------------------------------------------------------ */
+
+/* Where entries of new commits go. NULL: out of memory. */
+static struct bz_deltas *active_of(struct blitz_table *table)
+{
+  struct bz_index_file *file = table->index;
+  struct bz_deltas *made;
+
+  if (file->active != NULL)
+    return file->active;
+  made = bz_deltas_new(file->count, file->ids);
+  if (made == NULL)
+    return NULL;
+  pthread_mutex_lock(&table->snapshot_lock);
+  file->active = made;
+  pthread_mutex_unlock(&table->snapshot_lock);
+  return made;
+}
+
+enum blitz_rc bz_index_copy(struct blitz_table *table, const struct bz_deltas *own, uint64_t seq,
+                            struct bz_index_copies *copies)
+{
+  struct bz_deltas *active = active_of(table);
+  uint64_t before;
+  enum blitz_rc rc = active != NULL ? BLITZ_OK : BLITZ_NOMEM;
+
+  bz_assert_writer(table);
+  *copies = (struct bz_index_copies){0};
+  before = active != NULL ? bz_deltas_len(active) : 0;
+  for (unsigned i = 0; i < own->count && rc == BLITZ_OK; i++)
+  {
+    const struct bz_delta *from = atomic_load_explicit(&own->of[i], memory_order_relaxed);
+    struct bz_delta *to;
+
+    if (from == NULL || bz_delta_is_empty(from))
+      continue;
+    to = bz_deltas_get(active, i);
+    rc = to != NULL ? bz_delta_copy(to, from, seq, &copies->lists[i]) : BLITZ_NOMEM;
+  }
+  if (active != NULL)
+    bz_current_count((int64_t)(bz_deltas_len(active) - before));
+  return rc;
+}
+
+void bz_index_link(struct blitz_table *table, struct bz_index_copies *copies)
+{
+  struct bz_deltas *active = table->index->active;
+
+  bz_assert_writer(table);
+  for (unsigned i = 0; i < table->index->count; i++)
+    if (copies->lists[i] != NULL)
+      bz_delta_link_all(bz_deltas_get(active, i), copies->lists[i]);
+}
+
+/* Those of new commits are merged, or the file has them; needs snapshot_lock. */
+static void take_active(struct bz_index_file *file)
+{
+  bz_current_count(-(int64_t)bz_deltas_len(file->active));
+  file->active = NULL;
+}
+
+void bz_index_forget(struct blitz_table *table)
+{
+  struct bz_index_file *file = table->index;
+  struct bz_deltas *active = file->active, *merged = file->merged;
+
+  if (active != NULL)
+    take_active(file);
+  file->merged = NULL;
+  bz_deltas_leave(active);
+  bz_deltas_leave(merged);
+}
+
+enum blitz_rc bz_index_take_over(struct blitz_table *table, struct bz_deltas *from, uint64_t except)
+{
+  struct bz_index_file *file = table->index;
+  struct bz_deltas *active = active_of(table);
+
+  if (active == NULL)
+    return BLITZ_NOMEM;
+  for (unsigned i = 0; i < file->count; i++)
+    for (unsigned n = 0; n < from->count; n++)
+      if (from->ids[n] == file->ids[i] &&
+          ((except | atomic_load(&file->disabled)) >> i & 1) == 0)
+      {
+        struct bz_delta *delta = atomic_exchange(&from->of[n], NULL);
+        atomic_store(&active->of[i], delta);
+        bz_current_count(delta != NULL ? (int64_t)bz_delta_len(delta) : 0);
+      }
+  bz_deltas_leave(from);
+  return BLITZ_OK;
+}
+
+/* ---- into the file ------------------------------------------------------------------------ */
+
+/* Brings one version into a database. */
+static enum blitz_rc apply(struct blitz_table *table, MDB_txn *txn, unsigned dbi,
+                           const struct bz_delta_version *version, struct blitz_error *err)
+{
+  struct blitz_index_entry to = {0};
+  struct bz_entry entry;
+  enum blitz_rc rc;
+
+  if (version->removed)
+  {
+    rc = bz_tree_remove_key(table, txn, dbi, version->sort_key, err);
+    return rc == BLITZ_NOT_FOUND ? BLITZ_OK : rc;
+  }
+  if (!bz_delta_entry(version, &entry))
+    return bz_index_fail(table, MDB_CORRUPTED, err);
+  to.key = entry.key;
+  to.payload = entry.payload;
+  to.unique = entry.unique;
+  return bz_tree_put(table, txn, dbi, &to, entry.row_key, entry.off, true, err);
+}
+
+enum blitz_rc bz_index_apply(struct blitz_table *table, MDB_txn *txn,
+                             const struct bz_deltas *deltas, struct blitz_error *err)
+{
+  struct bz_index_file *file = table->index;
+  enum blitz_rc rc = BLITZ_OK;
+
+  for (unsigned i = 0; i < file->count && rc == BLITZ_OK; i++)
+  {
+    const struct bz_delta *delta = atomic_load_explicit(&deltas->of[i], memory_order_acquire);
+    struct bz_delta_place place;
+    bool found = bz_delta_first(&place, delta);
+
+    for (; found && rc == BLITZ_OK; found = bz_delta_step(&place, true))
+    {
+      struct bz_delta_version version = bz_delta_at(&place);
+      rc = apply(table, txn, file->dbis[i], &version, err);
+    }
+  }
+  return rc;
+}
+
+/* Commits TXN as all up to commit NUMBER, on the device, after the log. */
+static enum blitz_rc commit_synced(struct blitz_table *table, MDB_txn *txn, uint64_t number,
+                                   struct blitz_error *err)
+{
+  struct bz_index_file *file = table->index;
+  struct bz_redo *redo = bz_current_log();
+  enum blitz_rc rc = redo != NULL ? bz_redo_sync(redo, bz_redo_end(redo), err) : BLITZ_OK;
+
+  if (rc != BLITZ_OK)
+  {
+    bz_index_file_abort(table, txn);
+    return rc;
+  }
+  (void)mdb_env_set_flags(file->env, MDB_NOSYNC, 0);
+  rc = bz_index_file_commit(table, txn, number, err);
+  (void)mdb_env_set_flags(file->env, MDB_NOSYNC, 1);
+  return rc;
+}
+
+/* Brings what is taken for it into the file. */
+static enum blitz_rc write_merged(struct blitz_table *table, struct blitz_error *err)
+{
+  struct bz_index_file *file = table->index;
+  struct bz_deltas *merged = file->merged;
+  MDB_txn *txn;
+  bool unused;
+  enum blitz_rc rc;
+
+  pthread_mutex_lock(&table->snapshot_lock);
+  bz_env_make_room(table, 2 * bz_deltas_len(merged));
+  file->file_number = file->merged_number;
+  pthread_mutex_unlock(&table->snapshot_lock);
+  rc = bz_index_file_begin(table, &txn, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  rc = bz_index_apply(table, txn, merged, err);
+  if (rc == BLITZ_OK)
+    rc = commit_synced(table, txn, file->merged_number, err);
+  else
+    bz_index_file_abort(table, txn);
+  if (rc == BLITZ_CORRUPT)
+    bz_index_set_broken(table);
+  if (rc != BLITZ_OK)
+    return rc;
+  pthread_mutex_lock(&table->snapshot_lock);
+  bz_set_index_seq(table, file->merged_number + 1);
+  file->merged = NULL;
+  unused = --merged->refs == 0;
+  pthread_mutex_unlock(&table->snapshot_lock);
+  if (unused)
+    bz_deltas_free(merged);
+  bz_count(&bz_counters.index_merges, 1);
+  return BLITZ_OK;
+}
+
+/* Takes the entries of all commits until now (X8); needs snapshot_lock. */
+static void take(struct blitz_table *table)
+{
+  struct bz_index_file *file = table->index;
+
+  assert(file->writing && file->merged == NULL);
+  file->merged = file->active;
+  file->merged_number = atomic_load(&table->committed);
+  take_active(file);
+}
+
+enum blitz_rc bz_index_merge_all(struct blitz_table *table, struct blitz_error *err)
+{
+  struct bz_index_file *file = table->index;
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (file->merged != NULL)
+    rc = write_merged(table, err);
+  if (rc != BLITZ_OK || file->active == NULL)
+    return rc;
+  pthread_mutex_lock(&table->snapshot_lock);
+  take(table);
+  pthread_mutex_unlock(&table->snapshot_lock);
+  return write_merged(table, err);
+}
+
+/* Writes what is taken, and lets others write. */
+static enum blitz_rc finish(struct blitz_table *table, struct blitz_error *err)
+{
+  enum blitz_rc rc = write_merged(table, err);
+
+  pthread_mutex_lock(&table->snapshot_lock);
+  bz_index_end_writing(table, rc != BLITZ_OK);
+  pthread_mutex_unlock(&table->snapshot_lock);
+  return rc;
+}
+
+/* What could not be merged before comes first. */
+static enum blitz_rc merge_rest(struct blitz_table *table, struct blitz_error *err)
+{
+  struct bz_index_file *file = table->index;
+  bool any, taken;
+
+  pthread_mutex_lock(&table->snapshot_lock);
+  if (atomic_load(&file->broken))
+    bz_index_forget(table);
+  any = file->merged != NULL;
+  taken = any && !file->writing;
+  file->writing |= taken;
+  pthread_mutex_unlock(&table->snapshot_lock);
+  return taken ? finish(table, err) : any ? BLITZ_BUSY : BLITZ_OK;
+}
+
+/* Who writes directly may wait for us and hold change_lock; so that comes before `writing`. */
+enum blitz_rc bz_index_merge(struct blitz_table *table, bool locked, struct blitz_error *err)
+{
+  struct bz_index_file *file = table->index;
+  bool any, taken;
+  enum blitz_rc rc = file != NULL ? merge_rest(table, err) : BLITZ_OK;
+
+  if (rc != BLITZ_OK || file == NULL)
+    return rc;
+  if (!locked)
+    pthread_mutex_lock(&table->change_lock);
+  pthread_mutex_lock(&table->snapshot_lock);
+  any = file->active != NULL;
+  taken = any && !file->writing && !table->applying;
+  file->writing |= taken;
+  if (taken)
+    take(table);
+  pthread_mutex_unlock(&table->snapshot_lock);
+  if (!locked)
+    pthread_mutex_unlock(&table->change_lock);
+  return taken ? finish(table, err) : any ? BLITZ_BUSY : BLITZ_OK;
+}

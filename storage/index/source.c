@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * source.c: see source.h. A reader keeps a place in the file and in each delta, each at its next
+ * entry in the direction in which it goes, and takes the nearest. Of an entry that several have the
+ * newest delta counts.
+ */
+#include "index/source.h"
+
+#include <assert.h>
+#include <string.h>
+
+uint64_t bz_source_serial(void)
+{
+  static atomic_ullong last;
+
+  return atomic_fetch_add(&last, 1) + 1;
+}
+
+struct bz_source bz_source_of_view(const struct bz_index_view *view, uint64_t seq, uint64_t serial)
+{
+  return (struct bz_source){.txn = view->txn,
+                            .deltas = {NULL, view->deltas[0], view->deltas[1]},
+                            .numbers = {0, seq, seq},
+                            .serial = serial};
+}
+
+/* What a source has of an index in its n-th delta. False: nothing. */
+static bool place_of(const struct bz_source *source, unsigned n, unsigned index_no,
+                     struct bz_delta_place *place)
+{
+  const struct bz_delta *delta = NULL;
+
+  if (source->deltas[n] != NULL)
+    delta = atomic_load_explicit(&source->deltas[n]->of[index_no], memory_order_acquire);
+  *place = (struct bz_delta_place){.delta = delta, .number = source->numbers[n]};
+  return delta != NULL && !bz_delta_is_empty(delta);
+}
+
+enum blitz_rc bz_source_get(const struct blitz_table *table, const struct bz_source *source,
+                            unsigned index_no, struct blitz_slice sort_key, struct bz_entry *found,
+                            struct blitz_error *err)
+{
+  for (unsigned n = 0; n < BZ_SOURCE_DELTAS; n++)
+  {
+    struct bz_delta_place place;
+    struct bz_delta_version version;
+
+    if (!place_of(source, n, index_no, &place) || !bz_delta_find(&place, sort_key))
+      continue;
+    version = bz_delta_at(&place);
+    if (version.removed)
+      return BLITZ_NOT_FOUND;
+    return bz_delta_entry(&version, found)
+               ? BLITZ_OK
+               : bz_fail(err, BLITZ_CORRUPT, 0, "an entry of %s is damaged", table->index->name);
+  }
+  return bz_tree_get(table, source->txn, table->index->dbis[index_no], sort_key, found, err);
+}
+
+/* ---- opening -------------------------------------------------------------------------- */
+
+/* Cursors of a write transaction have gone with it. */
+static bool is_alive(const struct blitz_table *table, const struct bz_reader *reader)
+{
+  return reader->mc != NULL && (reader->write_serial == 0 ||
+                                reader->write_serial == atomic_load(&table->index->write_serial));
+}
+
+void bz_reader_close(const struct blitz_table *table, struct bz_reader *reader)
+{
+  if (is_alive(table, reader))
+    bz_tree_close_cursor(reader->mc);
+  *reader = (struct bz_reader){0};
+}
+
+enum blitz_rc bz_reader_open(const struct blitz_table *table, const struct bz_source *source,
+                             unsigned index_no, struct bz_reader *reader, struct blitz_error *err)
+{
+  const struct bz_index_file *file = table->index;
+  bool fits = reader->mc != NULL && reader->index_no == index_no && reader->write_serial == 0 &&
+              !source->in_write;
+  enum blitz_rc rc;
+
+  if (!fits)
+    bz_reader_close(table, reader);
+  rc = fits ? bz_tree_renew_cursor(table, source->txn, reader->mc, err)
+            : bz_tree_open_cursor(table, source->txn, file->dbis[index_no], &reader->mc, err);
+  reader->serial = source->serial;
+  reader->write_serial = source->in_write ? atomic_load(&file->write_serial) : 0;
+  reader->index_no = index_no;
+  reader->count = 0;
+  reader->file_there = false;
+  reader->at = (struct blitz_slice){NULL, 0};
+  for (unsigned n = 0; n < BZ_SOURCE_DELTAS; n++)
+    if (place_of(source, n, index_no, &reader->places[reader->count]))
+      reader->there[reader->count++] = false;
+  return rc;
+}
+
+/* ---- places ------------------------------------------------------------------------------ */
+
+static int compare(struct blitz_slice a, struct blitz_slice b)
+{
+  size_t len = a.len < b.len ? a.len : b.len;
+  int order = len == 0 ? 0 : memcmp(a.data, b.data, len);
+
+  return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static struct blitz_slice key_at(const struct bz_delta_place *place)
+{
+  return bz_delta_at(place).sort_key;
+}
+
+/* BLITZ_END is a place too. */
+static enum blitz_rc file_arrived(struct bz_reader *reader, enum blitz_rc rc)
+{
+  reader->file_there = rc == BLITZ_OK;
+  return rc == BLITZ_END ? BLITZ_OK : rc;
+}
+
+static enum blitz_rc seek_all(struct bz_reader *reader, struct blitz_slice key,
+                              enum blitz_seek where)
+{
+  for (unsigned n = 0; n < reader->count; n++)
+    reader->there[n] = bz_delta_seek(&reader->places[n], key, where);
+  return file_arrived(reader, bz_tree_seek(reader->mc, key, where, &reader->of_file));
+}
+
+/* Takes all places that are at the entry AT a step further. */
+static enum blitz_rc leave(struct bz_reader *reader, struct blitz_slice at)
+{
+  for (unsigned n = 0; n < reader->count; n++)
+    if (reader->there[n] && compare(key_at(&reader->places[n]), at) == 0)
+      reader->there[n] = bz_delta_step(&reader->places[n], reader->forward);
+  if (!reader->file_there || compare(reader->of_file.sort_key, at) != 0)
+    return BLITZ_OK;
+  return file_arrived(reader, bz_tree_step(reader->mc, reader->forward, &reader->of_file));
+}
+
+/* Is A nearer than B? */
+static bool is_nearer(const struct bz_reader *reader, struct blitz_slice a, struct blitz_slice b)
+{
+  int order = compare(a, b);
+
+  return reader->forward ? order < 0 : order > 0;
+}
+
+/* The delta with the nearest entry, the newest one of equals; reader->count: the file has it; more:
+ * nobody has any.
+ */
+static unsigned nearest(const struct bz_reader *reader, struct blitz_slice *keyp)
+{
+  unsigned best = reader->count + 1;
+
+  for (unsigned n = 0; n < reader->count; n++)
+    if (reader->there[n] && (best > reader->count ||
+                             is_nearer(reader, key_at(&reader->places[n]), *keyp)))
+    {
+      best = n;
+      *keyp = key_at(&reader->places[n]);
+    }
+  if (reader->file_there &&
+      (best > reader->count || is_nearer(reader, reader->of_file.sort_key, *keyp)))
+  {
+    best = reader->count;
+    *keyp = reader->of_file.sort_key;
+  }
+  return best;
+}
+
+/* Finds the nearest entry that is there. */
+static enum blitz_rc arrive(struct bz_reader *reader, struct bz_entry *found)
+{
+  for (;;)
+  {
+    struct blitz_slice key = {NULL, 0};
+    struct bz_delta_version version;
+    unsigned best = nearest(reader, &key);
+    enum blitz_rc rc;
+
+    if (best > reader->count)
+      return BLITZ_END;
+    if (best == reader->count)
+    {
+      *found = reader->of_file;
+      reader->at = key;
+      return BLITZ_OK;
+    }
+    version = bz_delta_at(&reader->places[best]);
+    if (!version.removed)
+    {
+      reader->at = key;
+      return bz_delta_entry(&version, found) ? BLITZ_OK : BLITZ_CORRUPT;
+    }
+    rc = leave(reader, key);
+    if (rc != BLITZ_OK)
+      return rc;
+  }
+}
+
+enum blitz_rc bz_reader_seek(struct bz_reader *reader, struct blitz_slice key,
+                             enum blitz_seek where, struct bz_entry *found)
+{
+  enum blitz_rc rc;
+
+  if (reader->count == 0)
+    return bz_tree_seek(reader->mc, key, where, found);
+  reader->forward = where == BLITZ_SEEK_FIRST || where == BLITZ_SEEK_AFTER;
+  rc = seek_all(reader, key, where);
+  return rc == BLITZ_OK ? arrive(reader, found) : rc;
+}
+
+/* Puts all places to what is next to the entry that was found last in the other direction. */
+static enum blitz_rc turn(struct bz_reader *reader)
+{
+  enum blitz_rc rc;
+
+  reader->forward = !reader->forward;
+  rc = seek_all(reader, reader->at, reader->forward ? BLITZ_SEEK_FIRST : BLITZ_SEEK_BEFORE);
+  /* Others may begin with its sort key, but they are behind it. */
+  return rc == BLITZ_OK && reader->forward ? leave(reader, reader->at) : rc;
+}
+
+enum blitz_rc bz_reader_step(struct bz_reader *reader, bool forward, struct bz_entry *found)
+{
+  enum blitz_rc rc;
+
+  if (reader->count == 0)
+    return bz_tree_step(reader->mc, forward, found);
+  rc = forward == reader->forward ? leave(reader, reader->at) : turn(reader);
+  return rc == BLITZ_OK ? arrive(reader, found) : rc;
+}
