@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * index_replay_test.c: entries of indexes that are in memory and in the log when the process dies.
+ * A process is killed at any moment, also while checkpoints bring entries into the index file, and
+ * the next one finds each commit's rows and entries: nothing is made anew from the rows, unless a
+ * change that goes to the index file directly was under way.
+ */
+#include "support/indexed.h"
+#include "table/table.h"
+
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum
+{
+  ROWS = 300,
+  CHANGES_MAX = 24,
+  VALUE_LEN = 64
+};
+
+/* What the table has, in memory that outlives the process. */
+struct model
+{
+  uint64_t versions[ROWS]; /* 0: no such row */
+  unsigned changed;        /* by the commit that is under way */
+  uint64_t numbers[CHANGES_MAX], to[CHANGES_MAX];
+  bool direct; /* it has gone to the index file */
+  uint64_t seed, last_version, commits, lives;
+};
+
+static struct model *model;
+static bool direct_too; /* this life */
+static bool background;
+
+static bool is_ready_for(struct blitz_table *table)
+{
+  struct blitz_cursor *cursor = new_cursor(table, NULL);
+  bool same = true;
+  for (uint64_t n = 0; n < ROWS && same; n++)
+    same = row_version(cursor, n) == model->versions[n];
+  blitz_cursor_close(cursor);
+  return same;
+}
+
+static void apply_changes(void)
+{
+  for (unsigned i = 0; i < model->changed; i++)
+    model->versions[model->numbers[i]] = model->to[i];
+  model->changed = 0;
+}
+
+/* The table is what the model says, without or with the commit that was under way. */
+static void check_table(struct blitz_table *table)
+{
+  if (!is_ready_for(table))
+  {
+    apply_changes();
+    require(is_ready_for(table));
+  }
+  model->changed = 0;
+  assert_indexes_right(table);
+}
+
+static uint64_t any_version(struct rnd *rnd)
+{
+  return indexed_version(1 + rnd_below(rnd, 5), (uint32_t)++model->last_version);
+}
+
+/* Adds a change of a row that has none yet in this transaction. */
+static enum blitz_rc change_any(struct rnd *rnd, struct blitz_txn *txn, struct blitz_table *table)
+{
+  uint64_t n = rnd_below(rnd, ROWS), to = rnd_below(rnd, 3) ? any_version(rnd) : 0;
+  enum blitz_rc rc;
+  for (unsigned i = 0; i < model->changed; i++)
+    if (model->numbers[i] == n)
+      return BLITZ_OK;
+  if (model->versions[n] == 0 && to == 0)
+    return BLITZ_OK;
+  if (to == 0)
+    rc = blitz_remove(txn, table, number_key(n), ERR);
+  else if (model->versions[n] == 0)
+    rc = indexed_insert(txn, table, n, to, VALUE_LEN);
+  else
+    rc = indexed_update(txn, table, n, to, VALUE_LEN);
+  if (rc != BLITZ_OK)
+    return rc;
+  model->numbers[model->changed] = n;
+  model->to[model->changed] = to;
+  model->changed++;
+  return BLITZ_OK;
+}
+
+/* Equal rows of unique indexes undo the transaction. */
+static void commit_any(struct rnd *rnd, struct blitz_table *table)
+{
+  struct blitz_txn *txn = new_indexed_txn();
+  enum blitz_rc rc = BLITZ_OK;
+  for (unsigned i = 1 + rnd_below(rnd, CHANGES_MAX - 1); i > 0 && rc == BLITZ_OK; i--)
+    rc = change_any(rnd, txn, table);
+  require(rc == BLITZ_OK || rc == BLITZ_DUPLICATE);
+  if (rc == BLITZ_OK && rnd_below(rnd, 8) > 0)
+  {
+    require_ok(blitz_txn_commit(txn, ERR));
+    apply_changes();
+    model->commits++;
+  }
+  model->changed = 0;
+  blitz_txn_rollback(txn);
+  blitz_txn_free(txn);
+}
+
+static void change_directly(struct blitz_table *table)
+{
+  model->direct = true;
+  require_ok(blitz_table_rebuild_indexes(table, &indexed_indexer, ERR));
+  model->direct = false;
+}
+
+/* Commits come between the entries of a checkpoint and its rows. */
+static struct rnd *between;
+static struct blitz_table *between_of;
+
+enum blitz_rc __real_bz_checkpoint(struct blitz_table *const *tables, size_t count,
+                                   enum bz_journal_use use, bool complete, struct blitz_error *err);
+enum blitz_rc __wrap_bz_checkpoint(struct blitz_table *const *tables, size_t count,
+                                   enum bz_journal_use use, bool complete, struct blitz_error *err);
+enum blitz_rc __wrap_bz_checkpoint(struct blitz_table *const *tables, size_t count,
+                                   enum bz_journal_use use, bool complete, struct blitz_error *err)
+{
+  if (between != NULL)
+    commit_any(between, between_of);
+  return __real_bz_checkpoint(tables, count, use, complete, err);
+}
+
+static void checkpoint(struct rnd *rnd, struct blitz_table *table)
+{
+  between = rnd_below(rnd, 2) ? rnd : NULL;
+  between_of = table;
+  require_ok(blitz_checkpoint(ERR));
+  between = NULL;
+}
+
+static void step(struct rnd *rnd, struct blitz_table **table)
+{
+  unsigned dice = rnd_below(rnd, 40);
+  if (dice == 0)
+    checkpoint(rnd, *table);
+  else if (dice == 1 && direct_too)
+    change_directly(*table);
+  else if (dice == 2)
+  {
+    blitz_table_close(*table);
+    *table = open_indexed_table("t");
+  }
+  else
+    commit_any(rnd, *table);
+}
+
+static void start_engine(void)
+{
+  /* Nobody waits for checkpoints that nobody writes. */
+  unsigned shift = background ? 0 : 8;
+  struct blitz_start_options options = {.dir = test_dir(),
+                                        .log_limit = (uint64_t)1 << (20 + shift),
+                                        .memory = (uint64_t)256 << (10 + shift)};
+  require_ok(bz_start(&options, background, ERR));
+}
+
+/* A process: finds all, and goes on until it is killed or has done enough. */
+static void live(void)
+{
+  struct rnd rnd = {model->seed + model->lives};
+  struct blitz_table *table;
+  catch_log();
+  start_engine();
+  /* Nobody has opened it: the checkpoint closes it. */
+  if (rnd_below(&rnd, 3) == 0)
+    require_ok(blitz_checkpoint(ERR));
+  table = open_indexed_table("t");
+  if (strstr(log_text(), "anew") != NULL && !model->direct)
+  {
+    fprintf(stderr, "%s\n", log_text());
+    require(false);
+  }
+  model->direct = false;
+  check_table(table);
+  for (unsigned i = rnd_below(&rnd, 400); i > 0; i--)
+    step(&rnd, &table);
+  if (rnd_below(&rnd, 6) > 0)
+    return;
+  blitz_table_close(table);
+  if (rnd_below(&rnd, 2) == 0)
+    blitz_stop();
+}
+
+static void make_table(void)
+{
+  start_engine();
+  blitz_table_close(new_indexed_table("t"));
+  blitz_stop();
+}
+
+static void new_model(void)
+{
+  memset(model, 0, sizeof *model);
+  model->seed = run_seed();
+  in_killed_process(make_table);
+}
+
+/* Dies between two calls. */
+static void what_is_committed_is_found(void **state)
+{
+  (void)state;
+  new_model();
+  background = false;
+  for (unsigned round = run_rounds(60); round > 0; round--)
+  {
+    model->lives++;
+    direct_too = round % 4 == 0;
+    in_killed_process(live);
+  }
+  print_message("# %llu commits\n", (unsigned long long)model->commits);
+}
+
+/* Dies anywhere. */
+static void a_kill_loses_nothing(void **state)
+{
+  struct rnd rnd;
+  (void)state;
+  new_model();
+  rnd = (struct rnd){model->seed};
+  background = true;
+  for (unsigned round = run_rounds(60); round > 0; round--)
+  {
+    pid_t pid;
+    model->lives++;
+    direct_too = round % 4 == 0;
+    pid = fork();
+    require(pid >= 0);
+    if (pid == 0)
+    {
+      live();
+      _exit(0);
+    }
+    kill_after(pid, 1000 + rnd_below(&rnd, 400000));
+  }
+  print_message("# %llu commits\n", (unsigned long long)model->commits);
+  background = false;
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(what_is_committed_is_found),
+      cmocka_unit_test(a_kill_loses_nothing),
+  };
+  model = mmap(NULL, sizeof *model, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (model == MAP_FAILED)
+    return 1;
+  return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
