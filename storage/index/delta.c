@@ -272,13 +272,29 @@ static const struct bz_delta_node *next_of(const struct bz_delta *delta,
                               memory_order_acquire);
 }
 
+/* The first node of NODE's entry, or behind it, that has not a higher number than the place's: there
+ * may be many that have.
+ */
+static const struct bz_delta_node *skip_newer(const struct bz_delta_place *place,
+                                              const struct bz_delta_node *node)
+{
+  struct bound bound = {.key = {key_of(node), node->key_len}, .number = place->number};
+
+  return next_of(place->delta, last_less(place->delta, &bound, NULL));
+}
+
 /* The newest version up to the place's number of the first entry from NODE on that has one. */
 static bool arrive_forward(struct bz_delta_place *place, const struct bz_delta_node *node)
 {
   while (node != NULL && node->number > place->number)
-    node = next_of(place->delta, node);
+    node = skip_newer(place, node);
   place->at = node;
   return node != NULL;
+}
+
+static bool is_same_entry(const struct bz_delta_node *a, const struct bz_delta_node *b)
+{
+  return a->key_len == b->key_len && memcmp(key_of(a), key_of(b), a->key_len) == 0;
 }
 
 /* The same from NODE back. */
@@ -287,18 +303,14 @@ static bool arrive_backward(struct bz_delta_place *place, const struct bz_delta_
   while (node != NULL)
   {
     struct bound bound = {.key = {key_of(node), node->key_len}, .number = UINT64_MAX};
-    const struct bz_delta_node *before = last_less(place->delta, &bound, NULL);
-    const struct bz_delta_node *version = next_of(place->delta, before);
+    const struct bz_delta_node *version = skip_newer(place, node);
 
-    /* What is linked meanwhile has a number that is not looked at. */
-    while (version != node && version->number > place->number)
-      version = next_of(place->delta, version);
-    if (version->number <= place->number)
+    if (version != NULL && is_same_entry(version, node))
     {
       place->at = version;
       return true;
     }
-    node = before;
+    node = last_less(place->delta, &bound, NULL);
   }
   place->at = NULL;
   return false;
@@ -326,11 +338,6 @@ bool bz_delta_find(struct bz_delta_place *place, struct blitz_slice sort_key)
   place->at = node;
   return node != NULL && node->key_len == sort_key.len &&
          memcmp(key_of(node), sort_key.data, sort_key.len) == 0;
-}
-
-static bool is_same_entry(const struct bz_delta_node *a, const struct bz_delta_node *b)
-{
-  return a->key_len == b->key_len && memcmp(key_of(a), key_of(b), a->key_len) == 0;
 }
 
 bool bz_delta_step(struct bz_delta_place *place, bool forward)

@@ -257,12 +257,13 @@ enum blitz_rc bz_index_take_over(struct blitz_table *table, struct bz_deltas *fr
 
 /* ---- tree.c ------------------------------------------------------------ */
 
-/* Stores ENTRY for the row ROW_KEY at OFF. BLITZ_DUPLICATE: there is one with that key
- * already, and nothing has changed; not if REPLACE.
+/* Stores an entry in the place of one with its sort key, or removes that; with a cursor of a write
+ * transaction. BLITZ_NOT_FOUND: there is none.
  */
-enum blitz_rc bz_tree_put(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
-                          const struct blitz_index_entry *entry, struct blitz_slice row_key,
-                          uint64_t off, bool replace, struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_tree_put(struct blitz_table *table, struct MDB_cursor *mc,
+                          const struct bz_entry *entry, struct blitz_error *err) BLITZ_MUST_CHECK;
+enum blitz_rc bz_tree_remove(struct blitz_table *table, struct MDB_cursor *mc,
+                             struct blitz_slice sort_key, struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* What bz_tree_append() keeps from one call to the next; empty at first. KEY is to be freed. */
 struct bz_tree_tail
@@ -279,11 +280,6 @@ enum blitz_rc bz_tree_append(struct blitz_table *table, struct MDB_cursor *mc,
                              struct bz_tree_tail *tail, const struct bz_entry *entry,
                              struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Removes the entry of ENTRY's key and ROW_KEY. BLITZ_NOT_FOUND: there is none. */
-enum blitz_rc bz_tree_remove(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
-                             const struct blitz_index_entry *entry, struct blitz_slice row_key,
-                             struct blitz_error *err) BLITZ_MUST_CHECK;
-
 /* A sort key as it is put together. */
 struct bz_sort_key
 {
@@ -295,13 +291,10 @@ enum blitz_rc bz_sort_key_make(const struct blitz_table *table,
                                const struct blitz_index_entry *entry, struct blitz_slice row_key,
                                struct bz_sort_key *to, struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* The entry of a sort key; and its removal, BLITZ_NOT_FOUND: there is none. */
+/* The entry of a sort key. BLITZ_NOT_FOUND: there is none. */
 enum blitz_rc bz_tree_get(const struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
                           struct blitz_slice sort_key, struct bz_entry *found,
                           struct blitz_error *err) BLITZ_MUST_CHECK;
-enum blitz_rc bz_tree_remove_key(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
-                                 struct blitz_slice sort_key,
-                                 struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Puts the entry of a row, or its removal, as version NUMBER into the delta of index INDEX_NO. */
 enum blitz_rc bz_delta_put_entry(struct blitz_table *table, struct bz_deltas *deltas,

@@ -110,25 +110,39 @@ enum blitz_rc bz_index_take_over(struct blitz_table *table, struct bz_deltas *fr
 
 /* ---- into the file ------------------------------------------------------------------------ */
 
-/* Brings one version into a database. */
-static enum blitz_rc apply(struct blitz_table *table, MDB_txn *txn, unsigned dbi,
+static enum blitz_rc apply(struct blitz_table *table, MDB_cursor *mc,
                            const struct bz_delta_version *version, struct blitz_error *err)
 {
-  struct blitz_index_entry to = {0};
   struct bz_entry entry;
   enum blitz_rc rc;
 
   if (version->removed)
   {
-    rc = bz_tree_remove_key(table, txn, dbi, version->sort_key, err);
+    rc = bz_tree_remove(table, mc, version->sort_key, err);
     return rc == BLITZ_NOT_FOUND ? BLITZ_OK : rc;
   }
   if (!bz_delta_entry(version, &entry))
     return bz_index_fail(table, MDB_CORRUPTED, err);
-  to.key = entry.key;
-  to.payload = entry.payload;
-  to.unique = entry.unique;
-  return bz_tree_put(table, txn, dbi, &to, entry.row_key, entry.off, true, err);
+  return bz_tree_put(table, mc, &entry, err);
+}
+
+static enum blitz_rc apply_delta(struct blitz_table *table, MDB_txn *txn, unsigned dbi,
+                                 const struct bz_delta *delta, struct blitz_error *err)
+{
+  struct bz_delta_place place;
+  MDB_cursor *mc;
+  bool found = bz_delta_first(&place, delta);
+  enum blitz_rc rc = bz_tree_open_cursor(table, txn, dbi, &mc, err);
+
+  if (rc != BLITZ_OK)
+    return rc;
+  for (; found && rc == BLITZ_OK; found = bz_delta_step(&place, true))
+  {
+    struct bz_delta_version version = bz_delta_at(&place);
+    rc = apply(table, mc, &version, err);
+  }
+  bz_tree_close_cursor(mc);
+  return rc;
 }
 
 enum blitz_rc bz_index_apply(struct blitz_table *table, MDB_txn *txn,
@@ -140,14 +154,8 @@ enum blitz_rc bz_index_apply(struct blitz_table *table, MDB_txn *txn,
   for (unsigned i = 0; i < file->count && rc == BLITZ_OK; i++)
   {
     const struct bz_delta *delta = atomic_load_explicit(&deltas->of[i], memory_order_acquire);
-    struct bz_delta_place place;
-    bool found = bz_delta_first(&place, delta);
-
-    for (; found && rc == BLITZ_OK; found = bz_delta_step(&place, true))
-    {
-      struct bz_delta_version version = bz_delta_at(&place);
-      rc = apply(table, txn, file->dbis[i], &version, err);
-    }
+    if (delta != NULL && !bz_delta_is_empty(delta))
+      rc = apply_delta(table, txn, file->dbis[i], delta, err);
   }
   return rc;
 }

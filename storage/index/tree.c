@@ -288,29 +288,17 @@ enum blitz_rc bz_tree_step(struct MDB_cursor *mc, bool forward, struct bz_entry 
   return found_pair(rc, &at, &value, found);
 }
 
-/* The pair with the sort key KEY; AT has a buffer of its own, BUF. */
-static int get_pair(MDB_txn *txn, unsigned dbi, struct blitz_slice key, uint8_t buf[LMDB_KEY_MAX],
-                    MDB_val *at, MDB_val *value)
+/* The key of LMDB's that the entry of a sort key has. MDB_NOTFOUND: there is none. */
+static int find_long(MDB_cursor *mc, struct blitz_slice key, uint8_t buf[LMDB_KEY_MAX], MDB_val *at)
 {
   struct bz_gap gap;
-  MDB_cursor *mc;
-  int rc;
+  int rc = find_gap(mc, key, false, &gap);
 
-  *at = (MDB_val){key.len, (void *)(uintptr_t)key.data};
-  if (key.len > LONG_HEAD)
-  {
-    rc = mdb_cursor_open(txn, dbi, &mc);
-    if (rc != 0)
-      return rc;
-    rc = find_gap(mc, key, false, &gap);
-    mdb_cursor_close(mc);
-    if (rc != 0)
-      return rc;
-    if (!gap.exact)
-      return MDB_NOTFOUND;
+  if (rc == 0 && !gap.exact)
+    return MDB_NOTFOUND;
+  if (rc == 0)
     *at = bz_labelled(key.data, gap.after, buf);
-  }
-  return mdb_get(txn, dbi, at, value);
+  return rc;
 }
 
 enum blitz_rc bz_tree_get(const struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
@@ -318,9 +306,20 @@ enum blitz_rc bz_tree_get(const struct blitz_table *table, struct MDB_txn *txn, 
                           struct blitz_error *err)
 {
   uint8_t buf[LMDB_KEY_MAX];
-  MDB_val at, value;
-  int mdb_rc = get_pair(txn, dbi, sort_key, buf, &at, &value);
+  MDB_val at = {sort_key.len, (void *)(uintptr_t)sort_key.data}, value;
+  MDB_cursor *mc;
+  int mdb_rc = 0;
 
+  if (sort_key.len > LONG_HEAD)
+  {
+    mdb_rc = mdb_cursor_open(txn, dbi, &mc);
+    if (mdb_rc != 0)
+      return bz_index_fail(table, mdb_rc, err);
+    mdb_rc = find_long(mc, sort_key, buf, &at);
+    mdb_cursor_close(mc);
+  }
+  if (mdb_rc == 0)
+    mdb_rc = mdb_get(txn, dbi, &at, &value);
   if (mdb_rc == MDB_NOTFOUND)
     return BLITZ_NOT_FOUND;
   if (mdb_rc != 0)
@@ -363,41 +362,56 @@ static enum blitz_rc place_long(struct blitz_table *table, MDB_txn *txn, unsigne
 
 /* ---- changes -------------------------------------------------------------------------- */
 
-enum blitz_rc bz_tree_put(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
-                          const struct blitz_index_entry *entry, struct blitz_slice row_key,
-                          uint64_t off, bool replace, struct blitz_error *err)
+enum blitz_rc bz_tree_put(struct blitz_table *table, struct MDB_cursor *mc,
+                          const struct bz_entry *entry, struct blitz_error *err)
 {
-  struct bz_sort_key bytes;
-  struct blitz_slice key;
+  unsigned dbi = mdb_cursor_dbi(mc);
+  struct blitz_slice key = entry->sort_key;
+  bool is_long = key.len > LONG_HEAD, exists = true;
   uint8_t buf[LMDB_KEY_MAX];
-  MDB_val at, old, value = {0, NULL};
+  MDB_val at = {key.len, (void *)(uintptr_t)key.data}, old;
+  MDB_val value = {
+      value_len(key.len, is_long, entry->unique, entry->row_key.len, entry->payload.len), NULL};
   uint64_t *sum = &table->index->write_sums[dbi].sum;
-  bool exists = false;
-  enum blitz_rc rc = bz_sort_key_make(table, entry, row_key, &bytes, err);
+  enum blitz_rc rc = BLITZ_OK;
   int mdb_rc;
 
   assert(table->index->writing);
+  if (is_long)
+    rc = place_long(table, mdb_cursor_txn(mc), dbi, key, buf, &at, &exists, err);
   if (rc != BLITZ_OK)
     return rc;
-  key = (struct blitz_slice){bytes.bytes, bytes.len};
-  at = (MDB_val){key.len, bytes.bytes};
-  value.mv_size = value_len(key.len, key.len > LONG_HEAD, entry->unique, row_key.len, entry->payload.len);
-  if (key.len > LONG_HEAD)
-    rc = place_long(table, txn, dbi, key, buf, &at, &exists, err);
-  if (rc != BLITZ_OK)
-    return rc;
-  mdb_rc = exists && !replace ? MDB_KEYEXIST : 0;
-  if (replace && mdb_get(txn, dbi, &at, &old) == 0)
-    *sum -= bz_pair_sum(&at, &old);
+  mdb_rc = exists ? mdb_cursor_get(mc, &at, &old, MDB_SET) : MDB_NOTFOUND;
   if (mdb_rc == 0)
-    mdb_rc = mdb_put(txn, dbi, &at, &value, MDB_RESERVE | (replace ? 0 : MDB_NOOVERWRITE));
-  if (mdb_rc == MDB_KEYEXIST)
-    return bz_fail(err, BLITZ_DUPLICATE, 0, "%s: there is a row with that key", table->file);
+    *sum -= bz_pair_sum(&at, &old);
+  if (mdb_rc == 0 || mdb_rc == MDB_NOTFOUND)
+    mdb_rc = mdb_cursor_put(mc, &at, &value, MDB_RESERVE);
   if (mdb_rc != 0)
     return bz_index_write_fail(table, mdb_rc, err);
-  fill_value(value.mv_data, key, key.len > LONG_HEAD, entry->unique, row_key, entry->payload, off);
+  fill_value(value.mv_data, key, is_long, entry->unique, entry->row_key, entry->payload,
+             entry->off);
   *sum += bz_pair_sum(&at, &value);
   return BLITZ_OK;
+}
+
+enum blitz_rc bz_tree_remove(struct blitz_table *table, struct MDB_cursor *mc,
+                             struct blitz_slice sort_key, struct blitz_error *err)
+{
+  uint8_t buf[LMDB_KEY_MAX];
+  MDB_val at = {sort_key.len, (void *)(uintptr_t)sort_key.data}, value;
+  int mdb_rc = sort_key.len > LONG_HEAD ? find_long(mc, sort_key, buf, &at) : 0;
+
+  assert(table->index->writing);
+  if (mdb_rc == 0)
+    mdb_rc = mdb_cursor_get(mc, &at, &value, MDB_SET);
+  if (mdb_rc == 0)
+  {
+    table->index->write_sums[mdb_cursor_dbi(mc)].sum -= bz_pair_sum(&at, &value);
+    mdb_rc = mdb_cursor_del(mc, 0);
+  }
+  if (mdb_rc == MDB_NOTFOUND)
+    return BLITZ_NOT_FOUND;
+  return mdb_rc == 0 ? BLITZ_OK : bz_index_write_fail(table, mdb_rc, err);
 }
 
 /* The label of the next long key, which stands behind the last one of TAIL. */
@@ -450,36 +464,6 @@ enum blitz_rc bz_tree_append(struct blitz_table *table, struct MDB_cursor *mc,
   fill_value(value.mv_data, key, key.len > LONG_HEAD, entry->unique, entry->row_key, entry->payload, entry->off);
   table->index->write_sums[mdb_cursor_dbi(mc)].sum += bz_pair_sum(&at, &value);
   return BLITZ_OK;
-}
-
-enum blitz_rc bz_tree_remove_key(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
-                                 struct blitz_slice sort_key, struct blitz_error *err)
-{
-  uint8_t buf[LMDB_KEY_MAX];
-  MDB_val at, value;
-  int mdb_rc = get_pair(txn, dbi, sort_key, buf, &at, &value);
-
-  assert(table->index->writing);
-  if (mdb_rc == 0)
-  {
-    table->index->write_sums[dbi].sum -= bz_pair_sum(&at, &value);
-    mdb_rc = mdb_del(txn, dbi, &at, NULL);
-  }
-  if (mdb_rc == MDB_NOTFOUND)
-    return BLITZ_NOT_FOUND;
-  return mdb_rc == 0 ? BLITZ_OK : bz_index_write_fail(table, mdb_rc, err);
-}
-
-enum blitz_rc bz_tree_remove(struct blitz_table *table, struct MDB_txn *txn, unsigned dbi,
-                             const struct blitz_index_entry *entry, struct blitz_slice row_key,
-                             struct blitz_error *err)
-{
-  struct bz_sort_key key;
-  enum blitz_rc rc = bz_sort_key_make(table, entry, row_key, &key, err);
-
-  return rc == BLITZ_OK
-             ? bz_tree_remove_key(table, txn, dbi, (struct blitz_slice){key.bytes, key.len}, err)
-             : rc;
 }
 
 /* ---- in memory ------------------------------------------------------------------------- */

@@ -354,7 +354,7 @@ static enum blitz_rc settle(struct bz_writes *writes, struct blitz_error *err)
     return bz_fail(err, BLITZ_INVALID, 0,
                    "%s: a change that failed in part cannot be committed, and is undone",
                    writes->table->file);
-  rc = bz_entries_settle(writes, NULL, NULL, err);
+  rc = bz_entries_finish(writes, err);
   if (rc == BLITZ_OK && writes->load != NULL)
     bz_txn_settle(&(struct blitz_txn){.writes = writes}, writes->table);
   return rc;
@@ -384,7 +384,7 @@ static void list_parts(const struct group *group, struct bz_commit_part *parts)
         parts[n++] = (struct bz_commit_part){.table = writes->table,
                                              .writes = writes,
                                              .index_txn = bz_entries_take(writes),
-                                             .own = writes->own,
+                                             .own = bz_entries_in_memory(writes),
                                              .seq = bz_next_commit(writes->table)};
   assert(n == group->count);
 }

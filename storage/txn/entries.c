@@ -69,60 +69,53 @@ static enum blitz_rc begin_committed(struct bz_writes *writes, struct blitz_erro
   return BLITZ_OK;
 }
 
-/* Entries go to the file from now on, with those that there are. */
-static enum blitz_rc begin_txn(struct bz_writes *writes, struct blitz_error *err)
+/* Brings the entries in memory into the write transaction. */
+static enum blitz_rc flush_own(struct bz_writes *writes, struct blitz_error *err)
 {
-  uint64_t len = 0;
   enum blitz_rc rc;
 
-  if (writes->index_txn != NULL)
+  if (writes->own == NULL || bz_deltas_are_empty(writes->own))
     return BLITZ_OK;
-  for (unsigned i = 0; writes->sorts != NULL && i < writes->table->index->count; i++)
-    if (writes->sorts[i] != NULL)
-      len += bz_sort_len(writes->sorts[i]);
-  if (writes->own != NULL)
-    len += bz_deltas_len(writes->own);
-  end_committed(writes);
-  writes->source_serial = bz_source_serial();
-  rc = bz_index_write_begin(writes->table, len, &writes->index_txn, err);
-  if (rc != BLITZ_OK || writes->own == NULL)
-    return rc;
   rc = bz_index_apply(writes->table, writes->index_txn, writes->own, err);
-  bz_deltas_leave(writes->own);
-  writes->own = NULL;
+  bz_deltas_reset(writes->own);
+  writes->source_serial = bz_source_serial();
   return rc;
 }
 
-/* The write transaction of WRITES, begun if it is not there yet, with all entries in it. */
-static enum blitz_rc entries_txn(struct bz_writes *writes, struct MDB_txn **txnp,
-                                 struct blitz_error *err)
+/* There is a write transaction from now on, with all entries in it that are in memory. */
+static enum blitz_rc begin_txn(struct bz_writes *writes, struct blitz_error *err)
+{
+  uint64_t len = writes->own != NULL ? bz_deltas_len(writes->own) : 0;
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (writes->index_txn == NULL)
+  {
+    for (unsigned i = 0; writes->sorts != NULL && i < writes->table->index->count; i++)
+      if (writes->sorts[i] != NULL)
+        len += bz_sort_len(writes->sorts[i]);
+    end_committed(writes);
+    writes->source_serial = bz_source_serial();
+    rc = bz_index_write_begin(writes->table, len, &writes->index_txn, err);
+  }
+  return rc == BLITZ_OK ? flush_own(writes, err) : rc;
+}
+
+/* What the transaction sees, its own entries in memory on top; what is sorted is not there yet. */
+static enum blitz_rc own_source(struct bz_writes *writes, struct bz_source *source,
+                                struct blitz_error *err)
 {
   enum blitz_rc rc = BLITZ_OK;
 
-  if (writes->sorts != NULL)
-    rc = bz_entries_settle(writes, NULL, NULL, err);
-  if (rc == BLITZ_OK)
-    rc = begin_txn(writes, err);
-  *txnp = writes->index_txn;
-  return rc;
-}
-
-/* Do entries stay in memory? */
-static bool in_memory(const struct bz_writes *writes)
-{
-  return writes->table->logged && writes->index_txn == NULL && writes->sorts == NULL;
-}
-
-/* What there is of entries in memory, and in the file below them. */
-static enum blitz_rc memory_source(struct bz_writes *writes, struct bz_source *source,
-                                   struct blitz_error *err)
-{
-  enum blitz_rc rc = writes->committed.txn != NULL ? BLITZ_OK : begin_committed(writes, err);
-
+  if (writes->index_txn == NULL && writes->committed.txn == NULL)
+    rc = begin_committed(writes, err);
   if (rc != BLITZ_OK)
     return rc;
-  *source = bz_source_of_view(&writes->committed, atomic_load(&writes->table->committed),
-                              writes->source_serial);
+  if (writes->index_txn != NULL)
+    *source = (struct bz_source){
+        .txn = writes->index_txn, .in_write = true, .serial = writes->source_serial};
+  else
+    *source = bz_source_of_view(&writes->committed, atomic_load(&writes->table->committed),
+                                writes->source_serial);
   source->deltas[0] = writes->own;
   source->numbers[0] = UINT64_MAX;
   return BLITZ_OK;
@@ -135,12 +128,8 @@ enum blitz_rc bz_txn_source(const struct blitz_txn *txn, const struct blitz_tabl
   enum blitz_rc rc;
 
   assert(bz_txn_changes(txn, table));
-  if (in_memory(writes))
-    return memory_source(writes, source, err);
-  *source = (struct bz_source){.in_write = true};
-  rc = entries_txn(writes, &source->txn, err);
-  source->serial = writes->source_serial;
-  return rc;
+  rc = bz_entries_settle(writes, NULL, NULL, err);
+  return rc == BLITZ_OK ? own_source(writes, source, err) : rc;
 }
 
 uint64_t bz_txn_entry_changes(const struct blitz_txn *txn, const struct blitz_table *table)
@@ -179,8 +168,8 @@ static enum blitz_rc duplicate_in(const struct bz_writes *writes, unsigned index
 
 /* ---- one entry ------------------------------------------------------------------- */
 
-/* Where entries of index INDEX_NO are sorted; NULL: they are stored at once. An entry of
- * which a duplicate is to be refused at once ends the sorting.
+/* Where entries of index INDEX_NO are sorted; NULL: nowhere. An entry of which a duplicate is to be
+ * refused at once ends the sorting.
  */
 static enum blitz_rc sort_for(struct bz_writes *writes, unsigned index_no,
                               const struct blitz_index_entry *entry, struct bz_sort **sortp,
@@ -199,8 +188,6 @@ static enum blitz_rc sort_for(struct bz_writes *writes, unsigned index_no,
     bz_sort_free(*sortp);
     *sortp = writes->sorts[index_no] = NULL;
   }
-  if (rc == BLITZ_OK && *sortp == NULL)
-    rc = begin_txn(writes, err);
   return rc;
 }
 
@@ -235,47 +222,21 @@ static enum blitz_rc limit_own(struct bz_writes *writes, struct blitz_error *err
   return bz_deltas_len(writes->own) > OWN_LEN_MAX ? begin_txn(writes, err) : BLITZ_OK;
 }
 
-static enum blitz_rc put_own(struct bz_writes *writes, unsigned index_no,
-                             const struct blitz_index_entry *entry, struct blitz_slice key,
-                             uint64_t off, struct blitz_error *err)
-{
-  enum blitz_rc rc = begin_own(writes, index_no, err);
-
-  if (rc == BLITZ_OK)
-    rc = bz_delta_put_entry(writes->table, writes->own, index_no, entry, key, off,
-                            ++writes->index_changes, err);
-  return rc == BLITZ_OK ? limit_own(writes, err) : rc;
-}
-
 static enum blitz_rc put(struct bz_writes *writes, unsigned index_no,
                          const struct blitz_index_entry *entry, struct blitz_slice key,
-                         uint64_t off, bool replace, struct blitz_error *err)
+                         uint64_t off, struct blitz_error *err)
 {
   struct bz_sort *sort;
-  enum blitz_rc rc;
+  enum blitz_rc rc = sort_for(writes, index_no, entry, &sort, err);
 
-  if (in_memory(writes))
-    return put_own(writes, index_no, entry, key, off, err);
-  rc = sort_for(writes, index_no, entry, &sort, err);
   if (rc != BLITZ_OK)
     return rc;
   if (sort != NULL)
     return bz_sort_add(sort, entry, key, off, err);
-  writes->index_changes++;
-  rc = bz_tree_put(writes->table, writes->index_txn, writes->table->index->dbis[index_no], entry,
-                   key, off, replace, err);
-  return rc == BLITZ_DUPLICATE ? duplicate_in(writes, index_no, err) : rc;
-}
-
-static enum blitz_rc take_out_own(struct bz_writes *writes, unsigned index_no,
-                                  const struct blitz_index_entry *entry, struct blitz_slice key,
-                                  struct blitz_error *err)
-{
-  enum blitz_rc rc = begin_own(writes, index_no, err);
-
+  rc = begin_own(writes, index_no, err);
   if (rc == BLITZ_OK)
-    rc = bz_delta_remove_entry(writes->table, writes->own, index_no, entry, key,
-                               ++writes->index_changes, err);
+    rc = bz_delta_put_entry(writes->table, writes->own, index_no, entry, key, off,
+                            ++writes->index_changes, err);
   return rc == BLITZ_OK ? limit_own(writes, err) : rc;
 }
 
@@ -283,43 +244,33 @@ static enum blitz_rc take_out(struct bz_writes *writes, unsigned index_no,
                               const struct blitz_index_entry *entry, struct blitz_slice key,
                               struct blitz_error *err)
 {
-  struct MDB_txn *index_txn;
-  enum blitz_rc rc;
+  enum blitz_rc rc = bz_entries_settle(writes, NULL, NULL, err);
 
-  if (in_memory(writes))
-    return take_out_own(writes, index_no, entry, key, err);
-  rc = entries_txn(writes, &index_txn, err);
-  if (rc != BLITZ_OK)
-    return rc;
-  writes->index_changes++;
-  rc = bz_tree_remove(writes->table, index_txn, writes->table->index->dbis[index_no], entry, key,
-                      err);
-  if (rc == BLITZ_NOT_FOUND)
-    return bz_fail(err, BLITZ_CORRUPT, 0,
-                   "%s has no entry for a row in index %u. Repair the table, which makes its "
-                   "indexes anew",
-                   writes->table->index->name, index_no);
-  return rc;
+  if (rc == BLITZ_OK)
+    rc = begin_own(writes, index_no, err);
+  if (rc == BLITZ_OK)
+    rc = bz_delta_remove_entry(writes->table, writes->own, index_no, entry, key,
+                               ++writes->index_changes, err);
+  return rc == BLITZ_OK ? limit_own(writes, err) : rc;
 }
 
 /* Is there an entry of another row where ENTRY, which is unique, is to go? */
 static enum blitz_rc check_unique(struct bz_writes *writes, unsigned index_no,
                                   const struct blitz_index_entry *entry, struct blitz_error *err)
 {
-  struct bz_source source = {.in_write = true};
-  struct bz_sort *sort = NULL;
+  struct bz_source source;
+  struct bz_sort *sort;
   struct bz_entry found;
   enum blitz_rc rc;
 
   if (!is_to_check(entry))
     return BLITZ_OK;
-  rc = in_memory(writes) ? memory_source(writes, &source, err)
-                         : sort_for(writes, index_no, entry, &sort, err);
+  rc = sort_for(writes, index_no, entry, &sort, err);
   if (rc != BLITZ_OK || sort != NULL)
     return rc;
-  if (source.in_write)
-    source.txn = writes->index_txn;
-  rc = bz_source_get(writes->table, &source, index_no, entry->key, &found, err);
+  rc = own_source(writes, &source, err);
+  if (rc == BLITZ_OK)
+    rc = bz_source_get(writes->table, &source, index_no, entry->key, &found, err);
   if (rc == BLITZ_OK)
     return duplicate_in(writes, index_no, err);
   return rc == BLITZ_NOT_FOUND ? BLITZ_OK : rc;
@@ -327,7 +278,6 @@ static enum blitz_rc check_unique(struct bz_writes *writes, unsigned index_no,
 
 /* ---- rows --------------------------------------------------------------------------- */
 
-/* With one index, storing the entry in the file is the check. */
 enum blitz_rc bz_entries_insert(struct blitz_txn *txn, struct bz_writes *writes,
                                 struct blitz_slice key, struct blitz_slice value, uint64_t off,
                                 struct blitz_error *err)
@@ -336,7 +286,7 @@ enum blitz_rc bz_entries_insert(struct blitz_txn *txn, struct bz_writes *writes,
   struct blitz_index_entry entry;
   enum blitz_rc rc = BLITZ_OK;
 
-  for (unsigned i = 0; i < count && (count > 1 || in_memory(writes)) && rc == BLITZ_OK; i++)
+  for (unsigned i = 0; i < count && rc == BLITZ_OK; i++)
   {
     if (!is_kept(writes, i))
       continue;
@@ -355,9 +305,7 @@ enum blitz_rc bz_entries_insert(struct blitz_txn *txn, struct bz_writes *writes,
       continue;
     rc = make_entry(txn, writes, i, value, &entry, err);
     if (rc == BLITZ_OK)
-      rc = put(writes, i, &entry, key, off, false, err);
-    if (i == 0 && (rc == BLITZ_DUPLICATE || rc == BLITZ_TOO_BIG))
-      return rc;
+      rc = put(writes, i, &entry, key, off, err);
   }
   return doom(writes, rc);
 }
@@ -500,13 +448,12 @@ static enum blitz_rc check_change(struct bz_writes *writes, const struct entry_c
 static enum blitz_rc apply_change(struct bz_writes *writes, const struct update *update,
                                   const struct entry_change *change, struct blitz_error *err)
 {
-  enum blitz_rc rc;
+  enum blitz_rc rc = BLITZ_OK;
 
-  if (update->same_key && !change->moves)
-    return put(writes, change->index_no, &change->to, update->new_key, update->new_off, true, err);
-  rc = take_out(writes, change->index_no, &change->from, update->key, err);
+  if (!update->same_key || change->moves)
+    rc = take_out(writes, change->index_no, &change->from, update->key, err);
   if (rc == BLITZ_OK)
-    rc = put(writes, change->index_no, &change->to, update->new_key, update->new_off, false, err);
+    rc = put(writes, change->index_no, &change->to, update->new_key, update->new_off, err);
   return rc;
 }
 
@@ -516,8 +463,7 @@ enum blitz_rc bz_entries_update(struct blitz_txn *txn, struct bz_writes *writes,
                                 uint64_t new_off, struct blitz_error *err)
 {
   struct update update;
-  struct MDB_txn *index_txn;
-  enum blitz_rc rc = BLITZ_OK;
+  enum blitz_rc rc;
 
   update.key = key;
   update.value = old_value;
@@ -526,8 +472,7 @@ enum blitz_rc bz_entries_update(struct blitz_txn *txn, struct bz_writes *writes,
   update.new_off = new_off;
   update.same_key = same(key, new_key);
   update.count = 0;
-  if (writes->sorts != NULL)
-    rc = entries_txn(writes, &index_txn, err);
+  rc = bz_entries_settle(writes, NULL, NULL, err);
   if (rc == BLITZ_OK)
     rc = find_changes(txn, writes, &update, err);
   for (unsigned i = 0; i < update.count && rc == BLITZ_OK; i++)
@@ -541,12 +486,13 @@ enum blitz_rc bz_entries_update(struct blitz_txn *txn, struct bz_writes *writes,
 
 enum blitz_rc bz_entries_clear(struct bz_writes *writes, struct blitz_error *err)
 {
-  struct MDB_txn *index_txn;
-  enum blitz_rc rc = entries_txn(writes, &index_txn, err);
+  enum blitz_rc rc = bz_entries_settle(writes, NULL, NULL, err);
 
+  if (rc == BLITZ_OK)
+    rc = begin_txn(writes, err);
   writes->index_changes++;
   for (unsigned i = 0; i < writes->table->index->count && rc == BLITZ_OK; i++)
-    rc = bz_index_db_clear(writes->table, index_txn, writes->table->index->dbis[i], err);
+    rc = bz_index_db_clear(writes->table, writes->index_txn, writes->table->index->dbis[i], err);
   return doom(writes, rc);
 }
 
@@ -607,13 +553,20 @@ enum blitz_rc bz_entries_settle(struct bz_writes *writes, blitz_duplicate_fn *du
 
 /* ---- the end ---------------------------------------------------------------------------- */
 
+enum blitz_rc bz_entries_finish(struct bz_writes *writes, struct blitz_error *err)
+{
+  bool is_direct = !writes->table->logged || writes->index_txn != NULL;
+  enum blitz_rc rc = bz_entries_settle(writes, NULL, NULL, err);
+
+  if (rc == BLITZ_OK && is_direct && writes->own != NULL && !bz_deltas_are_empty(writes->own))
+    rc = begin_txn(writes, err);
+  return rc;
+}
+
 struct MDB_txn *bz_entries_take(struct bz_writes *writes)
 {
-  struct MDB_txn *txn;
+  struct MDB_txn *txn = writes->index_txn;
 
-  if (bz_entries_settle(writes, NULL, NULL, NULL) != BLITZ_OK)
-    bz_index_set_broken(writes->table);
-  txn = writes->index_txn;
   writes->index_txn = NULL;
   return txn;
 }

@@ -4,9 +4,9 @@
  * change.c.
  *
  * A transaction keeps its entries in memory, in order; the commit puts them to those of other
- * commits (index/merge.c). If they are too many, or the table is not logged, they go to a write
- * transaction of the index file. Nobody else sees them there; the commit of the rows commits them,
- * and a rollback drops them. While an empty table is loaded they are sorted first, and stored when
+ * commits (index/merge.c). If they are too many they go, sorted, to a write transaction of the index
+ * file each time that there are so many, and if the table is not logged they do so in the end.
+ * Nobody else sees them there; the commit of the rows commits them, and a rollback drops them. While an empty table is loaded they are sorted first, and stored when
  * all are there or somebody asks for them.
  */
 #ifndef BZ_ENTRIES_H
@@ -44,8 +44,17 @@ enum blitz_rc bz_entries_sort(struct bz_writes *writes, bool late_duplicates,
 enum blitz_rc bz_entries_settle(struct bz_writes *writes, blitz_duplicate_fn *duplicate, void *arg,
                                 struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* At the end of the transaction: what is to be committed, NULL: nothing. */
+/* Before the commit: what does not stay in memory is in the write transaction. */
+enum blitz_rc bz_entries_finish(struct bz_writes *writes, struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Then: the transaction that is to be committed, NULL: there is none. */
 struct MDB_txn *bz_entries_take(struct bz_writes *writes);
+/* Entries that are committed in memory; NULL: there are none. */
+static inline const struct bz_deltas *bz_entries_in_memory(const struct bz_writes *writes)
+{
+  return writes->own != NULL && !bz_deltas_are_empty(writes->own) ? writes->own : NULL;
+}
+
 void bz_entries_rollback(struct bz_writes *writes);
 
 /* Nothing of the transaction's entries is wanted any more. */

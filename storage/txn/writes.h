@@ -30,9 +30,9 @@ struct bz_writes
   uint32_t replaced;             /* changes that take a committed row out */
   uint64_t old_off_max;          /* of the changes */
   struct bz_load *load;          /* not NULL: rows go to their places at once */
-  struct MDB_txn *index_txn;     /* entries of indexes, if they go to the file at once; or NULL */
-  struct bz_deltas *own;         /* if they do not; NULL: there are none */
-  struct bz_index_view committed; /* what others have committed, for these; TXN NULL: none yet */
+  struct bz_deltas *own;          /* entries of indexes, in memory; NULL: there are none */
+  struct MDB_txn *index_txn;      /* what was too much for that; NULL: nothing was */
+  struct bz_index_view committed; /* without that, what others have; TXN NULL: nobody asked yet */
   uint64_t source_serial;        /* of what a cursor of the transaction sees of the indexes */
   uint64_t index_changes;        /* counts changes of entries */
   struct bz_sort **sorts;        /* by index; not NULL: entries are sorted first (entries.c) */

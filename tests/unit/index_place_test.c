@@ -18,7 +18,7 @@ int clock_gettime(clockid_t id, struct timespec *now)
 {
   int rc = (int)syscall(SYS_clock_gettime, id, now);
   if (id == CLOCK_MONOTONIC_COARSE) /* which tells the age of views */
-    now->tv_sec += later;
+    *now = (struct timespec){.tv_sec = 1 + later};
   return rc;
 }
 
