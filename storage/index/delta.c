@@ -13,6 +13,7 @@
 #define CHUNK_LEN_MIN ((size_t)1 << 10) /* each one is as long as all before it, up to ... */
 #define CHUNK_LEN_MAX ((size_t)256 << 10)
 #define NODE_ALIGN 8
+#define ADDED_KEPT 1024 /* nodes to come that memory is kept for */
 
 typedef _Atomic(struct bz_delta_node *) link;
 
@@ -31,11 +32,20 @@ struct chunk
   size_t len, used; /* bytes behind this head */
 };
 
+/* A node that is not in its place yet. */
+struct added
+{
+  uint64_t head; /* of its sort key, big-endian */
+  struct bz_delta_node *node;
+};
+
 struct bz_delta
 {
   struct chunk *chunks; /* the first one is being filled */
   atomic_ullong len;
   uint64_t dice;
+  struct added *added;
+  size_t added_count, added_room;
   link first[LEVELS];
 };
 
@@ -78,6 +88,7 @@ void bz_delta_free(struct bz_delta *delta)
     return;
   while (delta->chunks != NULL)
     drop_chunk(delta);
+  free(delta->added);
   free(delta);
 }
 
@@ -88,6 +99,13 @@ void bz_delta_reset(struct bz_delta *delta)
     drop_chunk(delta);
   if (delta->chunks != NULL)
     delta->chunks->used = 0;
+  if (delta->added_room > ADDED_KEPT)
+  {
+    free(delta->added);
+    delta->added = NULL;
+    delta->added_room = 0;
+  }
+  delta->added_count = 0;
   for (unsigned level = 0; level < LEVELS; level++)
     atomic_init(&delta->first[level], NULL);
 }
@@ -104,7 +122,8 @@ uint64_t bz_delta_all_len(void)
 
 bool bz_delta_is_empty(const struct bz_delta *delta)
 {
-  return atomic_load_explicit(&delta->first[0], memory_order_relaxed) == NULL;
+  return delta->added_count == 0 &&
+         atomic_load_explicit(&delta->first[0], memory_order_relaxed) == NULL;
 }
 
 static struct chunk *add_chunk(struct bz_delta *delta, size_t len)
@@ -188,14 +207,11 @@ uint8_t *bz_delta_bytes(struct bz_delta_node *node)
   return key_of(node);
 }
 
-void bz_delta_chain(struct bz_delta_node *node, struct bz_delta_node *rest)
+void bz_delta_chain(struct bz_delta_node *last, struct bz_delta_node *node)
 {
-  atomic_init(&node->next[0], rest);
-}
-
-struct bz_delta_node *bz_delta_rest(const struct bz_delta_node *node)
-{
-  return atomic_load_explicit(&node->next[0], memory_order_relaxed);
+  atomic_init(&node->next[0], NULL);
+  if (last != NULL)
+    atomic_init(&last->next[0], node);
 }
 
 /* ---- order ------------------------------------------------------------------------------- */
@@ -246,21 +262,130 @@ static const struct bz_delta_node *last_less(const struct bz_delta *delta,
   return last;
 }
 
-void bz_delta_link(struct bz_delta *delta, struct bz_delta_node *node)
+static void link_after(link *const *before, struct bz_delta_node *node)
 {
-  struct bound bound = {.key = {key_of(node), node->key_len}, .number = node->number};
-  link *before[LEVELS];
-
-  (void)last_less(delta, &bound, before);
   for (unsigned level = 0; level < node->levels; level++)
-  {
-    struct bz_delta_node *next = atomic_load_explicit(before[level], memory_order_relaxed);
-
-    atomic_init(&node->next[level], next);
-  }
+    atomic_init(&node->next[level], atomic_load_explicit(before[level], memory_order_relaxed));
   /* From below, so that who comes to it from above finds the rest (E2). */
   for (unsigned level = 0; level < node->levels; level++)
     atomic_store_explicit(before[level], node, memory_order_release);
+}
+
+static struct bound bound_of(const struct bz_delta_node *node)
+{
+  return (struct bound){.key = {key_of(node), node->key_len}, .number = node->number};
+}
+
+void bz_delta_link(struct bz_delta *delta, struct bz_delta_node *node)
+{
+  struct bound bound = bound_of(node);
+  link *before[LEVELS];
+
+  (void)last_less(delta, &bound, before);
+  link_after(before, node);
+}
+
+/* ---- many in order --------------------------------------------------------------------- */
+
+/* Where the last of several nodes that are linked in order was put: the links of each level that go
+ * beyond it. The next one is looked for from there.
+ */
+struct finger
+{
+  link *before[LEVELS];
+};
+
+static struct finger at_begin(struct bz_delta *delta)
+{
+  struct finger finger;
+
+  for (unsigned level = 0; level < LEVELS; level++)
+    finger.before[level] = &delta->first[level];
+  return finger;
+}
+
+static struct bz_delta_node *less_behind(const link *before, const struct bound *bound)
+{
+  struct bz_delta_node *next = atomic_load_explicit(before, memory_order_relaxed);
+
+  return next != NULL && is_less(next, bound) ? next : NULL;
+}
+
+/* Up as far as there is something to go over, then down. */
+static void link_next(struct finger *finger, struct bz_delta_node *node)
+{
+  struct bound bound = bound_of(node);
+  struct bz_delta_node *next;
+  unsigned level = 0;
+
+  while (level + 1 < LEVELS && less_behind(finger->before[level + 1], &bound) != NULL)
+    level++;
+  for (unsigned n = level + 1; n-- > 0;)
+    while ((next = less_behind(finger->before[n], &bound)) != NULL)
+      for (unsigned below = 0; below <= n; below++)
+        finger->before[below] = &next->next[below];
+  link_after(finger->before, node);
+  for (level = 0; level < node->levels; level++)
+    finger->before[level] = &node->next[level];
+}
+
+void bz_delta_link_list(struct bz_delta *delta, struct bz_delta_node *list)
+{
+  struct finger finger = at_begin(delta);
+
+  while (list != NULL)
+  {
+    struct bz_delta_node *rest = atomic_load_explicit(&list->next[0], memory_order_relaxed);
+
+    link_next(&finger, list);
+    list = rest;
+  }
+}
+
+static uint64_t head_of(const struct bz_delta_node *node)
+{
+  uint8_t head[8] = {0};
+
+  memcpy(head, key_of(node), node->key_len < sizeof head ? node->key_len : sizeof head);
+  return bz_load_be64(head);
+}
+
+bool bz_delta_add(struct bz_delta *delta, struct bz_delta_node *node)
+{
+  if (delta->added_count == delta->added_room)
+  {
+    size_t room = delta->added_room == 0 ? 16 : 2 * delta->added_room;
+    struct added *added = realloc(delta->added, room * sizeof *added);
+
+    if (added == NULL)
+      return false;
+    delta->added = added;
+    delta->added_room = room;
+  }
+  delta->added[delta->added_count++] = (struct added){head_of(node), node};
+  return true;
+}
+
+static int compare_added(const void *a_arg, const void *b_arg)
+{
+  const struct added *a = a_arg, *b = b_arg;
+  struct bound bound;
+
+  if (a->head != b->head)
+    return a->head < b->head ? -1 : 1;
+  bound = bound_of(b->node);
+  return a->node == b->node ? 0 : is_less(a->node, &bound) ? -1 : 1;
+}
+
+void bz_delta_settle(struct bz_delta *delta)
+{
+  struct finger finger = at_begin(delta);
+
+  if (delta->added_count > 1)
+    qsort(delta->added, delta->added_count, sizeof *delta->added, compare_added);
+  for (size_t i = 0; i < delta->added_count; i++)
+    link_next(&finger, delta->added[i].node);
+  delta->added_count = 0;
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */
@@ -272,8 +397,8 @@ static const struct bz_delta_node *next_of(const struct bz_delta *delta,
                               memory_order_acquire);
 }
 
-/* The first node of NODE's entry, or behind it, that has not a higher number than the place's: there
- * may be many that have.
+/* The first node of NODE's entry, or behind it, that has not a higher number than the place's:
+ * there may be many that have.
  */
 static const struct bz_delta_node *skip_newer(const struct bz_delta_place *place,
                                               const struct bz_delta_node *node)
@@ -332,8 +457,7 @@ bool bz_delta_find(struct bz_delta_place *place, struct blitz_slice sort_key)
 {
   /* The place before the first version that is looked at. */
   struct bound bound = {.key = sort_key, .number = place->number};
-  const struct bz_delta_node *node =
-      next_of(place->delta, last_less(place->delta, &bound, NULL));
+  const struct bz_delta_node *node = next_of(place->delta, last_less(place->delta, &bound, NULL));
 
   place->at = node;
   return node != NULL && node->key_len == sort_key.len &&

@@ -53,14 +53,22 @@ struct bz_delta_node;
 struct bz_delta_node *bz_delta_make(struct bz_delta *delta, const struct bz_delta_version *version);
 void bz_delta_link(struct bz_delta *delta, struct bz_delta_node *node);
 
+/* The same for what only the thread that adds will read: it is put into its place when that is
+ * asked for, with all that came since, sorted, which is far cheaper. False: out of memory, and NODE
+ * is lost. bz_delta_settle() must come before anything else is asked of the delta but whether it is
+ * empty.
+ */
+bool bz_delta_add(struct bz_delta *delta, struct bz_delta_node *node);
+void bz_delta_settle(struct bz_delta *delta);
+
 /* The bytes of a node that is not linked: its sort key, behind which its value is. */
 uint8_t *bz_delta_bytes(struct bz_delta_node *node);
 
-/* Nodes that are not linked yet may be kept in a list: NODE goes before REST, which may be NULL;
- * what is behind NODE.
+/* Nodes that are not linked yet may be kept in a list, in order: NODE comes behind LAST. All of
+ * them are linked.
  */
-void bz_delta_chain(struct bz_delta_node *node, struct bz_delta_node *rest);
-struct bz_delta_node *bz_delta_rest(const struct bz_delta_node *node);
+void bz_delta_chain(struct bz_delta_node *last, struct bz_delta_node *node);
+void bz_delta_link_list(struct bz_delta *delta, struct bz_delta_node *list);
 
 /* A place in a delta, as of a commit: of each entry that was changed up to commit NUMBER it finds
  * the last version up to that.

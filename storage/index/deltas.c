@@ -88,9 +88,17 @@ void bz_deltas_reset(struct bz_deltas *deltas)
       bz_delta_reset(delta_of(deltas, i));
 }
 
+void bz_deltas_settle(struct bz_deltas *deltas)
+{
+  for (unsigned i = 0; i < deltas->count; i++)
+    if (delta_of(deltas, i) != NULL)
+      bz_delta_settle(delta_of(deltas, i));
+}
+
 enum blitz_rc bz_delta_copy(struct bz_delta *delta, const struct bz_delta *from, uint64_t number,
                             struct bz_delta_node **listp)
 {
+  struct bz_delta_node *last = NULL;
   struct bz_delta_place place;
 
   *listp = NULL;
@@ -103,18 +111,10 @@ enum blitz_rc bz_delta_copy(struct bz_delta *delta, const struct bz_delta *from,
     node = bz_delta_make(delta, &version);
     if (node == NULL)
       return BLITZ_NOMEM;
-    bz_delta_chain(node, *listp);
-    *listp = node;
+    bz_delta_chain(last, node);
+    if (last == NULL)
+      *listp = node;
+    last = node;
   }
   return BLITZ_OK;
-}
-
-void bz_delta_link_all(struct bz_delta *delta, struct bz_delta_node *list)
-{
-  while (list != NULL)
-  {
-    struct bz_delta_node *rest = bz_delta_rest(list);
-    bz_delta_link(delta, list);
-    list = rest;
-  }
 }

@@ -39,6 +39,9 @@ bool bz_deltas_are_empty(const struct bz_deltas *deltas);
 uint64_t bz_deltas_len(const struct bz_deltas *deltas); /* bytes of memory */
 void bz_deltas_reset(struct bz_deltas *deltas);         /* nobody reads them */
 
+/* Puts what was added (bz_delta_add()) into place. */
+void bz_deltas_settle(struct bz_deltas *deltas);
+
 /* The newest version of the first entry of DELTA, for bz_delta_step(). False: there is none. */
 static inline bool bz_delta_first(struct bz_delta_place *place, const struct bz_delta *delta)
 {
@@ -47,12 +50,9 @@ static inline bool bz_delta_first(struct bz_delta_place *place, const struct bz_
 }
 
 /* Makes copies of the newest versions in FROM, as commit NUMBER's in DELTA, that nobody finds yet:
- * a list. BLITZ_NOMEM.
+ * a list (bz_delta_link_list()). BLITZ_NOMEM.
  */
 enum blitz_rc bz_delta_copy(struct bz_delta *delta, const struct bz_delta *from, uint64_t number,
                             struct bz_delta_node **listp) BLITZ_MUST_CHECK;
-
-/* Puts the list into place. */
-void bz_delta_link_all(struct bz_delta *delta, struct bz_delta_node *list);
 
 #endif /* BZ_INDEX_DELTAS_H */

@@ -22,10 +22,10 @@
  *   count.c   how many entries lie between two keys; samples
  *   sort.c    entries in order, in bounded memory; append.c: into an empty database
  *
- * The entries of a logged table's commits are in memory first, and in the log with the rows' changes
- * (txn/logging.h). In the background they come into the file, sorted, as one commit that is synced.
- * What is too much for memory, and what makes an index anew, goes to the file at once: a direct
- * commit. So does all that is done to a table that is not logged.
+ * The entries of a logged table's commits are in memory first, and in the log with the rows'
+ * changes (txn/logging.h). In the background they come into the file, sorted, as one commit that is
+ * synced. What is too much for memory, and what makes an index anew, goes to the file at once: a
+ * direct commit. So does all that is done to a table that is not logged.
  *
  * Invariants:
  *  X1. A commit of the file carries the number of the last commit of the rows of which it
@@ -43,10 +43,9 @@
  *      LMDB, which believes what it reads, sees it.
  *  X7. What a reader sees of an index is: of each entry the newest version up to its commit in
  *      the deltas that it has, else what the file has. The deltas have all that was committed since
- *      the file's number, and what they have besides is in the file too: so a merge may come between
- *      any two of their commits.
- *  X8. The delta of new commits gives way to a new one between commits alone, under change_lock or
- *      by who has the slot. One that is being merged is not changed.
+ *      the file's number, and what they have besides is in the file too: so a merge may come
+ * between any two of their commits. X8. The delta of new commits gives way to a new one between
+ * commits alone, under change_lock or by who has the slot. One that is being merged is not changed.
  *
  * Private to the room: lmdb.h, page.h.
  */
@@ -93,7 +92,8 @@ struct bz_index_file
   /* Counts ends of write transactions, whose cursors are no more; and commits of the file. */
   atomic_ullong write_serial, file_commits;
 
-  /* The writer's, kept from one use to the next: a read transaction that has ended, empty deltas. */
+  /* The writer's, kept from one use to the next: a read transaction that has ended, empty deltas.
+   */
   struct MDB_txn *writer_txn;
   struct bz_deltas *writer_own;
 
@@ -144,14 +144,14 @@ enum blitz_rc bz_index_open(struct blitz_table *table, const struct blitz_indexe
                             const struct bz_index_trust *trust, uint64_t *buildp,
                             const char **reasonp, struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Closes it, with all that was committed in it. CLEAN: syncs it first, and stores its checksum in the
- * data file's header.
+/* Closes it, with all that was committed in it. CLEAN: syncs it first, and stores its checksum in
+ * the data file's header.
  */
 void bz_index_close(struct blitz_table *table, bool clean);
 
 /* Brings what the log has left of a table's entries, table->replayed, into its index file, of which
- * nothing is open; for who closes a table that nobody has opened since the start. If that cannot be,
- * the header says that the file is out of date.
+ * nothing is open; for who closes a table that nobody has opened since the start. If that cannot
+ * be, the header says that the file is out of date.
  */
 void bz_index_finish_replayed(struct blitz_table *table);
 
@@ -192,8 +192,8 @@ static inline bool bz_index_wants_map(const struct bz_index_file *file)
 
 /* ---- write.c ------------------------------------------------------------------------ */
 
-/* Begins a direct change, with all in the file that was committed before. LEN: bytes of entries that
- * are known to come.
+/* Begins a direct change, with all in the file that was committed before. LEN: bytes of entries
+ * that are known to come.
  */
 enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, struct MDB_txn **txnp,
                                    struct blitz_error *err) BLITZ_MUST_CHECK;
@@ -296,7 +296,9 @@ enum blitz_rc bz_tree_get(const struct blitz_table *table, struct MDB_txn *txn, 
                           struct blitz_slice sort_key, struct bz_entry *found,
                           struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Puts the entry of a row, or its removal, as version NUMBER into the delta of index INDEX_NO. */
+/* Adds the entry of a row, or its removal, as version NUMBER to the delta of index INDEX_NO, which
+ * is a transaction's own (bz_delta_add()).
+ */
 enum blitz_rc bz_delta_put_entry(struct blitz_table *table, struct bz_deltas *deltas,
                                  unsigned index_no, const struct blitz_index_entry *entry,
                                  struct blitz_slice row_key, uint64_t off, uint64_t number,

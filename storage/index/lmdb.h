@@ -80,8 +80,8 @@ void bz_env_make_room(struct blitz_table *table, uint64_t len);
 
 /* ---- write.c ---------------------------------------------------------------------------- */
 
-/* For who is `writing`: a transaction; its commit, as that of all up to commit NUMBER, which ends it,
- * also if it fails; or its end without one.
+/* For who is `writing`: a transaction; its commit, as that of all up to commit NUMBER, which ends
+ * it, also if it fails; or its end without one.
  */
 enum blitz_rc bz_index_file_begin(struct blitz_table *table, MDB_txn **txnp,
                                   struct blitz_error *err) BLITZ_MUST_CHECK;

@@ -66,7 +66,7 @@ void bz_index_link(struct blitz_table *table, struct bz_index_copies *copies)
   bz_assert_writer(table);
   for (unsigned i = 0; i < table->index->count; i++)
     if (copies->lists[i] != NULL)
-      bz_delta_link_all(bz_deltas_get(active, i), copies->lists[i]);
+      bz_delta_link_list(bz_deltas_get(active, i), copies->lists[i]);
 }
 
 /* Those of new commits are merged, or the file has them; needs snapshot_lock. */
@@ -97,8 +97,7 @@ enum blitz_rc bz_index_take_over(struct blitz_table *table, struct bz_deltas *fr
     return BLITZ_NOMEM;
   for (unsigned i = 0; i < file->count; i++)
     for (unsigned n = 0; n < from->count; n++)
-      if (from->ids[n] == file->ids[i] &&
-          ((except | atomic_load(&file->disabled)) >> i & 1) == 0)
+      if (from->ids[n] == file->ids[i] && ((except | atomic_load(&file->disabled)) >> i & 1) == 0)
       {
         struct bz_delta *delta = atomic_exchange(&from->of[n], NULL);
         atomic_store(&active->of[i], delta);

@@ -154,8 +154,8 @@ static unsigned nearest(const struct bz_reader *reader, struct blitz_slice *keyp
   unsigned best = reader->count + 1;
 
   for (unsigned n = 0; n < reader->count; n++)
-    if (reader->there[n] && (best > reader->count ||
-                             is_nearer(reader, key_at(&reader->places[n]), *keyp)))
+    if (reader->there[n] &&
+        (best > reader->count || is_nearer(reader, key_at(&reader->places[n]), *keyp)))
     {
       best = n;
       *keyp = key_at(&reader->places[n]);

@@ -47,8 +47,8 @@ struct bz_reader
   bool there[BZ_SOURCE_DELTAS]; /* it is at a version */
   struct bz_entry of_file;
   bool file_there;
-  bool forward;              /* where the last step went */
-  struct blitz_slice at;     /* sort key of the entry that was found last */
+  bool forward;          /* where the last step went */
+  struct blitz_slice at; /* sort key of the entry that was found last */
 };
 
 /* Opens READER, which is zeros or was opened before, at no place yet. */

@@ -461,7 +461,8 @@ enum blitz_rc bz_tree_append(struct blitz_table *table, struct MDB_cursor *mc,
                    table->index->name);
   if (mdb_rc != 0)
     return bz_index_write_fail(table, mdb_rc, err);
-  fill_value(value.mv_data, key, key.len > LONG_HEAD, entry->unique, entry->row_key, entry->payload, entry->off);
+  fill_value(value.mv_data, key, key.len > LONG_HEAD, entry->unique, entry->row_key, entry->payload,
+             entry->off);
   table->index->write_sums[mdb_cursor_dbi(mc)].sum += bz_pair_sum(&at, &value);
   return BLITZ_OK;
 }
@@ -478,6 +479,15 @@ static enum blitz_rc make_version(struct blitz_table *table, struct bz_deltas *d
   *nodep = delta != NULL ? bz_delta_make(delta, version) : NULL;
   return *nodep != NULL ? BLITZ_OK
                         : bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
+}
+
+static enum blitz_rc add_version(struct blitz_table *table, struct bz_deltas *deltas,
+                                 unsigned index_no, struct bz_delta_node *node,
+                                 struct blitz_error *err)
+{
+  return bz_delta_add(bz_deltas_get(deltas, index_no), node)
+             ? BLITZ_OK
+             : bz_fail(err, BLITZ_NOMEM, 0, "out of memory changing %s", table->file);
 }
 
 static size_t sort_key_len(const struct blitz_index_entry *entry, struct blitz_slice row_key)
@@ -515,8 +525,7 @@ enum blitz_rc bz_delta_put_entry(struct blitz_table *table, struct bz_deltas *de
   fill_sort_key(bytes, entry, row_key);
   fill_value(bytes + key_len, (struct blitz_slice){bytes, key_len}, false, entry->unique, row_key,
              entry->payload, off);
-  bz_delta_link(bz_deltas_get(deltas, index_no), node);
-  return BLITZ_OK;
+  return add_version(table, deltas, index_no, node, err);
 }
 
 enum blitz_rc bz_delta_remove_entry(struct blitz_table *table, struct bz_deltas *deltas,
@@ -534,8 +543,7 @@ enum blitz_rc bz_delta_remove_entry(struct blitz_table *table, struct bz_deltas 
   if (rc != BLITZ_OK)
     return rc;
   fill_sort_key(bz_delta_bytes(node), entry, row_key);
-  bz_delta_link(bz_deltas_get(deltas, index_no), node);
-  return BLITZ_OK;
+  return add_version(table, deltas, index_no, node, err);
 }
 
 bool bz_delta_entry(const struct bz_delta_version *version, struct bz_entry *entry)

@@ -30,8 +30,8 @@ enum blitz_rc bz_current_wait(struct blitz_error *err) BLITZ_MUST_CHECK;
  */
 void bz_current_wait_memory(void);
 
-/* So many bytes more, or less, of other memory than pages wait for the next checkpoint; and how many
- * there are.
+/* So many bytes more, or less, of other memory than pages wait for the next checkpoint; and how
+ * many there are.
  */
 void bz_current_count(int64_t bytes);
 uint64_t bz_current_counted(void);

@@ -269,7 +269,8 @@ static enum blitz_rc step_from_key(struct blitz_cursor *cursor, bool forward)
   index->ahead.pos = index->ahead.count = index->ahead.window = 0;
   index->ahead.end = false;
   /* Another sort key may begin with this one, since row keys may begin alike. */
-  rc = bz_reader_seek(&index->reader, key, forward ? BLITZ_SEEK_FIRST : BLITZ_SEEK_BEFORE, &index->entry);
+  rc = bz_reader_seek(&index->reader, key, forward ? BLITZ_SEEK_FIRST : BLITZ_SEEK_BEFORE,
+                      &index->entry);
   if (rc == BLITZ_OK && forward && is_at(index, key))
     rc = bz_reader_step(&index->reader, true, &index->entry);
   return rc;

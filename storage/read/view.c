@@ -147,8 +147,7 @@ enum blitz_rc bz_view_take(struct blitz_cursor *cursor, bool with_index, struct 
     rc = moment != NULL ? open_at(cursor->table, view, moment, with_index)
                         : open_view(cursor->table, view, with_index);
   else if (with_index && !view->has_index)
-    rc =
-        moment != NULL ? add_index_at(cursor->table, view) : add_index(cursor->table, view);
+    rc = moment != NULL ? add_index_at(cursor->table, view) : add_index(cursor->table, view);
   if (rc != BLITZ_OK)
     return bz_fail(err, rc, 0,
                    rc == BLITZ_BUSY      ? "%s has too many readers at a time"
@@ -196,8 +195,7 @@ bool bz_view_is_stale(const struct blitz_cursor *cursor)
     return false;
   if (bz_index_wants_map(table->index) && clock_ms() - view->begin_ms > MAKE_WAY_AFTER_MS)
     return true;
-  if (view->file_commits ==
-      atomic_load_explicit(&table->index->file_commits, memory_order_relaxed))
+  if (view->file_commits == atomic_load_explicit(&table->index->file_commits, memory_order_relaxed))
     return false;
   return clock_ms() - view->begin_ms > RENEW_AFTER_MS ||
          (atomic_load_explicit(&table->index->pages, memory_order_relaxed) - view->begin_pages) *

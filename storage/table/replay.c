@@ -11,10 +11,10 @@
  * at last the record says.
  *
  * The file's header says also which commits the index file has at least (index_seq). Entries of
- * later ones are kept in memory for who opens it (bz_index_take_over()), also if the rows are there:
- * the indexes of a checkpoint are written before its rows. It does no harm if the index file has
- * them too. A table that was closed has all,
- * and what was done to its file since is not our business: it is left as it is.
+ * later ones are kept in memory for who opens it (bz_index_take_over()), also if the rows are
+ * there: the indexes of a checkpoint are written before its rows. It does no harm if the index file
+ * has them too. A table that was closed has all, and what was done to its file since is not our
+ * business: it is left as it is.
  */
 #include "base/counters.h"
 #include "log/current.h"

@@ -76,6 +76,7 @@ static enum blitz_rc flush_own(struct bz_writes *writes, struct blitz_error *err
 
   if (writes->own == NULL || bz_deltas_are_empty(writes->own))
     return BLITZ_OK;
+  bz_deltas_settle(writes->own);
   rc = bz_index_apply(writes->table, writes->index_txn, writes->own, err);
   bz_deltas_reset(writes->own);
   writes->source_serial = bz_source_serial();
@@ -116,6 +117,8 @@ static enum blitz_rc own_source(struct bz_writes *writes, struct bz_source *sour
   else
     *source = bz_source_of_view(&writes->committed, atomic_load(&writes->table->committed),
                                 writes->source_serial);
+  if (writes->own != NULL)
+    bz_deltas_settle(writes->own);
   source->deltas[0] = writes->own;
   source->numbers[0] = UINT64_MAX;
   return BLITZ_OK;
@@ -558,9 +561,10 @@ enum blitz_rc bz_entries_finish(struct bz_writes *writes, struct blitz_error *er
   bool is_direct = !writes->table->logged || writes->index_txn != NULL;
   enum blitz_rc rc = bz_entries_settle(writes, NULL, NULL, err);
 
-  if (rc == BLITZ_OK && is_direct && writes->own != NULL && !bz_deltas_are_empty(writes->own))
-    rc = begin_txn(writes, err);
-  return rc;
+  if (rc != BLITZ_OK || writes->own == NULL)
+    return rc;
+  bz_deltas_settle(writes->own);
+  return is_direct && !bz_deltas_are_empty(writes->own) ? begin_txn(writes, err) : BLITZ_OK;
 }
 
 struct MDB_txn *bz_entries_take(struct bz_writes *writes)
@@ -579,8 +583,7 @@ void bz_entries_end(struct bz_writes *writes)
     return;
   end_committed(writes);
   writes->own = NULL;
-  if (own != NULL && writes->table->index->writer_own == NULL &&
-      bz_deltas_len(own) <= OWN_LEN_KEPT)
+  if (own != NULL && writes->table->index->writer_own == NULL && bz_deltas_len(own) <= OWN_LEN_KEPT)
   {
     bz_deltas_reset(own);
     writes->table->index->writer_own = own;

@@ -4,10 +4,11 @@
  * change.c.
  *
  * A transaction keeps its entries in memory, in order; the commit puts them to those of other
- * commits (index/merge.c). If they are too many they go, sorted, to a write transaction of the index
- * file each time that there are so many, and if the table is not logged they do so in the end.
- * Nobody else sees them there; the commit of the rows commits them, and a rollback drops them. While an empty table is loaded they are sorted first, and stored when
- * all are there or somebody asks for them.
+ * commits (index/merge.c). If they are too many they go, sorted, to a write transaction of the
+ * index file each time that there are so many, and if the table is not logged they do so in the
+ * end. Nobody else sees them there; the commit of the rows commits them, and a rollback drops them.
+ * While an empty table is loaded they are sorted first, and stored when all are there or somebody
+ * asks for them.
  */
 #ifndef BZ_ENTRIES_H
 #define BZ_ENTRIES_H

@@ -152,9 +152,8 @@ static enum blitz_rc log_delta(struct bz_logging *logging, const struct blitz_ta
   for (; found && rc == BLITZ_OK; found = bz_delta_step(&place, true))
   {
     struct bz_delta_version version = bz_delta_at(&place);
-    rc = log_pair(logging, table,
-                  version.removed ? BZ_LOGGED_ENTRY_REMOVE : BZ_LOGGED_ENTRY, version.sort_key,
-                  version.removed ? nothing : version.value, err);
+    rc = log_pair(logging, table, version.removed ? BZ_LOGGED_ENTRY_REMOVE : BZ_LOGGED_ENTRY,
+                  version.sort_key, version.removed ? nothing : version.value, err);
   }
   return rc;
 }
@@ -166,8 +165,8 @@ static enum blitz_rc log_entries(struct bz_logging *logging, const struct bz_com
 
   for (unsigned i = 0; i < part->own->count && rc == BLITZ_OK; i++)
     rc = log_delta(logging, part->table,
-                   atomic_load_explicit(&part->own->of[i], memory_order_relaxed),
-                   part->own->ids[i], err);
+                   atomic_load_explicit(&part->own->of[i], memory_order_relaxed), part->own->ids[i],
+                   err);
   return rc;
 }
 

@@ -3,7 +3,8 @@
  * logging.h: the records that a commit leaves in the log (log/record.h). For commit.c.
  *
  * The entries of indexes that a commit has in memory are logged behind its rows. Those that go to
- * the index file are not: who reads the log finds by the index file's number whether they are there.
+ * the index file are not: who reads the log finds by the index file's number whether they are
+ * there.
  *
  * What can fail for want of space or memory is done by bz_log_changes(), but for a single table
  * without indexes, which has nothing else that could be in vain. Between it and bz_log_commit()
@@ -19,8 +20,8 @@
 struct bz_commit_part
 {
   struct blitz_table *table;
-  struct bz_writes *writes;  /* NULL: its indexes alone change */
-  struct MDB_txn *index_txn; /* NULL: they do not, or in memory: */
+  struct bz_writes *writes;      /* NULL: its indexes alone change */
+  struct MDB_txn *index_txn;     /* NULL: they do not, or in memory: */
   const struct bz_deltas *own;   /* NULL: they do not */
   struct bz_index_copies copies; /* of these */
   uint64_t seq;

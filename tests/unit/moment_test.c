@@ -105,8 +105,8 @@ static uint64_t index_sum(struct blitz_cursor *cursor)
   return sum;
 }
 
-/* The moment reads no index file that has later entries already: if the table is not logged at once,
- * else after a merge. What others begin to read, or have begun, stays as it is.
+/* The moment reads no index file that has later entries already: if the table is not logged at
+ * once, else after a merge. What others begin to read, or have begun, stays as it is.
  */
 static void assert_index_old(struct blitz_cursor *cursor, const struct blitz_moment *moment)
 {
