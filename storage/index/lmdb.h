@@ -142,6 +142,29 @@ static inline uint64_t bz_label_of(const MDB_val *key)
   return bz_load_be64((const uint8_t *)key->mv_data + LONG_HEAD);
 }
 
+static inline int bz_compare_keys(struct blitz_slice a, struct blitz_slice b)
+{
+  int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
+
+  return order != 0 ? order : a.len < b.len ? -1 : a.len > b.len;
+}
+
+/* Finds the first pair from *AT on: 0, MDB_NOTFOUND or an error. */
+typedef int bz_seek_pair_fn(void *arg, MDB_val *at, MDB_val *value);
+
+/* Where among the entries with KEY's head the long KEY stands: behind those that are less,
+ * and, if BEYOND, behind those that begin with it too.
+ */
+int bz_find_gap(bz_seek_pair_fn *seek, void *arg, struct blitz_slice key, bool beyond,
+                struct bz_gap *gap);
+
+/* The key of LMDB's, *AT, from which on are the pairs from KEY on, or if BEYOND from the first
+ * one on that does not begin with it; an empty one: all. MDB_NOTFOUND: none are. *AT may be in
+ * BUF.
+ */
+int bz_find_place(bz_seek_pair_fn *seek, void *arg, struct blitz_slice key, bool beyond,
+                  uint8_t buf[LMDB_KEY_MAX], MDB_val *at);
+
 /* A label for a new key; false: there is none left between its neighbours. */
 bool bz_label_between(struct bz_index_file *file, unsigned dbi, const struct bz_gap *gap,
                       uint64_t *label);
@@ -149,6 +172,20 @@ bool bz_label_between(struct bz_index_file *file, unsigned dbi, const struct bz_
 /* Spreads the labels with HEAD around one anew, so that there is room. */
 enum blitz_rc bz_label_spread(struct blitz_table *table, MDB_txn *txn, unsigned dbi,
                               const uint8_t *head, uint64_t around, struct blitz_error *err);
+
+/* ---- walk.c ---------------------------------------------------------------------- */
+
+/* A walk over the tree of a database's record. */
+enum blitz_rc bz_walk_open_record(const struct bz_walk_commit *commit, const uint8_t *record,
+                                  struct bz_walk *walk);
+
+/* Goes to where KEY would be, or if BEYOND, what is behind all that begin with it: to the first
+ * entry from there on, or behind the last one of the leaf before. BLITZ_END: the tree is empty.
+ */
+enum blitz_rc bz_walk_place(struct bz_walk *walk, struct blitz_slice key, bool beyond);
+
+/* Finds an entry with about PART of all entries before it, if pages of a level are alike. */
+enum blitz_rc bz_walk_seek_part(struct bz_walk *walk, double part, struct bz_entry *found);
 
 /* The unnamed database, in which the others are by their names. */
 #define MAIN_DBI 1
