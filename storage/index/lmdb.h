@@ -108,8 +108,49 @@ enum blitz_rc bz_index_merge_all(struct blitz_table *table,
 /* What a pair adds to the sum of its database; its label does not count. */
 uint64_t bz_pair_sum(const MDB_val *key, const MDB_val *value);
 
-/* Takes a pair apart. False: it is damaged. */
-bool bz_entry_parse(const MDB_val *key, const MDB_val *value, struct bz_entry *entry);
+/* Takes a pair apart, which each step does. False: it is damaged. */
+static inline bool bz_entry_parse(const MDB_val *key, const MDB_val *value, struct bz_entry *entry)
+{
+  const uint8_t *from = value->mv_data, *end = from + value->mv_size;
+  /* Not in the entry until it is known: a part of it that is read again has to be awaited. */
+  const uint8_t *sort_key = key->mv_data;
+  size_t sort_key_len = key->mv_size, row_key_len;
+  uint64_t word;
+
+  if (value->mv_size < WORD_LEN)
+    return false;
+  word = bz_load_le64(from);
+  from += WORD_LEN;
+  row_key_len = word >> WORD_ROW_KEY_SHIFT & WORD_ROW_KEY_MASK;
+  entry->off = word >> WORD_OFF_SHIFT << BZ_ALIGN_POWER;
+  entry->unique = (word & WORD_UNIQUE) != 0;
+  if (word & WORD_LONG)
+  {
+    if (end - from < LONG_LEN_LEN || (size_t)(end - from) - LONG_LEN_LEN < bz_load_le32(from))
+      return false;
+    sort_key_len = bz_load_le32(from);
+    sort_key = from + LONG_LEN_LEN;
+    from = sort_key + sort_key_len;
+  }
+  entry->sort_key = (struct blitz_slice){sort_key, sort_key_len};
+  if (entry->unique)
+  {
+    if ((size_t)(end - from) < row_key_len)
+      return false;
+    entry->key = (struct blitz_slice){sort_key, sort_key_len};
+    entry->row_key = (struct blitz_slice){from, row_key_len};
+    from += row_key_len;
+  }
+  else
+  {
+    if (sort_key_len < row_key_len)
+      return false;
+    entry->key = (struct blitz_slice){sort_key, sort_key_len - row_key_len};
+    entry->row_key = (struct blitz_slice){sort_key + sort_key_len - row_key_len, row_key_len};
+  }
+  entry->payload = (struct blitz_slice){from, (size_t)(end - from)};
+  return true;
+}
 
 /* ---- label.c --------------------------------------------------------------------- */
 

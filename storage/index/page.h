@@ -90,11 +90,17 @@ static inline size_t page_len_of(const uint8_t *meta_page)
   return len >= PAGE_LEN_MIN && len <= PAGE_LEN_MAX && (len & (len - 1)) == 0 ? len : 0;
 }
 
+/* The number of the commit that page 0 or 1 is of. */
+static inline uint64_t meta_number(const uint8_t *meta_page)
+{
+  return page_load64(meta_page + META_OFF + META_NUMBER_OFF);
+}
+
 /* Is this page WHICH, 0 or 1, which says where the trees begin? Commits take turns. */
 static inline bool page_is_meta(const uint8_t *page, unsigned which, size_t page_len)
 {
   const uint8_t *meta = page + META_OFF;
-  uint64_t number = page_load64(meta + META_NUMBER_OFF);
+  uint64_t number = meta_number(page);
 
   return page_load64(page + PAGE_NUMBER_OFF) == which &&
          page_load16(page + PAGE_FLAGS_OFF) == PAGE_META &&

@@ -30,48 +30,6 @@ uint64_t bz_pair_sum(const MDB_val *key, const MDB_val *value)
   return sum ^ sum >> 29;
 }
 
-bool bz_entry_parse(const MDB_val *key, const MDB_val *value, struct bz_entry *entry)
-{
-  const uint8_t *from = value->mv_data;
-  const uint8_t *end = from + value->mv_size;
-  uint64_t word;
-  size_t row_key_len;
-
-  if (value->mv_size < WORD_LEN)
-    return false;
-  word = bz_load_le64(from);
-  from += WORD_LEN;
-  row_key_len = word >> WORD_ROW_KEY_SHIFT & WORD_ROW_KEY_MASK;
-  entry->off = word >> WORD_OFF_SHIFT << BZ_ALIGN_POWER;
-  entry->unique = (word & WORD_UNIQUE) != 0;
-  entry->sort_key = (struct blitz_slice){key->mv_data, key->mv_size};
-  if (word & WORD_LONG)
-  {
-    if (end - from < LONG_LEN_LEN || (size_t)(end - from) - LONG_LEN_LEN < bz_load_le32(from))
-      return false;
-    entry->sort_key = (struct blitz_slice){from + LONG_LEN_LEN, bz_load_le32(from)};
-    from += LONG_LEN_LEN + entry->sort_key.len;
-  }
-  entry->key = entry->sort_key;
-  if (entry->unique)
-  {
-    if ((size_t)(end - from) < row_key_len)
-      return false;
-    entry->row_key = (struct blitz_slice){from, row_key_len};
-    from += row_key_len;
-  }
-  else
-  {
-    if (entry->sort_key.len < row_key_len)
-      return false;
-    entry->key.len -= row_key_len;
-    entry->row_key =
-        (struct blitz_slice){(const uint8_t *)entry->sort_key.data + entry->key.len, row_key_len};
-  }
-  entry->payload = (struct blitz_slice){from, (size_t)(end - from)};
-  return true;
-}
-
 /* WHOLE: the sort key is not in LMDB's key as it is, but here. */
 static size_t value_len(size_t sort_key_len, bool whole, bool unique, size_t row_key_len,
                         size_t payload_len)

@@ -386,7 +386,7 @@ static bool choose_meta(struct file *file, uint8_t meta[META_LEN])
     if (!read_at(file, i * file->page_len, pages[i], META_PAGE_LEN) ||
         !page_is_meta(pages[i], i, file->page_len))
       return false;
-    numbers[i] = page_load64(pages[i] + META_OFF + META_NUMBER_OFF);
+    numbers[i] = meta_number(pages[i]);
   }
   which = numbers[1] > numbers[0];
   memcpy(meta, pages[which] + META_OFF, META_LEN);

@@ -77,43 +77,49 @@ void bz_walk_unmap(struct bz_walk_maps *maps)
   *maps = (struct bz_walk_maps){0};
 }
 
-/* Reads page WHICH, 0 or 1. */
-static enum blitz_rc read_meta(struct bz_walk_maps *maps, int fd, unsigned which,
+static enum blitz_rc read_head(int fd, uint64_t off, uint8_t page[META_PAGE_LEN])
+{
+  ssize_t n = pread(fd, page, META_PAGE_LEN, (off_t)off);
+
+  return n < 0 ? BLITZ_IO : n < META_PAGE_LEN ? BLITZ_CORRUPT : BLITZ_OK;
+}
+
+/* Reads page WHICH, 0 or 1, and no other: that may be written to meanwhile. */
+static enum blitz_rc read_meta(const struct bz_walk_maps *maps, int fd, unsigned which,
                                uint8_t page[META_PAGE_LEN])
 {
-  ssize_t n = pread(fd, page, META_PAGE_LEN, (off_t)(which * maps->page_len));
+  enum blitz_rc rc = read_head(fd, which * maps->page_len, page);
 
-  if (n < 0)
-    return BLITZ_IO;
-  if (n < META_PAGE_LEN)
-    return BLITZ_CORRUPT;
-  if (which == 0 && maps->page_len == 0)
-    maps->page_len = page_len_of(page);
-  return maps->page_len > 0 && page_is_meta(page, which, maps->page_len) ? BLITZ_OK : BLITZ_CORRUPT;
+  return rc == BLITZ_OK && !page_is_meta(page, which, maps->page_len) ? BLITZ_CORRUPT : rc;
 }
 
 /* Reads the page that says where the trees of commit NUMBER begin. */
 static enum blitz_rc find_meta(struct bz_walk_maps *maps, int fd, uint64_t number,
                                uint8_t page[META_PAGE_LEN])
 {
-  uint8_t pages[2][META_PAGE_LEN];
-  uint64_t numbers[2];
-  unsigned which;
+  uint8_t other[META_PAGE_LEN];
+  enum blitz_rc rc = BLITZ_OK;
 
-  for (unsigned i = 0; i < 2; i++)
+  if (maps->page_len == 0)
   {
-    enum blitz_rc rc = read_meta(maps, fd, i, pages[i]);
-    if (rc != BLITZ_OK)
-      return rc;
-    numbers[i] = page_load64(pages[i] + META_OFF + META_NUMBER_OFF);
+    rc = read_head(fd, 0, page);
+    if (rc == BLITZ_OK && (maps->page_len = page_len_of(page)) == 0)
+      rc = BLITZ_CORRUPT;
   }
-  which = number == BZ_WALK_LAST ? numbers[1] > numbers[0] : number % 2;
-  memcpy(page, pages[which], META_PAGE_LEN);
-  return number == BZ_WALK_LAST || number == numbers[which] ? BLITZ_OK : BLITZ_CORRUPT;
+  if (rc == BLITZ_OK)
+    rc = read_meta(maps, fd, number == BZ_WALK_LAST ? 0 : number % 2, page);
+  if (rc != BLITZ_OK)
+    return rc;
+  if (number != BZ_WALK_LAST)
+    return meta_number(page) == number ? BLITZ_OK : BLITZ_CORRUPT;
+  rc = read_meta(maps, fd, 1, other);
+  if (rc == BLITZ_OK && meta_number(other) > meta_number(page))
+    memcpy(page, other, sizeof other);
+  return rc;
 }
 
-/* The last pages of a commit may be free ones, which LMDB does not write: then the file is
- * shorter than the commit. It never gets shorter than it is now, and the commit.
+/* The last pages of a commit may be free ones, which LMDB does not write: then the file ends
+ * before them. What it has of the commit now, nobody cuts off.
  */
 static enum blitz_rc count_pages(const struct bz_walk_maps *maps, int fd, uint64_t last,
                                  uint64_t *countp)
@@ -151,7 +157,7 @@ enum blitz_rc bz_walk_look(struct bz_walk_maps *maps, int fd, uint64_t number,
     return rc;
   look.base = maps->maps[maps->count - 1].base;
   look.page_len = maps->page_len;
-  look.number = page_load64(meta + META_NUMBER_OFF);
+  look.number = meta_number(page);
   look.root = page_load64(meta + META_MAIN_OFF + DB_ROOT_OFF);
   look.depth = page_load16(meta + META_MAIN_OFF + DB_DEPTH_OFF);
   *commit = maps->last = look;
@@ -253,8 +259,9 @@ static enum blitz_rc fail(struct bz_walk *walk)
   return BLITZ_CORRUPT;
 }
 
-/* The entry where the walk is. */
-static inline enum blitz_rc read_entry(struct bz_walk *walk, struct bz_entry *found)
+/* The entry where the walk is. A step is hardly more than that, so it is to be part of it. */
+static inline __attribute__((always_inline)) enum blitz_rc read_entry(struct bz_walk *walk,
+                                                                      struct bz_entry *found)
 {
   MDB_val key, value;
 
@@ -313,9 +320,19 @@ static uint64_t head_of(const uint8_t *data, size_t len)
   return bz_load_be64(head);
 }
 
+/* The same of a node's key. Before that is the rest of the node, so that of a short one more may
+ * be loaded than it has.
+ */
+static inline uint64_t node_head(const uint8_t *key, size_t len)
+{
+  if (len >= sizeof(uint64_t))
+    return bz_load_be64(key);
+  return len > 0 ? bz_load_be64(key + len - sizeof(uint64_t)) << 8 * (sizeof(uint64_t) - len) : 0;
+}
+
 static inline int compare_node(const uint8_t *key, size_t len, const struct sought *sought)
 {
-  uint64_t head = len >= sizeof head ? bz_load_be64(key) : head_of(key, len);
+  uint64_t head = node_head(key, len);
   size_t both = len < sought->len ? len : sought->len;
   int order = 0;
 
@@ -343,8 +360,11 @@ static bool find_slot(const struct bz_walk *walk, struct bz_walk_step *step,
   {
     unsigned middle = low + (high - low) / 2;
     size_t key_len;
-    const uint8_t *at = node_at(walk, step, middle, &key_len);
+    const uint8_t *at;
     int order;
+    fetch_node(step, low + (middle - low) / 2);
+    fetch_node(step, middle + (high - middle) / 2);
+    at = node_at(walk, step, middle, &key_len);
     if (at == NULL)
       return false;
     order = compare_node(at + NODE_KEY_OFF, key_len, sought);
@@ -618,7 +638,7 @@ enum blitz_rc bz_walk_step(struct bz_walk *walk, bool forward, struct bz_entry *
   if (!walk->placed)
     return step_far(walk, forward, found);
   leaf = &walk->steps[walk->depth - 1];
-  slot = forward ? leaf->slot + 1 : leaf->slot - 1; /* 0 is behind UINT32_MAX, and it before 0 */
+  slot = forward ? leaf->slot + 1 : leaf->slot - 1; /* UINT32_MAX stands before 0 */
   if (slot >= leaf->slots)
     return step_far(walk, forward, found);
   leaf->slot = slot;
