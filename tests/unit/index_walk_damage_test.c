@@ -373,7 +373,7 @@ static void put_tree(int fd, uint8_t *data, size_t len, uint64_t root, unsigned 
     {
       uint8_t *record = data + at + 17;
       put_number(record + DB_DEPTH_OFF, depth, 2);
-      put_number(record + DB_BRANCHES_OFF, depth - 1, 8);
+      put_number(record + DB_BRANCHES_OFF, depth > 1, 8);
       put_number(record + DB_LEAVES_OFF, 1, 8);
       put_number(record + DB_LONG_OFF, 0, 8);
       put_number(record + DB_ENTRIES_OFF, 100, 8);
@@ -384,38 +384,99 @@ static void put_tree(int fd, uint8_t *data, size_t len, uint64_t root, unsigned 
   write_at(fd, data, len, 0);
 }
 
+static void put_page(int fd, uint64_t number, unsigned kind, unsigned count, const uint8_t *node,
+                     size_t len)
+{
+  uint8_t page[PAGE_LEN];
+  make_page(page, number, kind, count, node, len);
+  write_at(fd, page, PAGE_LEN, number * PAGE_LEN);
+}
+
 /* A tree as deep as can be, each page of which leads a hundred times to the next: had it ways
- * as it says, there were 100^31 leaves.
+ * as it says, there were 100^31 leaves. Nor do they go on if that leaf ends before it begins.
  */
 static void a_tree_of_few_pages_is_soon_through(void **state)
 {
   uint8_t *data, page[PAGE_LEN], node[NODE_KEY_OFF + 1 + 16] = {0};
   size_t len;
   int fd = make_file("ways", 10, &data, &len);
-  uint64_t first = len / PAGE_LEN;
+  uint64_t first = len / PAGE_LEN, last = first + BZ_TREE_DEPTH_MAX - 1;
   struct rnd rnd = {run_seed()};
   struct walked walked;
   (void)state;
+  alarm(LIMIT_SECONDS);
   node[NODE_KEY_LEN_OFF] = 1;
   node[NODE_KEY_OFF] = 'k';
-  for (unsigned level = 0; level < BZ_TREE_DEPTH_MAX; level++)
+  for (uint64_t number = first; number < last; number++)
   {
-    bool leaf = level + 1 == BZ_TREE_DEPTH_MAX;
-    put_child(node, leaf ? 16 : first + level + 1); /* or 16 bytes of a value */
-    make_page(page, first + level, leaf ? PAGE_LEAF : PAGE_BRANCH, 100, node, sizeof node);
-    write_at(fd, page, PAGE_LEN, (first + level) * PAGE_LEN);
+    put_child(node, number + 1);
+    put_page(fd, number, PAGE_BRANCH, 100, node, sizeof node);
   }
-  put_tree(fd, data, len, first, BZ_TREE_DEPTH_MAX, first + BZ_TREE_DEPTH_MAX - 1);
-  alarm(LIMIT_SECONDS);
-  walked = walk_all(fd, &rnd, 20);
-  assert_true(walked.ok >= 100 && walked.corrupt > 0);
-  /* Deeper it must not be. */
-  for (unsigned depth = BZ_TREE_DEPTH_MAX + 1; depth < 70000; depth += 32767)
+  put_child(node, 16); /* the length of a value */
+  make_page(page, last, PAGE_LEAF, 100, node, sizeof node);
+  put_tree(fd, data, len, first, BZ_TREE_DEPTH_MAX, last);
+  for (unsigned i = 0; i < 2; i++)
   {
-    put_tree(fd, data, len, first, depth, first + BZ_TREE_DEPTH_MAX - 1);
-    assert_true(walk_all(fd, &rnd, 20).corrupt > 0);
+    write_at(fd, page, PAGE_LEN, last * PAGE_LEN);
+    walked = walk_all(fd, &rnd, 20);
+    assert_true(walked.ok >= 100 && walked.corrupt > 0);
+    page[PAGE_LEN - sizeof node + NODE_KEY_OFF] = 'z'; /* of the first node */
   }
   alarm(0);
+  close(fd);
+  free(data);
+}
+
+/* A branch that leads to itself is as deep as somebody says. */
+static void no_tree_is_too_deep(void **state)
+{
+  uint8_t *data, node[NODE_KEY_OFF + 1 + 16] = {0};
+  size_t len;
+  int fd = make_file("deep", 10, &data, &len);
+  uint64_t first = len / PAGE_LEN;
+  struct rnd rnd = {run_seed()};
+  (void)state;
+  put_child(node, first);
+  put_page(fd, first, PAGE_BRANCH, 1, node, sizeof node);
+  for (unsigned depth = BZ_TREE_DEPTH_MAX - 1; depth < 65536; depth += depth < 40 ? 1 : 5000)
+  {
+    put_tree(fd, data, len, first, depth, first);
+    assert_true(walk_all(fd, &rnd, 20).corrupt > 0);
+  }
+  for (unsigned depth = BZ_TREE_DEPTH_MAX - 1; depth < 65536; depth += depth < 40 ? 1 : 5000)
+  {
+    for (unsigned i = 0; i < 2; i++)
+    {
+      put_number(data + i * PAGE_LEN + META_OFF + META_MAIN_OFF + DB_ROOT_OFF, first, 8);
+      put_number(data + i * PAGE_LEN + META_OFF + META_MAIN_OFF + DB_DEPTH_OFF, depth, 2);
+    }
+    write_at(fd, data, len, 0);
+    assert_true(walk_all(fd, &rnd, 20).corrupt > 0);
+  }
+  close(fd);
+  free(data);
+}
+
+/* LMDB has none of more than 511 bytes. */
+static void keys_are_not_too_long(void **state)
+{
+  uint8_t *data, node[NODE_KEY_OFF + LMDB_KEY_MAX + 1 + 16] = {0};
+  size_t len;
+  int fd = make_file("keys", 10, &data, &len);
+  uint64_t first = len / PAGE_LEN;
+  struct rnd rnd = {run_seed()};
+  (void)state;
+  node[NODE_LOW_OFF] = 16;
+  node[NODE_KEY_LEN_OFF] = 9;
+  put_page(fd, first, PAGE_LEAF, 1, node, sizeof node);
+  put_tree(fd, data, len, first + 1, 2, first + 1);
+  put_child(node, first);
+  for (unsigned more = 0; more < 2; more++)
+  {
+    put_number(node + NODE_KEY_LEN_OFF, LMDB_KEY_MAX + more, 2);
+    put_page(fd, first + 1, PAGE_BRANCH, 1, node, sizeof node);
+    assert_int_equal(walk_all(fd, &rnd, 20).corrupt > 0, more > 0);
+  }
   close(fd);
   free(data);
 }
@@ -506,12 +567,18 @@ static void long_values_end_where_their_pages_do(void **state)
 static void assert_meta_told(int fd, uint8_t *data, size_t off, uint64_t n, size_t count)
 {
   struct rnd rnd = {1};
+  struct bz_walk_maps maps = {0};
+  struct bz_walk_commit commit;
   uint8_t old[2 * PAGE_LEN];
+  enum blitz_rc rc;
   memcpy(old, data, sizeof old);
   for (unsigned i = 0; i < 2; i++)
     put_number(data + i * PAGE_LEN + META_OFF + off, n, count);
   write_at(fd, data, sizeof old, 0);
   assert_true(walk_all(fd, &rnd, 4).corrupt > 0);
+  rc = bz_walk_look(&maps, fd, meta_number(old), &commit);
+  assert_true(rc == BLITZ_OK || rc == BLITZ_CORRUPT);
+  bz_walk_unmap(&maps);
   memcpy(data, old, sizeof old);
   write_at(fd, data, sizeof old, 0);
 }
@@ -526,8 +593,6 @@ static void what_the_first_pages_tell_is_not_believed(void **state)
   (void)state;
   for (unsigned i = 0; i < sizeof page_lens / sizeof *page_lens; i++)
     assert_meta_told(fd, data, META_FREE_OFF + DB_PAD_OFF, page_lens[i], 4);
-  for (unsigned depth = BZ_TREE_DEPTH_MAX + 1; depth < 70000; depth += 32767)
-    assert_meta_told(fd, data, META_MAIN_OFF + DB_DEPTH_OFF, depth, 2);
   assert_meta_told(fd, data, META_MAIN_OFF + DB_DEPTH_OFF, 0, 2);
   assert_meta_told(fd, data, META_MAIN_OFF + DB_ROOT_OFF, UINT64_MAX - 1, 8);
   assert_meta_told(fd, data, META_LAST_OFF, 1, 8);
@@ -545,6 +610,8 @@ int main(void)
       cmocka_unit_test(a_file_is_cut_off_anywhere),
       cmocka_unit_test(branches_lead_astray),
       cmocka_unit_test(a_tree_of_few_pages_is_soon_through),
+      cmocka_unit_test(no_tree_is_too_deep),
+      cmocka_unit_test(keys_are_not_too_long),
       cmocka_unit_test(the_last_page_is_damaged),
       cmocka_unit_test(long_values_end_where_their_pages_do),
       cmocka_unit_test(what_the_first_pages_tell_is_not_believed),
