@@ -5,6 +5,7 @@
  */
 #include "index/lmdb.h"
 #include "index/page.h"
+#include "support/indexed.h"
 #include "support/walked.h"
 
 #include <fcntl.h>
@@ -180,7 +181,7 @@ static void any_words_are_changed(void **state)
   int fd = make_file("words", 400, &data, &len);
   uint64_t seed = run_seed();
   struct rnd rnd = {seed};
-  unsigned rounds = run_rounds(3000), corrupt = 0;
+  unsigned rounds = run_rounds(3000 / INDEXED_SLOWER), corrupt = 0;
   (void)state;
   alarm(LIMIT_SECONDS);
   assert_int_equal(walk_all(fd, &rnd, 50).corrupt, 0);
@@ -489,7 +490,7 @@ static void the_last_page_is_damaged(void **state)
   int fd = make_file("last", 20, &data, &len);
   uint64_t first = len / PAGE_LEN;
   struct rnd rnd = {run_seed()};
-  unsigned rounds = run_rounds(10000), corrupt = 0;
+  unsigned rounds = run_rounds(10000 / INDEXED_SLOWER), corrupt = 0;
   (void)state;
   alarm(LIMIT_SECONDS);
   node[NODE_LOW_OFF] = 16;
