@@ -102,6 +102,7 @@ void bz_env_close(struct bz_index_file *file)
   if (file->env != NULL)
     mdb_env_close(file->env);
   file->env = NULL;
+  bz_walk_unmap(&file->maps);
 }
 
 /* ---- length ------------------------------------------------------------------------- */

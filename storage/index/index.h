@@ -19,6 +19,7 @@
  *   delta.c, deltas.c  entries in memory
  *   source.c  what a reader or a transaction has of an index: file and deltas as one
  *   label.c   the order of entries with long keys
+ *   walk.c    the same to read what is committed, with no number believed; see walk.h
  *   count.c   how many entries lie between two keys; samples
  *   sort.c    entries in order, in bounded memory; append.c: into an empty database
  *
@@ -52,6 +53,7 @@
 #ifndef BZ_INDEX_H
 #define BZ_INDEX_H
 
+#include "index/walk.h"
 #include "rows/rows.h"
 
 struct MDB_env;
@@ -74,6 +76,7 @@ struct bz_index_sum
 struct bz_index_file
 {
   struct MDB_env *env;
+  struct bz_walk_maps maps; /* of walks; under the table's snapshot_lock */
   char *name;
   unsigned count; /* of indexes */
   uint64_t ids[BLITZ_INDEXES_MAX];
@@ -388,9 +391,9 @@ struct bz_tree_shape
 };
 
 void bz_tree_shape(struct MDB_txn *txn, unsigned dbi, struct bz_tree_shape *shape);
+void bz_walk_shape(const struct bz_walk *walk, struct bz_tree_shape *shape);
 
 /* The way down a committed tree to where a seek would end. */
-#define BZ_TREE_DEPTH_MAX 32
 struct bz_tree_path
 {
   unsigned depth;
@@ -403,6 +406,8 @@ struct bz_tree_path
 };
 enum blitz_rc bz_tree_find_path(struct MDB_txn *txn, uint64_t id, struct blitz_slice key,
                                 bool beyond, struct bz_tree_path *path) BLITZ_MUST_CHECK;
+enum blitz_rc bz_walk_find_path(struct bz_walk *walk, struct blitz_slice key, bool beyond,
+                                struct bz_tree_path *path) BLITZ_MUST_CHECK;
 
 /* About how many entries are between the ends of two paths in one transaction. */
 double bz_tree_between(const struct bz_tree_path *low, const struct bz_tree_path *high);
@@ -410,5 +415,7 @@ double bz_tree_between(const struct bz_tree_path *low, const struct bz_tree_path
 /* Calls VISIT for the entries of about MAX / 64 places. */
 enum blitz_rc bz_tree_sample(struct MDB_txn *txn, uint64_t id, unsigned dbi, uint64_t max,
                              blitz_visit_fn *visit, void *arg) BLITZ_MUST_CHECK;
+enum blitz_rc bz_walk_sample(struct bz_walk *walk, uint64_t max, blitz_visit_fn *visit,
+                             void *arg) BLITZ_MUST_CHECK;
 
 #endif /* BZ_INDEX_H */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * label.c: labels, by which long sort keys that begin alike are ordered.
+ * label.c: labels, by which long sort keys that begin alike are ordered, and where among the
+ * pairs a key stands.
  *
  * A new key gets a label between those of its neighbours. Where there is none left, labels
  * near by are spread anew: those of the smallest range around the place, of a power of two of
@@ -29,6 +30,100 @@ struct group
   MDB_val *values; /* copies */
   size_t count, room;
 };
+
+/* ---- places ---------------------------------------------------------------------------- */
+
+/* Each round halves the range, or more. What LMDB or a walk finds from a label on may be one
+ * before it in a damaged file; believed, that would go on forever.
+ */
+int bz_find_gap(bz_seek_pair_fn *seek, void *arg, struct blitz_slice key, bool beyond,
+                struct bz_gap *gap)
+{
+  uint64_t low = 0, high = UINT64_MAX;
+  uint8_t buf[LMDB_KEY_MAX];
+
+  *gap = (struct bz_gap){.after = UINT64_MAX};
+  for (;;)
+  {
+    uint64_t middle = low + (high - low) / 2, label;
+    MDB_val at = bz_labelled(key.data, middle, buf), value;
+    struct bz_entry entry;
+    int rc = seek(arg, &at, &value), order;
+
+    if (rc != 0 && rc != MDB_NOTFOUND)
+      return rc;
+    if (rc == MDB_NOTFOUND || !bz_in_group(&at, key.data) || (label = bz_label_of(&at)) > high)
+    {
+      if (middle == low)
+        return 0;
+      high = middle - 1;
+      continue;
+    }
+    if (label < middle || !bz_entry_parse(&at, &value, &entry))
+      return MDB_CORRUPTED;
+    order = bz_compare_keys(entry.sort_key, key);
+    if (order == 0)
+      gap->exact = true;
+    if (beyond && entry.sort_key.len >= key.len &&
+        memcmp(entry.sort_key.data, key.data, key.len) == 0)
+      order = -1;
+    if (order < 0)
+    {
+      gap->has_before = true;
+      gap->before = label;
+      if (label == high)
+        return 0;
+      low = label + 1;
+    }
+    else
+    {
+      gap->has_after = true;
+      gap->after = label;
+      if (order == 0 || middle == low)
+        return 0;
+      high = middle - 1;
+    }
+  }
+}
+
+/* The smallest key beyond all that begin with KEY, whose last bytes are cut. False: none. */
+static bool successor(uint8_t *key, size_t *len)
+{
+  while (*len > 0 && key[*len - 1] == 0xFF)
+    --*len;
+  if (*len == 0)
+    return false;
+  key[*len - 1]++;
+  return true;
+}
+
+int bz_find_place(bz_seek_pair_fn *seek, void *arg, struct blitz_slice key, bool beyond,
+                  uint8_t buf[LMDB_KEY_MAX], MDB_val *at)
+{
+  size_t len = key.len < LONG_HEAD ? key.len : LONG_HEAD;
+
+  if (key.len > LONG_HEAD)
+  {
+    struct bz_gap gap;
+    int rc = bz_find_gap(seek, arg, key, beyond, &gap);
+    if (rc != 0)
+      return rc;
+    if (gap.has_after)
+    {
+      *at = bz_labelled(key.data, gap.after, buf);
+      return 0;
+    }
+    beyond = true; /* behind all of that head */
+  }
+  if (len > 0)
+    memcpy(buf, key.data, len);
+  if (beyond && !successor(buf, &len))
+    return MDB_NOTFOUND;
+  *at = (MDB_val){len, buf};
+  return 0;
+}
+
+/* ---- labels ----------------------------------------------------------------------------- */
 
 bool bz_label_between(struct bz_index_file *file, unsigned dbi, const struct bz_gap *gap,
                       uint64_t *label)

@@ -108,8 +108,49 @@ enum blitz_rc bz_index_merge_all(struct blitz_table *table,
 /* What a pair adds to the sum of its database; its label does not count. */
 uint64_t bz_pair_sum(const MDB_val *key, const MDB_val *value);
 
-/* Takes a pair apart. False: it is damaged. */
-bool bz_entry_parse(const MDB_val *key, const MDB_val *value, struct bz_entry *entry);
+/* Takes a pair apart, which each step does. False: it is damaged. */
+static inline bool bz_entry_parse(const MDB_val *key, const MDB_val *value, struct bz_entry *entry)
+{
+  const uint8_t *from = value->mv_data, *end = from + value->mv_size;
+  /* Not in the entry until it is known: a part of it that is read again has to be awaited. */
+  const uint8_t *sort_key = key->mv_data;
+  size_t sort_key_len = key->mv_size, row_key_len;
+  uint64_t word;
+
+  if (value->mv_size < WORD_LEN)
+    return false;
+  word = bz_load_le64(from);
+  from += WORD_LEN;
+  row_key_len = word >> WORD_ROW_KEY_SHIFT & WORD_ROW_KEY_MASK;
+  entry->off = word >> WORD_OFF_SHIFT << BZ_ALIGN_POWER;
+  entry->unique = (word & WORD_UNIQUE) != 0;
+  if (word & WORD_LONG)
+  {
+    if (end - from < LONG_LEN_LEN || (size_t)(end - from) - LONG_LEN_LEN < bz_load_le32(from))
+      return false;
+    sort_key_len = bz_load_le32(from);
+    sort_key = from + LONG_LEN_LEN;
+    from = sort_key + sort_key_len;
+  }
+  entry->sort_key = (struct blitz_slice){sort_key, sort_key_len};
+  if (entry->unique)
+  {
+    if ((size_t)(end - from) < row_key_len)
+      return false;
+    entry->key = (struct blitz_slice){sort_key, sort_key_len};
+    entry->row_key = (struct blitz_slice){from, row_key_len};
+    from += row_key_len;
+  }
+  else
+  {
+    if (sort_key_len < row_key_len)
+      return false;
+    entry->key = (struct blitz_slice){sort_key, sort_key_len - row_key_len};
+    entry->row_key = (struct blitz_slice){sort_key + sort_key_len - row_key_len, row_key_len};
+  }
+  entry->payload = (struct blitz_slice){from, (size_t)(end - from)};
+  return true;
+}
 
 /* ---- label.c --------------------------------------------------------------------- */
 
@@ -142,6 +183,29 @@ static inline uint64_t bz_label_of(const MDB_val *key)
   return bz_load_be64((const uint8_t *)key->mv_data + LONG_HEAD);
 }
 
+static inline int bz_compare_keys(struct blitz_slice a, struct blitz_slice b)
+{
+  int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
+
+  return order != 0 ? order : a.len < b.len ? -1 : a.len > b.len;
+}
+
+/* Finds the first pair from *AT on: 0, MDB_NOTFOUND or an error. */
+typedef int bz_seek_pair_fn(void *arg, MDB_val *at, MDB_val *value);
+
+/* Where among the entries with KEY's head the long KEY stands: behind those that are less,
+ * and, if BEYOND, behind those that begin with it too.
+ */
+int bz_find_gap(bz_seek_pair_fn *seek, void *arg, struct blitz_slice key, bool beyond,
+                struct bz_gap *gap);
+
+/* The key of LMDB's, *AT, from which on are the pairs from KEY on, or if BEYOND from the first
+ * one on that does not begin with it; an empty one: all. MDB_NOTFOUND: none are. *AT may be in
+ * BUF.
+ */
+int bz_find_place(bz_seek_pair_fn *seek, void *arg, struct blitz_slice key, bool beyond,
+                  uint8_t buf[LMDB_KEY_MAX], MDB_val *at);
+
 /* A label for a new key; false: there is none left between its neighbours. */
 bool bz_label_between(struct bz_index_file *file, unsigned dbi, const struct bz_gap *gap,
                       uint64_t *label);
@@ -149,6 +213,20 @@ bool bz_label_between(struct bz_index_file *file, unsigned dbi, const struct bz_
 /* Spreads the labels with HEAD around one anew, so that there is room. */
 enum blitz_rc bz_label_spread(struct blitz_table *table, MDB_txn *txn, unsigned dbi,
                               const uint8_t *head, uint64_t around, struct blitz_error *err);
+
+/* ---- walk.c ---------------------------------------------------------------------- */
+
+/* A walk over the tree of a database's record. */
+enum blitz_rc bz_walk_open_record(const struct bz_walk_commit *commit, const uint8_t *record,
+                                  struct bz_walk *walk);
+
+/* Goes to where KEY would be, or if BEYOND, what is behind all that begin with it: to the first
+ * entry from there on, or behind the last one of the leaf before. BLITZ_END: the tree is empty.
+ */
+enum blitz_rc bz_walk_place(struct bz_walk *walk, struct blitz_slice key, bool beyond);
+
+/* Finds an entry with about PART of all entries before it, if pages of a level are alike. */
+enum blitz_rc bz_walk_seek_part(struct bz_walk *walk, double part, struct bz_entry *found);
 
 /* The unnamed database, in which the others are by their names. */
 #define MAIN_DBI 1

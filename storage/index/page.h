@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
  * page.h: the bytes of LMDB's pages, data version 1 (mdb.c: MDB_page, MDB_node, MDB_db,
- * MDB_meta), in the machine's byte order. For count.c and verify.c.
+ * MDB_meta), in the machine's byte order. For verify.c and walk.c.
  */
 #ifndef BZ_INDEX_PAGE_H
 #define BZ_INDEX_PAGE_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -19,6 +21,9 @@
 #define PAGE_LEAF 2
 #define PAGE_OVERFLOW 4 /* the first of a long value */
 #define PAGE_META 8
+#define PAGE_LEN_MIN 512
+#define PAGE_LEN_MAX 32768
+#define PAGE_FIRST 2 /* before that are the two that say where the trees begin */
 
 #define NODE_LOW_OFF 0   /* 2: a child's number, or a value's length, lower bits */
 #define NODE_HIGH_OFF 2  /* 2: middle bits */
@@ -38,6 +43,7 @@
 #define DB_ROOT_OFF 40    /* 8 */
 #define DB_LEN 48
 #define DB_NO_ROOT UINT64_MAX
+#define DB_INTEGER_KEYS 8 /* of DB_FLAGS */
 
 #define META_OFF 16         /* in pages 0 and 1 */
 #define META_MAGIC_OFF 0    /* 4 */
@@ -47,8 +53,10 @@
 #define META_LAST_OFF 120   /* 8: the last page in use */
 #define META_NUMBER_OFF 128 /* 8: of the commit */
 #define META_LEN 136
+#define META_NUMBER_MAX (UINT64_MAX / 2)
 #define META_MAGIC 0xBEEFC0DEu
 #define META_VERSION 1
+#define META_PAGE_LEN (META_OFF + META_LEN) /* what is read of pages 0 and 1 */
 
 static inline uint16_t page_load16(const uint8_t *from)
 {
@@ -72,6 +80,35 @@ static inline uint64_t page_load64(const uint8_t *from)
 
   memcpy(&n, from, sizeof n);
   return n;
+}
+
+/* What page 0 says of the length of pages; 0: that cannot be. */
+static inline size_t page_len_of(const uint8_t *meta_page)
+{
+  uint32_t len = page_load32(meta_page + META_OFF + META_FREE_OFF + DB_PAD_OFF);
+
+  return len >= PAGE_LEN_MIN && len <= PAGE_LEN_MAX && (len & (len - 1)) == 0 ? len : 0;
+}
+
+/* The number of the commit that page 0 or 1 is of. */
+static inline uint64_t meta_number(const uint8_t *meta_page)
+{
+  return page_load64(meta_page + META_OFF + META_NUMBER_OFF);
+}
+
+/* Is this page WHICH, 0 or 1, which says where the trees begin? Commits take turns. */
+static inline bool page_is_meta(const uint8_t *page, unsigned which, size_t page_len)
+{
+  const uint8_t *meta = page + META_OFF;
+  uint64_t number = meta_number(page);
+
+  return page_load64(page + PAGE_NUMBER_OFF) == which &&
+         page_load16(page + PAGE_FLAGS_OFF) == PAGE_META &&
+         page_load32(meta + META_MAGIC_OFF) == META_MAGIC &&
+         page_load32(meta + META_VERSION_OFF) == META_VERSION &&
+         page_load32(meta + META_FREE_OFF + DB_PAD_OFF) == page_len &&
+         (page_load16(meta + META_FREE_OFF + DB_FLAGS_OFF) & 0x3fff) == DB_INTEGER_KEYS &&
+         number <= META_NUMBER_MAX && (number == 0 || number % 2 == which);
 }
 
 /* The page that a branch's node leads to. */

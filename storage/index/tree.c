@@ -30,48 +30,6 @@ uint64_t bz_pair_sum(const MDB_val *key, const MDB_val *value)
   return sum ^ sum >> 29;
 }
 
-bool bz_entry_parse(const MDB_val *key, const MDB_val *value, struct bz_entry *entry)
-{
-  const uint8_t *from = value->mv_data;
-  const uint8_t *end = from + value->mv_size;
-  uint64_t word;
-  size_t row_key_len;
-
-  if (value->mv_size < WORD_LEN)
-    return false;
-  word = bz_load_le64(from);
-  from += WORD_LEN;
-  row_key_len = word >> WORD_ROW_KEY_SHIFT & WORD_ROW_KEY_MASK;
-  entry->off = word >> WORD_OFF_SHIFT << BZ_ALIGN_POWER;
-  entry->unique = (word & WORD_UNIQUE) != 0;
-  entry->sort_key = (struct blitz_slice){key->mv_data, key->mv_size};
-  if (word & WORD_LONG)
-  {
-    if (end - from < LONG_LEN_LEN || (size_t)(end - from) - LONG_LEN_LEN < bz_load_le32(from))
-      return false;
-    entry->sort_key = (struct blitz_slice){from + LONG_LEN_LEN, bz_load_le32(from)};
-    from += LONG_LEN_LEN + entry->sort_key.len;
-  }
-  entry->key = entry->sort_key;
-  if (entry->unique)
-  {
-    if ((size_t)(end - from) < row_key_len)
-      return false;
-    entry->row_key = (struct blitz_slice){from, row_key_len};
-    from += row_key_len;
-  }
-  else
-  {
-    if (entry->sort_key.len < row_key_len)
-      return false;
-    entry->key.len -= row_key_len;
-    entry->row_key =
-        (struct blitz_slice){(const uint8_t *)entry->sort_key.data + entry->key.len, row_key_len};
-  }
-  entry->payload = (struct blitz_slice){from, (size_t)(end - from)};
-  return true;
-}
-
 /* WHOLE: the sort key is not in LMDB's key as it is, but here. */
 static size_t value_len(size_t sort_key_len, bool whole, bool unique, size_t row_key_len,
                         size_t payload_len)
@@ -129,76 +87,12 @@ enum blitz_rc bz_sort_key_make(const struct blitz_table *table,
   return BLITZ_OK;
 }
 
-static int compare(struct blitz_slice a, struct blitz_slice b)
-{
-  int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
-
-  return order != 0 ? order : a.len < b.len ? -1 : a.len > b.len;
-}
-
 /* ---- places ------------------------------------------------------------------------ */
 
-/* The smallest key beyond all that begin with KEY, whose last bytes are cut. False: none. */
-static bool successor(uint8_t *key, size_t *len)
+/* A bz_seek_pair_fn of a cursor of LMDB's. */
+static int seek_range(void *mc, MDB_val *at, MDB_val *value)
 {
-  while (*len > 0 && key[*len - 1] == 0xFF)
-    --*len;
-  if (*len == 0)
-    return false;
-  key[*len - 1]++;
-  return true;
-}
-
-/* Where among the entries with KEY's head KEY stands: behind those that are less, and,
- * if BEYOND, behind those that begin with it too.
- */
-static int find_gap(MDB_cursor *mc, struct blitz_slice key, bool beyond, struct bz_gap *gap)
-{
-  uint64_t low = 0, high = UINT64_MAX;
-  uint8_t buf[LMDB_KEY_MAX];
-
-  *gap = (struct bz_gap){.after = UINT64_MAX};
-  for (;;)
-  {
-    uint64_t middle = low + (high - low) / 2, label;
-    MDB_val at = bz_labelled(key.data, middle, buf), value;
-    struct bz_entry entry;
-    int rc = mdb_cursor_get(mc, &at, &value, MDB_SET_RANGE), order;
-
-    if (rc != 0 && rc != MDB_NOTFOUND)
-      return rc;
-    if (rc == MDB_NOTFOUND || !bz_in_group(&at, key.data) || (label = bz_label_of(&at)) > high)
-    {
-      if (middle == low)
-        return 0;
-      high = middle - 1;
-      continue;
-    }
-    if (!bz_entry_parse(&at, &value, &entry))
-      return MDB_CORRUPTED;
-    order = compare(entry.sort_key, key);
-    if (order == 0)
-      gap->exact = true;
-    if (beyond && entry.sort_key.len >= key.len &&
-        memcmp(entry.sort_key.data, key.data, key.len) == 0)
-      order = -1;
-    if (order < 0)
-    {
-      gap->has_before = true;
-      gap->before = label;
-      if (label == high)
-        return 0;
-      low = label + 1;
-    }
-    else
-    {
-      gap->has_after = true;
-      gap->after = label;
-      if (order == 0 || middle == low)
-        return 0;
-      high = middle - 1;
-    }
-  }
+  return mdb_cursor_get(mc, at, value, MDB_SET_RANGE);
 }
 
 /* Puts the cursor at the first pair from KEY on, or if BEYOND from the first one on that
@@ -208,29 +102,11 @@ static int seek_pair(MDB_cursor *mc, struct blitz_slice key, bool beyond, MDB_va
                      MDB_val *value)
 {
   uint8_t buf[LMDB_KEY_MAX];
-  size_t len = key.len < LONG_HEAD ? key.len : LONG_HEAD;
+  int rc = bz_find_place(seek_range, mc, key, beyond, buf, at);
 
-  if (key.len > LONG_HEAD)
-  {
-    struct bz_gap gap;
-    int rc = find_gap(mc, key, beyond, &gap);
-    if (rc != 0)
-      return rc;
-    if (gap.has_after)
-    {
-      *at = bz_labelled(key.data, gap.after, buf);
-      return mdb_cursor_get(mc, at, value, MDB_SET_RANGE);
-    }
-    beyond = true; /* behind all of that head */
-  }
-  if (len > 0)
-    memcpy(buf, key.data, len);
-  if (beyond && !successor(buf, &len))
-    return MDB_NOTFOUND;
-  if (len == 0)
-    return mdb_cursor_get(mc, at, value, MDB_FIRST);
-  *at = (MDB_val){len, buf};
-  return mdb_cursor_get(mc, at, value, MDB_SET_RANGE);
+  if (rc != 0)
+    return rc;
+  return mdb_cursor_get(mc, at, value, at->mv_size == 0 ? MDB_FIRST : MDB_SET_RANGE);
 }
 
 static enum blitz_rc found_pair(int rc, const MDB_val *key, const MDB_val *value,
@@ -292,7 +168,7 @@ enum blitz_rc bz_tree_step(struct MDB_cursor *mc, bool forward, struct bz_entry 
 static int find_long(MDB_cursor *mc, struct blitz_slice key, uint8_t buf[LMDB_KEY_MAX], MDB_val *at)
 {
   struct bz_gap gap;
-  int rc = find_gap(mc, key, false, &gap);
+  int rc = bz_find_gap(seek_range, mc, key, false, &gap);
 
   if (rc == 0 && !gap.exact)
     return MDB_NOTFOUND;
@@ -344,7 +220,7 @@ static enum blitz_rc place_long(struct blitz_table *table, MDB_txn *txn, unsigne
 
     if (mdb_rc == 0)
     {
-      mdb_rc = find_gap(mc, key, false, &gap);
+      mdb_rc = bz_find_gap(seek_range, mc, key, false, &gap);
       mdb_cursor_close(mc);
     }
     if (mdb_rc != 0)
@@ -419,7 +295,7 @@ static enum blitz_rc next_label(struct bz_tree_tail *tail, struct blitz_slice ke
 {
   uint8_t *bytes;
 
-  if (tail->len > 0 && compare((struct blitz_slice){tail->key, tail->len}, key) == 0)
+  if (tail->len > 0 && bz_compare_keys((struct blitz_slice){tail->key, tail->len}, key) == 0)
     return BLITZ_DUPLICATE;
   if (tail->len > 0 && memcmp(tail->key, key.data, LONG_HEAD) == 0)
     tail->label += LABEL_STEP;

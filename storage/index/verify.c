@@ -24,8 +24,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PAGE_LEN_MIN 512
-#define PAGE_LEN_MAX 32768
 #define MAX_UNWRITTEN (UINT64_C(1) << 24) /* free pages behind the end of the file */
 
 enum tree_kind
@@ -86,7 +84,7 @@ static bool read_at(const struct file *file, uint64_t off, uint8_t *to, size_t l
 /* Notes that COUNT pages from NUMBER on are used. False: one is already, or cannot be. */
 static bool take_pages(struct file *file, uint64_t number, uint64_t count)
 {
-  if (number < 2 || number >= file->page_count || count > file->page_count - number)
+  if (number < PAGE_FIRST || number >= file->page_count || count > file->page_count - number)
     return false;
   for (; count > 0; count--, number++)
   {
@@ -376,54 +374,35 @@ static bool verify_tree(struct file *file, enum tree_kind kind, const uint8_t *r
 
 /* ---- the file ------------------------------------------------------------------------ */
 
-/* Reads one of the two pages that say where the trees begin. */
-static bool read_meta(const struct file *file, unsigned which, uint8_t to[META_LEN])
-{
-  uint8_t page[META_OFF + META_LEN];
-  const uint8_t *from = page + META_OFF;
-
-  if (!read_at(file, which * file->page_len, page, sizeof page))
-    return false;
-  memcpy(to, from, META_LEN);
-  return page_load64(page + PAGE_NUMBER_OFF) == which &&
-         page_load16(page + PAGE_FLAGS_OFF) == PAGE_META &&
-         page_load32(from + META_MAGIC_OFF) == META_MAGIC &&
-         page_load32(from + META_VERSION_OFF) == META_VERSION &&
-         page_load32(from + META_FREE_OFF + DB_PAD_OFF) == file->page_len &&
-         (page_load16(from + META_FREE_OFF + DB_FLAGS_OFF) & 0x3fff) == MDB_INTEGERKEY;
-}
-
-/* The one that counts: that of the later commit. Commits take turns. */
+/* Looks at both pages that say where the trees begin, and takes that of the later commit. */
 static bool choose_meta(struct file *file, uint8_t meta[META_LEN])
 {
-  uint8_t metas[2][META_LEN];
+  uint8_t pages[2][META_PAGE_LEN];
   uint64_t numbers[2];
   unsigned which;
 
   for (unsigned i = 0; i < 2; i++)
   {
-    if (!read_meta(file, i, metas[i]))
+    if (!read_at(file, i * file->page_len, pages[i], META_PAGE_LEN) ||
+        !page_is_meta(pages[i], i, file->page_len))
       return false;
-    numbers[i] = page_load64(metas[i] + META_NUMBER_OFF);
-    if (numbers[i] > UINT64_MAX / 2 || (numbers[i] != 0 && numbers[i] % 2 != i))
-      return false;
+    numbers[i] = meta_number(pages[i]);
   }
   which = numbers[1] > numbers[0];
-  memcpy(meta, metas[which], META_LEN);
+  memcpy(meta, pages[which] + META_OFF, META_LEN);
   file->number = numbers[which];
   return true;
 }
 
 static bool begin(struct file *file)
 {
-  uint8_t head[META_OFF + META_LEN];
+  uint8_t head[META_PAGE_LEN];
   struct stat st;
 
   if (fstat(file->fd, &st) != 0 || !read_at(file, 0, head, sizeof head))
     return false;
-  file->page_len = page_load32(head + META_OFF + META_FREE_OFF + DB_PAD_OFF);
-  if (file->page_len < PAGE_LEN_MIN || file->page_len > PAGE_LEN_MAX ||
-      (file->page_len & (file->page_len - 1)) != 0)
+  file->page_len = page_len_of(head);
+  if (file->page_len == 0)
     return false;
   file->file_pages = (uint64_t)st.st_size / file->page_len;
   return file->file_pages >= 2;
