@@ -253,22 +253,29 @@ enum blitz_rc bz_index_read_begin(struct blitz_table *table, struct bz_index_vie
 {
   struct bz_index_file *file = table->index;
   MDB_txn **txnp = &view->txn;
+  enum blitz_rc rc;
 
   assert(bz_holds(&table->snapshot_lock));
   for (;;)
   {
-    int rc;
+    int mdb_rc;
 
     while (file->holding)
       pthread_cond_wait(&file->changed, &table->snapshot_lock);
-    rc = *txnp != NULL ? mdb_txn_renew(*txnp) : mdb_txn_begin(file->env, NULL, MDB_RDONLY, txnp);
-    if (rc != 0)
-      return rc == ENOMEM ? BLITZ_NOMEM : rc == MDB_PANIC ? BLITZ_CORRUPT : BLITZ_BUSY;
+    mdb_rc = *txnp != NULL ? mdb_txn_renew(*txnp) : mdb_txn_begin(file->env, NULL, MDB_RDONLY, txnp);
+    if (mdb_rc != 0)
+      return mdb_rc == ENOMEM ? BLITZ_NOMEM : mdb_rc == MDB_PANIC ? BLITZ_CORRUPT : BLITZ_BUSY;
     if (file->committing == 0 || mdb_txn_id(*txnp) != file->committing)
       break;
     /* The rows that belong to these entries come in a moment. */
     mdb_txn_reset(*txnp);
     pthread_cond_wait(&file->changed, &table->snapshot_lock);
+  }
+  rc = bz_walk_look_txn(file, *txnp, &view->commit);
+  if (rc != BLITZ_OK)
+  {
+    mdb_txn_reset(*txnp);
+    return rc;
   }
   file->readers++;
   view->deltas[0] = use(file->active);

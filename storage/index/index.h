@@ -176,6 +176,7 @@ bool bz_index_verify(int fd) BLITZ_MUST_CHECK;
 struct bz_index_view
 {
   struct MDB_txn *txn;         /* of the file; kept from one use to the next */
+  struct bz_walk_commit commit; /* that it keeps */
   struct bz_deltas *deltas[2]; /* the newer ones first; NULL: none */
 };
 

@@ -19,6 +19,7 @@ uint64_t bz_source_serial(void)
 struct bz_source bz_source_of_view(const struct bz_index_view *view, uint64_t seq, uint64_t serial)
 {
   return (struct bz_source){.txn = view->txn,
+                            .commit = view->commit,
                             .deltas = {NULL, view->deltas[0], view->deltas[1]},
                             .numbers = {0, seq, seq},
                             .serial = serial};
@@ -54,6 +55,14 @@ enum blitz_rc bz_source_get(const struct blitz_table *table, const struct bz_sou
                ? BLITZ_OK
                : bz_fail(err, BLITZ_CORRUPT, 0, "an entry of %s is damaged", table->index->name);
   }
+  if (source->commit.base != NULL)
+  {
+    struct bz_walk walk;
+    enum blitz_rc rc = bz_walk_open(&source->commit, table->index->ids[index_no], &walk);
+    if (rc == BLITZ_OK)
+      rc = bz_walk_get(&walk, sort_key, found);
+    return rc == BLITZ_OK || rc == BLITZ_NOT_FOUND ? rc : bz_fail(err, rc, 0, "%s is damaged", table->index->name);
+  }
   return bz_tree_get(table, source->txn, table->index->dbis[index_no], sort_key, found, err);
 }
 
@@ -77,14 +86,13 @@ enum blitz_rc bz_reader_open(const struct blitz_table *table, const struct bz_so
                              unsigned index_no, struct bz_reader *reader, struct blitz_error *err)
 {
   const struct bz_index_file *file = table->index;
-  bool fits = reader->mc != NULL && reader->index_no == index_no && reader->write_serial == 0 &&
-              !source->in_write;
   enum blitz_rc rc;
 
-  if (!fits)
-    bz_reader_close(table, reader);
-  rc = fits ? bz_tree_renew_cursor(table, source->txn, reader->mc, err)
-            : bz_tree_open_cursor(table, source->txn, file->dbis[index_no], &reader->mc, err);
+  bz_reader_close(table, reader);
+  if (source->commit.base == NULL)
+    rc = bz_tree_open_cursor(table, source->txn, file->dbis[index_no], &reader->mc, err);
+  else
+    rc = bz_walk_open(&source->commit, file->ids[index_no], &reader->walk);
   reader->serial = source->serial;
   reader->write_serial = source->in_write ? atomic_load(&file->write_serial) : 0;
   reader->index_no = index_no;
@@ -112,6 +120,19 @@ static struct blitz_slice key_at(const struct bz_delta_place *place)
   return bz_delta_at(place).sort_key;
 }
 
+static enum blitz_rc file_seek(struct bz_reader *reader, struct blitz_slice key,
+                               enum blitz_seek where, struct bz_entry *found)
+{
+  return reader->mc != NULL ? bz_tree_seek(reader->mc, key, where, found)
+                            : bz_walk_seek(&reader->walk, key, where, found);
+}
+
+static enum blitz_rc file_step(struct bz_reader *reader, bool forward, struct bz_entry *found)
+{
+  return reader->mc != NULL ? bz_tree_step(reader->mc, forward, found)
+                            : bz_walk_step(&reader->walk, forward, found);
+}
+
 /* BLITZ_END is a place too. */
 static enum blitz_rc file_arrived(struct bz_reader *reader, enum blitz_rc rc)
 {
@@ -124,7 +145,7 @@ static enum blitz_rc seek_all(struct bz_reader *reader, struct blitz_slice key,
 {
   for (unsigned n = 0; n < reader->count; n++)
     reader->there[n] = bz_delta_seek(&reader->places[n], key, where);
-  return file_arrived(reader, bz_tree_seek(reader->mc, key, where, &reader->of_file));
+  return file_arrived(reader, file_seek(reader, key, where, &reader->of_file));
 }
 
 /* Takes all places that are at the entry AT a step further. */
@@ -135,7 +156,7 @@ static enum blitz_rc leave(struct bz_reader *reader, struct blitz_slice at)
       reader->there[n] = bz_delta_step(&reader->places[n], reader->forward);
   if (!reader->file_there || compare(reader->of_file.sort_key, at) != 0)
     return BLITZ_OK;
-  return file_arrived(reader, bz_tree_step(reader->mc, reader->forward, &reader->of_file));
+  return file_arrived(reader, file_step(reader, reader->forward, &reader->of_file));
 }
 
 /* Is A nearer than B? */
@@ -205,7 +226,7 @@ enum blitz_rc bz_reader_seek(struct bz_reader *reader, struct blitz_slice key,
   enum blitz_rc rc;
 
   if (reader->count == 0)
-    return bz_tree_seek(reader->mc, key, where, found);
+    return file_seek(reader, key, where, found);
   reader->forward = where == BLITZ_SEEK_FIRST || where == BLITZ_SEEK_AFTER;
   rc = seek_all(reader, key, where);
   return rc == BLITZ_OK ? arrive(reader, found) : rc;
@@ -227,7 +248,7 @@ enum blitz_rc bz_reader_step(struct bz_reader *reader, bool forward, struct bz_e
   enum blitz_rc rc;
 
   if (reader->count == 0)
-    return bz_tree_step(reader->mc, forward, found);
+    return file_step(reader, forward, found);
   rc = forward == reader->forward ? leave(reader, reader->at) : turn(reader);
   return rc == BLITZ_OK ? arrive(reader, found) : rc;
 }

@@ -16,6 +16,7 @@
 struct bz_source
 {
   struct MDB_txn *txn;
+  struct bz_walk_commit commit; /* that TXN keeps, if it reads only */
   struct bz_deltas *deltas[BZ_SOURCE_DELTAS]; /* the newest first; NULL: none */
   uint64_t numbers[BZ_SOURCE_DELTAS];         /* versions up to that are seen */
   uint64_t serial;                            /* no two sources have the same */
@@ -36,7 +37,8 @@ enum blitz_rc bz_source_get(const struct blitz_table *table, const struct bz_sou
 /* A place in an index, as of a source. */
 struct bz_reader
 {
-  struct MDB_cursor *mc;
+  struct MDB_cursor *mc; /* NULL: it walks */
+  struct bz_walk walk;
   uint64_t serial;       /* of the source */
   uint64_t write_serial; /* the file's, if that was a write transaction; 0: it was not */
   unsigned index_no;

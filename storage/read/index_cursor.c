@@ -185,11 +185,6 @@ enum blitz_rc blitz_index_seek(struct blitz_cursor *cursor, struct blitz_slice k
   index->resting = false;
   index->ahead.pos = index->ahead.count = index->ahead.window = 0;
   index->ahead.end = false;
-  /* LMDB would look first whether the key is in the page where the cursor is: seldom so, and
-   * what it looks at is seldom in the processor's caches.
-   */
-  if (rc == BLITZ_OK && index->mode == BZ_INDEX_VIEW)
-    rc = bz_tree_renew_cursor(cursor->table, cursor->view->index.txn, index->reader.mc, err);
   if (rc != BLITZ_OK)
     return rc;
   rc = bz_reader_seek(&index->reader, key, where, &index->entry);
