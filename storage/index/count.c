@@ -10,28 +10,6 @@
 
 #define GROUP_LEN 64 /* entries that are visited together */
 
-/* A walk over index ID in a read transaction. BLITZ_NOT_FOUND: there is none. */
-static enum blitz_rc open_walk(MDB_txn *txn, uint64_t id, struct bz_walk *walk)
-{
-  struct bz_walk_commit commit;
-  char name[DB_NAME_LEN];
-  MDB_val key = {DB_NAME_LEN - 1, name}, record;
-  MDB_envinfo info;
-  MDB_stat stat;
-  const uint8_t *page;
-
-  bz_index_db_name(id, name);
-  if (mdb_get(txn, MAIN_DBI, &key, &record) != 0 || record.mv_size != DB_LEN ||
-      mdb_env_stat(mdb_txn_env(txn), &stat) != 0 || mdb_env_info(mdb_txn_env(txn), &info) != 0)
-    return BLITZ_NOT_FOUND;
-  /* The record is in a page, which begins with its own number. */
-  page = (const uint8_t *)((uintptr_t)record.mv_data & ~((uintptr_t)stat.ms_psize - 1));
-  commit = (struct bz_walk_commit){.base = page - page_load64(page) * stat.ms_psize,
-                                   .page_len = stat.ms_psize,
-                                   .page_count = info.me_last_pgno + 1};
-  return bz_walk_open_record(&commit, record.mv_data, walk);
-}
-
 /* ---- counts ------------------------------------------------------------------------ */
 
 /* Says how many entries there are below a node, on average. LMDB knows the number of leaves
@@ -73,15 +51,6 @@ enum blitz_rc bz_walk_find_path(struct bz_walk *walk, struct blitz_slice key, bo
   return BLITZ_OK;
 }
 
-enum blitz_rc bz_tree_find_path(struct MDB_txn *txn, uint64_t id, struct blitz_slice key,
-                                bool beyond, struct bz_tree_path *path)
-{
-  struct bz_walk walk;
-  enum blitz_rc rc = open_walk(txn, id, &walk);
-
-  return rc == BLITZ_OK ? bz_walk_find_path(&walk, key, beyond, path) : rc;
-}
-
 double bz_tree_between(const struct bz_tree_path *low, const struct bz_tree_path *high)
 {
   unsigned level = 0, leaf = low->depth - 1;
@@ -99,18 +68,6 @@ double bz_tree_between(const struct bz_tree_path *low, const struct bz_tree_path
         (low->steps[level].slots - low->steps[level].slot - (level < leaf)) * low->weights[level] +
         high->steps[level].slot * high->weights[level];
   return count;
-}
-
-void bz_tree_shape(struct MDB_txn *txn, unsigned dbi, struct bz_tree_shape *shape)
-{
-  MDB_stat stat;
-
-  *shape = (struct bz_tree_shape){0, 0, 0};
-  if (mdb_stat(txn, dbi, &stat) != 0)
-    return;
-  shape->entry_count = stat.ms_entries;
-  shape->page_count = stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
-  shape->depth = stat.ms_depth;
 }
 
 void bz_walk_shape(const struct bz_walk *walk, struct bz_tree_shape *shape)
@@ -150,16 +107,4 @@ enum blitz_rc bz_walk_sample(struct bz_walk *walk, uint64_t max, blitz_visit_fn 
       rc = visit_group(walk, &entry, all ? UINT64_MAX : GROUP_LEN, visit, arg);
   }
   return rc == BLITZ_END ? BLITZ_OK : rc;
-}
-
-enum blitz_rc bz_tree_sample(struct MDB_txn *txn, uint64_t id, unsigned dbi, uint64_t max,
-                             blitz_visit_fn *visit, void *arg)
-{
-  struct bz_walk walk;
-  enum blitz_rc rc = open_walk(txn, id, &walk);
-
-  (void)dbi;
-  if (rc == BLITZ_OK)
-    rc = bz_walk_sample(&walk, max, visit, arg);
-  return rc == BLITZ_NOT_FOUND ? BLITZ_OK : rc;
 }

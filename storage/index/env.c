@@ -262,7 +262,8 @@ enum blitz_rc bz_index_read_begin(struct blitz_table *table, struct bz_index_vie
 
     while (file->holding)
       pthread_cond_wait(&file->changed, &table->snapshot_lock);
-    mdb_rc = *txnp != NULL ? mdb_txn_renew(*txnp) : mdb_txn_begin(file->env, NULL, MDB_RDONLY, txnp);
+    mdb_rc =
+        *txnp != NULL ? mdb_txn_renew(*txnp) : mdb_txn_begin(file->env, NULL, MDB_RDONLY, txnp);
     if (mdb_rc != 0)
       return mdb_rc == ENOMEM ? BLITZ_NOMEM : mdb_rc == MDB_PANIC ? BLITZ_CORRUPT : BLITZ_BUSY;
     if (file->committing == 0 || mdb_txn_id(*txnp) != file->committing)

@@ -251,10 +251,20 @@ static const char *judge_bytes(const struct blitz_table *table, const struct bz_
   /* The header of an open file says other things there. */
   len = trust->check_bytes ? bz_load_le64(bz_base(table) + BZ_INDEX_LEN_OFF) : UINT64_MAX;
   if (len > CHECKED_LEN_MAX)
-    return bz_index_verify(fd) ? NULL : "damaged";
+    return bz_index_verify(fd, trust->was_killed) ? NULL : "damaged";
   if (!checksum(fd, len, &crc) || crc != bz_load_le32(bz_base(table) + BZ_INDEX_CRC_OFF))
     return "damaged or of another time";
   return NULL;
+}
+
+bool bz_index_verify_rest(struct bz_index_file *file)
+{
+  mdb_filehandle_t fd;
+
+  if (!file->unverified)
+    return true;
+  file->unverified = mdb_env_get_fd(file->env, &fd) != 0 || !bz_index_verify(fd, false);
+  return !file->unverified;
 }
 
 /* ---- opening --------------------------------------------------------------------- */
@@ -276,7 +286,8 @@ static int open_dbs(struct bz_index_file *file, MDB_txn *txn, bool readonly, uin
       rc = MDB_CORRUPTED;
     if (rc == MDB_NOTFOUND && !readonly)
     {
-      rc = mdb_dbi_open(txn, name, MDB_CREATE, &file->dbis[i]);
+      rc = bz_index_verify_rest(file) ? mdb_dbi_open(txn, name, MDB_CREATE, &file->dbis[i])
+                                      : MDB_CORRUPTED;
       *missingp |= UINT64_C(1) << i;
     }
     if (rc == 0)
@@ -330,7 +341,7 @@ static int drop_others(struct bz_index_file *file, MDB_txn *txn, bool *changed)
 
   while ((rc = find_other(file, txn, name)) == 0)
   {
-    rc = mdb_dbi_open(txn, name, 0, &dbi);
+    rc = bz_index_verify_rest(file) ? mdb_dbi_open(txn, name, 0, &dbi) : MDB_CORRUPTED;
     if (rc == 0)
       rc = mdb_drop(txn, dbi, 1);
     if (rc != 0)
@@ -446,6 +457,7 @@ static int open_file(struct opening *opening)
     return errno;
   if (!opening->fresh)
     opening->reason = judge_bytes(opening->table, opening->trust, fd);
+  file->unverified = !opening->fresh && !opening->trust->check_bytes && opening->trust->was_killed;
   rc = opening->reason == NULL ? bz_env_open(file, fd, opening->readonly) : 0;
   if (rc == 0 && opening->reason == NULL)
     rc = open_content(opening);

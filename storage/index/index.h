@@ -40,13 +40,14 @@
  *  X4. LMDB writes with the system's calls and reads through the map: a full disk is an
  *      error of a change or of a commit, which leaves the file as it was.
  *  X5. LMDB gets a file that was opened here, by its descriptor: no name is followed.
- *  X6. A file that may have been changed since it was closed is looked over whole before
- *      LMDB, which believes what it reads, sees it.
- *  X7. What a reader sees of an index is: of each entry the newest version up to its commit in
- *      the deltas that it has, else what the file has. The deltas have all that was committed since
- *      the file's number, and what they have besides is in the file too: so a merge may come
- * between any two of their commits. X8. The delta of new commits gives way to a new one between
- * commits alone, under change_lock or by who has the slot. One that is being merged is not changed.
+ *  X6. Of a file that may have been changed since it was closed, LMDB, which believes what it
+ * reads, sees nothing that was not looked over: the names of databases when it is opened, all
+ * before it is written to, or if the machine died at once. Who reads believes nothing (walk.h). X7.
+ * What a reader sees of an index is: of each entry the newest version up to its commit in the
+ * deltas that it has, else what the file has. The deltas have all that was committed since the
+ * file's number, and what they have besides is in the file too: so a merge may come between any two
+ * of their commits. X8. The delta of new commits gives way to a new one between commits alone,
+ * under change_lock or by who has the slot. One that is being merged is not changed.
  *
  * Private to the room: lmdb.h, page.h.
  */
@@ -85,6 +86,7 @@ struct bz_index_file
   atomic_ullong disabled; /* bit n: index n is not kept */
   atomic_ullong pages;    /* in use, or kept by readers */
   atomic_bool broken;     /* entries were lost: the file must be made anew */
+  bool unverified;        /* X6: not all was looked over yet; for who is `writing` */
 
   /* Only the writer: what is committed, and with the changes of the write transaction. */
   struct bz_index_sum sums[BZ_DBIS_MAX];
@@ -136,6 +138,7 @@ struct bz_index_trust
 {
   bool check_bytes;   /* the table was closed: the file's checksum must hold */
   bool may_be_later;  /* it may have commits that the header does not know of */
+  bool was_killed;    /* the process died, and not the machine: LMDB's last commit is whole */
   uint64_t committed; /* last commit in the data file's header, before any repair */
   bool never;         /* not at all */
 };
@@ -165,19 +168,20 @@ enum blitz_rc bz_index_rename(const char *from, const char *to,
 
 /* ---- verify.c ----------------------------------------------------------------------- */
 
-/* Has the file that FD is open for the structure of an index file, from one end to the other?
- * Then LMDB may read it.
+/* Has the file that FD is open for the structure of an index file, from one end to the other? Then
+ * LMDB may write to it. NAMES_ALONE: the part that says which databases there are, which takes no
+ * time; then it may open them.
  */
-bool bz_index_verify(int fd) BLITZ_MUST_CHECK;
+bool bz_index_verify(int fd, bool names_alone) BLITZ_MUST_CHECK;
 
 /* ---- env.c -------------------------------------------------------------------------- */
 
 /* The indexes as they are at one moment. */
 struct bz_index_view
 {
-  struct MDB_txn *txn;         /* of the file; kept from one use to the next */
+  struct MDB_txn *txn;          /* of the file; kept from one use to the next */
   struct bz_walk_commit commit; /* that it keeps */
-  struct bz_deltas *deltas[2]; /* the newer ones first; NULL: none */
+  struct bz_deltas *deltas[2];  /* the newer ones first; NULL: none */
 };
 
 /* Begins a view, whose transaction is NULL or has ended, and ends it. All need snapshot_lock, which
@@ -325,10 +329,6 @@ enum blitz_rc bz_tree_open_cursor(const struct blitz_table *table, struct MDB_tx
                                   struct blitz_error *err) BLITZ_MUST_CHECK;
 void bz_tree_close_cursor(struct MDB_cursor *mc);
 
-/* Uses a cursor of a read transaction in one that has begun since. */
-enum blitz_rc bz_tree_renew_cursor(const struct blitz_table *table, struct MDB_txn *txn,
-                                   struct MDB_cursor *mc, struct blitz_error *err) BLITZ_MUST_CHECK;
-
 /* Seek and step with a cursor, which finds itself at *FOUND then. BLITZ_END: nowhere. */
 enum blitz_rc bz_tree_seek(struct MDB_cursor *mc, struct blitz_slice key, enum blitz_seek where,
                            struct bz_entry *found) BLITZ_MUST_CHECK;
@@ -391,7 +391,6 @@ struct bz_tree_shape
   unsigned depth;
 };
 
-void bz_tree_shape(struct MDB_txn *txn, unsigned dbi, struct bz_tree_shape *shape);
 void bz_walk_shape(const struct bz_walk *walk, struct bz_tree_shape *shape);
 
 /* The way down a committed tree to where a seek would end. */
@@ -405,8 +404,6 @@ struct bz_tree_path
   } steps[BZ_TREE_DEPTH_MAX];
   double weights[BZ_TREE_DEPTH_MAX]; /* entries below a node, on average */
 };
-enum blitz_rc bz_tree_find_path(struct MDB_txn *txn, uint64_t id, struct blitz_slice key,
-                                bool beyond, struct bz_tree_path *path) BLITZ_MUST_CHECK;
 enum blitz_rc bz_walk_find_path(struct bz_walk *walk, struct blitz_slice key, bool beyond,
                                 struct bz_tree_path *path) BLITZ_MUST_CHECK;
 
@@ -414,8 +411,6 @@ enum blitz_rc bz_walk_find_path(struct bz_walk *walk, struct blitz_slice key, bo
 double bz_tree_between(const struct bz_tree_path *low, const struct bz_tree_path *high);
 
 /* Calls VISIT for the entries of about MAX / 64 places. */
-enum blitz_rc bz_tree_sample(struct MDB_txn *txn, uint64_t id, unsigned dbi, uint64_t max,
-                             blitz_visit_fn *visit, void *arg) BLITZ_MUST_CHECK;
 enum blitz_rc bz_walk_sample(struct bz_walk *walk, uint64_t max, blitz_visit_fn *visit,
                              void *arg) BLITZ_MUST_CHECK;
 

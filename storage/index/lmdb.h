@@ -50,6 +50,9 @@ size_t bz_index_make_record(const struct blitz_table *table, uint64_t seq, uint8
 /* What the record says of the sum of index ID's entries. False: nothing, or it is damaged. */
 bool bz_index_record_sum(const MDB_val *record, uint64_t id, uint64_t *sump);
 
+/* Looks over what was not yet of a file that is open (X6). False: it is damaged. */
+bool bz_index_verify_rest(struct bz_index_file *file) BLITZ_MUST_CHECK;
+
 /* An error for LMDB's or the system's number. */
 enum blitz_rc bz_index_fail(const struct blitz_table *table, int mdb_rc, struct blitz_error *err);
 
@@ -185,7 +188,8 @@ static inline uint64_t bz_label_of(const MDB_val *key)
 
 static inline int bz_compare_keys(struct blitz_slice a, struct blitz_slice b)
 {
-  int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
+  size_t len = a.len < b.len ? a.len : b.len;
+  int order = len == 0 ? 0 : memcmp(a.data, b.data, len);
 
   return order != 0 ? order : a.len < b.len ? -1 : a.len > b.len;
 }

@@ -6,6 +6,8 @@
  */
 #include "index/source.h"
 
+#include "index/lmdb.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -37,10 +39,29 @@ static bool place_of(const struct bz_source *source, unsigned n, unsigned index_
   return delta != NULL && !bz_delta_is_empty(delta);
 }
 
+static enum blitz_rc damaged(const struct blitz_table *table, enum blitz_rc rc,
+                             struct blitz_error *err)
+{
+  return bz_fail(err, rc, 0, "%s is damaged. Repair the table, which makes it anew from the rows",
+                 table->index->name);
+}
+
+/* A walk over what a source that only reads has of the file. */
+static enum blitz_rc open_walk(const struct blitz_table *table, const struct bz_source *source,
+                               unsigned index_no, struct bz_walk *walk, struct blitz_error *err)
+{
+  enum blitz_rc rc = bz_walk_open(&source->commit, table->index->ids[index_no], walk);
+
+  return rc == BLITZ_OK ? rc : damaged(table, BLITZ_CORRUPT, err);
+}
+
 enum blitz_rc bz_source_get(const struct blitz_table *table, const struct bz_source *source,
                             unsigned index_no, struct blitz_slice sort_key, struct bz_entry *found,
                             struct blitz_error *err)
 {
+  struct bz_walk walk;
+  enum blitz_rc rc;
+
   for (unsigned n = 0; n < BZ_SOURCE_DELTAS; n++)
   {
     struct bz_delta_place place;
@@ -51,33 +72,23 @@ enum blitz_rc bz_source_get(const struct blitz_table *table, const struct bz_sou
     version = bz_delta_at(&place);
     if (version.removed)
       return BLITZ_NOT_FOUND;
-    return bz_delta_entry(&version, found)
-               ? BLITZ_OK
-               : bz_fail(err, BLITZ_CORRUPT, 0, "an entry of %s is damaged", table->index->name);
+    return bz_delta_entry(&version, found) ? BLITZ_OK : damaged(table, BLITZ_CORRUPT, err);
   }
-  if (source->commit.base != NULL)
-  {
-    struct bz_walk walk;
-    enum blitz_rc rc = bz_walk_open(&source->commit, table->index->ids[index_no], &walk);
-    if (rc == BLITZ_OK)
-      rc = bz_walk_get(&walk, sort_key, found);
-    return rc == BLITZ_OK || rc == BLITZ_NOT_FOUND ? rc : bz_fail(err, rc, 0, "%s is damaged", table->index->name);
-  }
-  return bz_tree_get(table, source->txn, table->index->dbis[index_no], sort_key, found, err);
+  if (source->in_write)
+    return bz_tree_get(table, source->txn, table->index->dbis[index_no], sort_key, found, err);
+  rc = open_walk(table, source, index_no, &walk, err);
+  if (rc != BLITZ_OK)
+    return rc;
+  rc = bz_walk_get(&walk, sort_key, found);
+  return rc == BLITZ_OK || rc == BLITZ_NOT_FOUND ? rc : damaged(table, rc, err);
 }
 
 /* ---- opening -------------------------------------------------------------------------- */
 
-/* Cursors of a write transaction have gone with it. */
-static bool is_alive(const struct blitz_table *table, const struct bz_reader *reader)
-{
-  return reader->mc != NULL && (reader->write_serial == 0 ||
-                                reader->write_serial == atomic_load(&table->index->write_serial));
-}
-
+/* A cursor of a write transaction has gone with it. */
 void bz_reader_close(const struct blitz_table *table, struct bz_reader *reader)
 {
-  if (is_alive(table, reader))
+  if (reader->mc != NULL && reader->write_serial == atomic_load(&table->index->write_serial))
     bz_tree_close_cursor(reader->mc);
   *reader = (struct bz_reader){0};
 }
@@ -89,12 +100,11 @@ enum blitz_rc bz_reader_open(const struct blitz_table *table, const struct bz_so
   enum blitz_rc rc;
 
   bz_reader_close(table, reader);
-  if (source->commit.base == NULL)
-    rc = bz_tree_open_cursor(table, source->txn, file->dbis[index_no], &reader->mc, err);
-  else
-    rc = bz_walk_open(&source->commit, file->ids[index_no], &reader->walk);
-  reader->serial = source->serial;
-  reader->write_serial = source->in_write ? atomic_load(&file->write_serial) : 0;
+  rc = source->in_write
+           ? bz_tree_open_cursor(table, source->txn, file->dbis[index_no], &reader->mc, err)
+           : open_walk(table, source, index_no, &reader->walk, err);
+  reader->serial = rc == BLITZ_OK ? source->serial : 0; /* no source has that */
+  reader->write_serial = atomic_load(&file->write_serial);
   reader->index_no = index_no;
   reader->count = 0;
   reader->file_there = false;
@@ -106,14 +116,6 @@ enum blitz_rc bz_reader_open(const struct blitz_table *table, const struct bz_so
 }
 
 /* ---- places ------------------------------------------------------------------------------ */
-
-static int compare(struct blitz_slice a, struct blitz_slice b)
-{
-  size_t len = a.len < b.len ? a.len : b.len;
-  int order = len == 0 ? 0 : memcmp(a.data, b.data, len);
-
-  return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
-}
 
 static struct blitz_slice key_at(const struct bz_delta_place *place)
 {
@@ -152,9 +154,9 @@ static enum blitz_rc seek_all(struct bz_reader *reader, struct blitz_slice key,
 static enum blitz_rc leave(struct bz_reader *reader, struct blitz_slice at)
 {
   for (unsigned n = 0; n < reader->count; n++)
-    if (reader->there[n] && compare(key_at(&reader->places[n]), at) == 0)
+    if (reader->there[n] && bz_compare_keys(key_at(&reader->places[n]), at) == 0)
       reader->there[n] = bz_delta_step(&reader->places[n], reader->forward);
-  if (!reader->file_there || compare(reader->of_file.sort_key, at) != 0)
+  if (!reader->file_there || bz_compare_keys(reader->of_file.sort_key, at) != 0)
     return BLITZ_OK;
   return file_arrived(reader, file_step(reader, reader->forward, &reader->of_file));
 }
@@ -162,7 +164,7 @@ static enum blitz_rc leave(struct bz_reader *reader, struct blitz_slice at)
 /* Is A nearer than B? */
 static bool is_nearer(const struct bz_reader *reader, struct blitz_slice a, struct blitz_slice b)
 {
-  int order = compare(a, b);
+  int order = bz_compare_keys(a, b);
 
   return reader->forward ? order < 0 : order > 0;
 }

@@ -16,11 +16,11 @@
 struct bz_source
 {
   struct MDB_txn *txn;
-  struct bz_walk_commit commit; /* that TXN keeps, if it reads only */
+  struct bz_walk_commit commit;               /* that TXN keeps, unless IN_WRITE */
   struct bz_deltas *deltas[BZ_SOURCE_DELTAS]; /* the newest first; NULL: none */
   uint64_t numbers[BZ_SOURCE_DELTAS];         /* versions up to that are seen */
   uint64_t serial;                            /* no two sources have the same */
-  bool in_write; /* TXN is a write transaction, whose cursors end with it */
+  bool in_write; /* TXN is a write transaction, which is read by LMDB's cursors */
 };
 
 /* A number for a source that is another one than all before it. */
@@ -40,10 +40,10 @@ struct bz_reader
   struct MDB_cursor *mc; /* NULL: it walks */
   struct bz_walk walk;
   uint64_t serial;       /* of the source */
-  uint64_t write_serial; /* the file's, if that was a write transaction; 0: it was not */
+  uint64_t write_serial; /* the file's, then */
   unsigned index_no;
 
-  /* Of the deltas that have anything. If none has, the cursor is all there is. */
+  /* Of the deltas that have anything. If none has, the file is all there is. */
   unsigned count;
   struct bz_delta_place places[BZ_SOURCE_DELTAS];
   bool there[BZ_SOURCE_DELTAS]; /* it is at a version */
@@ -53,7 +53,9 @@ struct bz_reader
   struct blitz_slice at; /* sort key of the entry that was found last */
 };
 
-/* Opens READER, which is zeros or was opened before, at no place yet. */
+/* Opens READER, which is zeros or was opened before, at no place yet. After a failure too it is to
+ * be closed.
+ */
 enum blitz_rc bz_reader_open(const struct blitz_table *table, const struct bz_source *source,
                              unsigned index_no, struct bz_reader *reader,
                              struct blitz_error *err) BLITZ_MUST_CHECK;

@@ -127,14 +127,6 @@ enum blitz_rc bz_tree_open_cursor(const struct blitz_table *table, struct MDB_tx
   return rc == 0 ? BLITZ_OK : bz_index_fail(table, rc, err);
 }
 
-enum blitz_rc bz_tree_renew_cursor(const struct blitz_table *table, struct MDB_txn *txn,
-                                   struct MDB_cursor *mc, struct blitz_error *err)
-{
-  int rc = mdb_cursor_renew(txn, mc);
-
-  return rc == 0 ? BLITZ_OK : bz_index_fail(table, rc, err);
-}
-
 void bz_tree_close_cursor(struct MDB_cursor *mc)
 {
   if (mc != NULL)

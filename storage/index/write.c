@@ -84,6 +84,11 @@ enum blitz_rc bz_index_file_begin(struct blitz_table *table, MDB_txn **txnp,
   int rc;
 
   assert(file->writing);
+  if (!bz_index_verify_rest(file))
+  {
+    bz_index_set_broken(table);
+    return bz_index_fail(table, MDB_CORRUPTED, err);
+  }
   set_in_txn(table, true);
   rc = mdb_txn_begin(file->env, NULL, 0, txnp);
   if (rc != 0)

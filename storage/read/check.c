@@ -80,10 +80,7 @@ static enum blitz_rc count_entries(const struct blitz_cursor *cursor, unsigned i
   *countp = 0;
   if (rc == BLITZ_OK && reader.count == 0)
   {
-    struct bz_tree_shape shape;
-
-    bz_tree_shape(source.txn, cursor->table->index->dbis[index_no], &shape);
-    *countp = shape.entry_count;
+    *countp = reader.walk.entries;
     rc = BLITZ_END;
   }
   else if (rc == BLITZ_OK)

@@ -437,26 +437,26 @@ static enum blitz_rc count_few(struct bz_reader *reader, struct bz_entry *entry,
 
 #define FEW 64
 
-/* Counts what is too much for count_few(), by the ways down the tree. */
+/* Counts what is too much for count_few(), by the ways down the tree of the file. */
 static enum blitz_rc count_many(const struct blitz_cursor *cursor, unsigned index_no,
                                 struct blitz_slice from, bool from_beyond, struct blitz_slice to,
                                 bool to_beyond, uint64_t *countp)
 {
-  struct MDB_txn *txn = cursor->view->index.txn;
-  uint64_t id = file_of(cursor)->ids[index_no];
   struct bz_tree_path low, high;
-  struct bz_tree_shape shape;
-  enum blitz_rc rc = bz_tree_find_path(txn, id, from, from_beyond, &low);
+  struct bz_walk walk;
+  enum blitz_rc rc =
+      bz_walk_open(&cursor->view->index.commit, file_of(cursor)->ids[index_no], &walk);
   double count;
 
   if (rc == BLITZ_OK)
-    rc = bz_tree_find_path(txn, id, to, to_beyond, &high);
+    rc = bz_walk_find_path(&walk, from, from_beyond, &low);
+  if (rc == BLITZ_OK)
+    rc = bz_walk_find_path(&walk, to, to_beyond, &high);
   if (rc != BLITZ_OK)
     return rc;
-  bz_tree_shape(txn, file_of(cursor)->dbis[index_no], &shape);
   count = bz_tree_between(&low, &high);
-  if (count > (double)shape.entry_count)
-    count = (double)shape.entry_count;
+  if (count > (double)walk.entries)
+    count = (double)walk.entries;
   if (count > (double)*countp)
     *countp = (uint64_t)count;
   return BLITZ_OK;
@@ -515,15 +515,10 @@ static enum blitz_rc visit_first(const struct blitz_cursor *cursor, unsigned ind
 }
 
 /* Are so few of the entries in the file that it says little about them? */
-static bool is_mostly_new(const struct blitz_cursor *cursor, unsigned index_no)
+static bool is_mostly_new(const struct bz_view *view, const struct bz_walk *walk)
 {
-  const struct bz_view *view = cursor->view;
-  struct bz_tree_shape shape;
-
-  if (view->index.deltas[0] == NULL && view->index.deltas[1] == NULL)
-    return false;
-  bz_tree_shape(view->index.txn, file_of(cursor)->dbis[index_no], &shape);
-  return shape.entry_count < view->snapshot.row_count / 2;
+  return (view->index.deltas[0] != NULL || view->index.deltas[1] != NULL) &&
+         walk->entries < view->snapshot.row_count / 2;
 }
 
 enum blitz_rc blitz_index_sample(struct blitz_cursor *cursor, unsigned index_no, uint64_t max,
@@ -531,6 +526,7 @@ enum blitz_rc blitz_index_sample(struct blitz_cursor *cursor, unsigned index_no,
 {
   const struct bz_index_file *file = file_of(cursor);
   bool had_view = cursor->view != NULL;
+  struct bz_walk walk;
   enum blitz_rc rc;
 
   if (file == NULL || index_no >= file->count)
@@ -538,10 +534,10 @@ enum blitz_rc blitz_index_sample(struct blitz_cursor *cursor, unsigned index_no,
   rc = bz_view_take(cursor, true, err);
   if (rc != BLITZ_OK)
     return rc;
-  rc = is_mostly_new(cursor, index_no)
-           ? visit_first(cursor, index_no, max, visit, arg)
-           : bz_tree_sample(cursor->view->index.txn, file->ids[index_no], file->dbis[index_no], max,
-                            visit, arg);
+  rc = bz_walk_open(&cursor->view->index.commit, file->ids[index_no], &walk);
+  if (rc == BLITZ_OK)
+    rc = is_mostly_new(cursor->view, &walk) ? visit_first(cursor, index_no, max, visit, arg)
+                                            : bz_walk_sample(&walk, max, visit, arg);
   if (!had_view)
     bz_view_rest(cursor);
   return rc == BLITZ_OK ? rc : bz_fail(err, rc, 0, "%s cannot be read", file->name);

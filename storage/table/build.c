@@ -400,6 +400,7 @@ void blitz_index_stats(struct blitz_table *table, unsigned index_no,
 {
   struct bz_tree_shape shape = {0, 0, 0};
   struct bz_index_view view = {0};
+  struct bz_walk walk;
 
   memset(stats, 0, sizeof *stats);
   if (table->index == NULL || index_no >= table->index->count)
@@ -407,7 +408,8 @@ void blitz_index_stats(struct blitz_table *table, unsigned index_no,
   pthread_mutex_lock(&table->snapshot_lock);
   if (bz_index_read_begin(table, &view) == BLITZ_OK)
   {
-    bz_tree_shape(view.txn, table->index->dbis[index_no], &shape);
+    if (bz_walk_open(&view.commit, table->index->ids[index_no], &walk) == BLITZ_OK)
+      bz_walk_shape(&walk, &shape);
     /* Each row has one, in the file or in memory. */
     if (view.deltas[0] != NULL || view.deltas[1] != NULL)
       shape.entry_count = atomic_load(&table->row_count);

@@ -119,10 +119,11 @@ static enum blitz_rc open_content(struct blitz_table *table, const struct bz_hea
 
   trust->committed = header->committed;
   trust->check_bytes = !header->open;
-  trust->never = trust->may_be_later = false;
+  trust->never = trust->may_be_later = trust->was_killed = false;
   if (header->version == BZ_VERSION_LOGGED && !repair)
   {
     trust->may_be_later = true;
+    trust->was_killed = bz_file_is_of_this_boot(header);
     rc = check_log(table, header, err);
     return rc == BLITZ_OK ? bz_image_open(table, header, err) : rc;
   }
@@ -280,6 +281,8 @@ static enum blitz_rc take_over(struct blitz_table *table, const struct blitz_ope
 
   if (rc != BLITZ_OK)
     return rc;
+  memcpy(header.boot_id, bz_base(table) + BZ_BOOT_ID_OFF, sizeof header.boot_id);
+  trust.was_killed = bz_file_is_of_this_boot(&header);
   table->flags = options->flags;
   table->crash_safe = (options->flags & BLITZ_OPEN_CRASH_SAFE) != 0;
   if (options->indexes != NULL && options->indexes->count > 0)

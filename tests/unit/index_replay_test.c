@@ -3,7 +3,8 @@
  * index_replay_test.c: entries of indexes that are in memory and in the log when the process dies.
  * A process is killed at any moment, also while checkpoints bring entries into the index file, and
  * the next one finds each commit's rows and entries: nothing is made anew from the rows, unless a
- * change that goes to the index file directly was under way.
+ * change that goes to the index file directly was under way. And an index file that is damaged
+ * meanwhile, anywhere, is made anew, or an error at worst until it is closed and opened again.
  */
 #include "support/indexed.h"
 #include "table/table.h"
@@ -249,11 +250,96 @@ static void a_kill_loses_nothing(void **state)
   background = false;
 }
 
+/* ---- damage ---- */
+
+static struct rnd damage_rnd;
+
+static void change_byte(const char *name)
+{
+  size_t len, at, run = 1 + rnd_below(&damage_rnd, 2) * rnd_below(&damage_rnd, 4096);
+  char *whole = read_whole(name, &len);
+  at = rnd_below(&damage_rnd, (uint32_t)len);
+  for (size_t i = 0; i < run && at + i < len; i++)
+    whole[at + i] = (char)(run == 1 ? whole[at] ^ (1 << rnd_below(&damage_rnd, 8))
+                                    : (int)rnd_below(&damage_rnd, 256));
+  write_whole(name, whole, len);
+  free(whole);
+}
+
+/* Reads all indexes, which may be damaged, both ways, but not for ever. */
+static void read_indexes(struct blitz_table *table)
+{
+  struct blitz_cursor *cursor = new_cursor(table, NULL);
+  struct blitz_slice value;
+  for (unsigned i = 0; i < 2 * INDEXED_COUNT; i++)
+  {
+    bool forward = i % 2 == 0;
+    unsigned steps = 0;
+    enum blitz_rc rc = blitz_index_begin(cursor, i / 2, ERR);
+    if (rc == BLITZ_OK)
+      rc = blitz_index_seek(cursor, text(""), forward ? BLITZ_SEEK_FIRST : BLITZ_SEEK_LAST, ERR);
+    for (; rc == BLITZ_OK && steps < 100 * ROWS; steps++)
+    {
+      rc = blitz_index_row(cursor, &value, ERR);
+      if (rc == BLITZ_OK)
+        rc = blitz_index_step(cursor, forward, ERR);
+    }
+    require(rc == BLITZ_END || rc == BLITZ_CORRUPT);
+    blitz_index_end(cursor);
+  }
+  blitz_cursor_close(cursor);
+}
+
+/* Uses what may be damaged: answers, errors, but it lives. */
+static void live_with_damage(void)
+{
+  struct blitz_table *table;
+  struct blitz_txn *txn;
+  enum blitz_rc rc;
+  catch_log();
+  start_engine();
+  table = open_indexed_table("t");
+  read_indexes(table);
+  txn = new_indexed_txn();
+  rc = indexed_update(txn, table, 1, any_version(&damage_rnd), VALUE_LEN);
+  if (rc == BLITZ_OK)
+    rc = blitz_txn_commit(txn, ERR);
+  require(rc == BLITZ_OK || rc == BLITZ_CORRUPT || rc == BLITZ_DUPLICATE || rc == BLITZ_NOT_FOUND);
+  blitz_txn_rollback(txn);
+  blitz_txn_free(txn);
+  rc = blitz_checkpoint(ERR);
+  require(rc == BLITZ_OK || rc == BLITZ_CORRUPT);
+  read_indexes(table);
+  blitz_table_close(table);
+  table = open_indexed_table("t");
+  assert_indexes_right(table);
+}
+
+static void damaged_files_are_survived(void **state)
+{
+  (void)state;
+  new_model();
+  damage_rnd = (struct rnd){model->seed};
+  for (unsigned round = run_rounds(60); round > 0; round--)
+  {
+    model->lives++;
+    in_killed_process(live);
+    change_byte(index_file_of("t"));
+    in_killed_process(live_with_damage);
+    /* The table may be another one than the model knows. */
+    in_killed_process(make_table);
+    memset(model->versions, 0, sizeof model->versions);
+    model->changed = 0;
+    rnd_next(&damage_rnd);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_is_committed_is_found),
       cmocka_unit_test(a_kill_loses_nothing),
+      cmocka_unit_test(damaged_files_are_survived),
   };
   model = mmap(NULL, sizeof *model, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (model == MAP_FAILED)
