@@ -33,6 +33,7 @@
 #include "base/held.h"
 #include "base/numbers.h"
 #include "base/pages.h"
+#include "base/prefetch.h"
 #include "base/seqlock.h"
 #include "rows/format.h"
 
@@ -525,8 +526,8 @@ static inline uint64_t bz_link(const uint8_t *base, uint64_t link_off)
  */
 static inline void bz_prefetch_row(const uint8_t *base, uint64_t off)
 {
-  __builtin_prefetch(base + off);
-  __builtin_prefetch(base + off + BZ_PREFETCH_KEY);
+  bz_prefetch(base + off);
+  bz_prefetch(base + off + BZ_PREFETCH_KEY);
 }
 
 /* Finds a row, for the writer. BLITZ_NOT_FOUND: place->link_off is where a row of

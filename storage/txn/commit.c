@@ -88,7 +88,7 @@ static void prefetch_blocks(const struct blitz_table *table, const struct bz_cha
   const uint8_t *base = bz_base(table);
   uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
 
-  __builtin_prefetch(base + bz_bucket_off_of(table, change->hash, count));
+  bz_prefetch(base + bz_bucket_off_of(table, change->hash, count));
   if (change->new_off != 0)
     bz_prefetch_row(base, change->new_off);
   if (change->old_off != 0)

@@ -98,7 +98,7 @@ void bz_load_append(struct blitz_table *table, struct bz_load *load, const struc
 {
   uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
 
-  __builtin_prefetch(bz_base(table) + bz_bucket_off_of(table, key->hash.bucket, count));
+  bz_prefetch(bz_base(table) + bz_bucket_off_of(table, key->hash.bucket, count));
   assert(load->count < QUEUE_LEN);
   load->queue[load->count++] = (struct queued){off, key->hash};
   if (load->count == QUEUE_LEN)

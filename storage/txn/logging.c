@@ -84,7 +84,7 @@ static void prefetch_row(const struct blitz_table *table, const struct bz_change
   uint64_t off = change->new_off != 0 ? change->new_off : change->old_off;
 
   for (unsigned line = 0; line < 3; line++)
-    __builtin_prefetch(bz_base(table) + off + line * 64);
+    bz_prefetch(bz_base(table) + off + line * 64);
 }
 
 static enum blitz_rc log_list(struct bz_logging *logging, const struct bz_writes *writes,
