@@ -674,6 +674,12 @@ enum blitz_rc bz_checkpoint(struct blitz_table *const *tables, size_t count,
 enum blitz_rc bz_checkpoint_locked(struct blitz_table *table,
                                    struct blitz_error *err) BLITZ_MUST_CHECK;
 
+/* Has the device begin with pages of the next image that go straight to their places (C1): a hint,
+ * for when much has changed behind the blocks that the file has, and will hardly change again. For
+ * the writer.
+ */
+void bz_checkpoint_ahead(struct blitz_table *table);
+
 /* The log keeps from now on what TABLE needs of it, though it is not open any more; from where on
  * the log must be kept for such tables.
  */

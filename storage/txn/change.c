@@ -654,5 +654,8 @@ enum blitz_rc blitz_txn_finish_load(struct blitz_txn *txn, struct blitz_table *t
   if (writes == NULL)
     return BLITZ_OK;
   bz_txn_settle(txn, table);
+  /* The device has something to do while entries are sorted. */
+  if (bz_load_is_large(writes))
+    bz_checkpoint_ahead(table);
   return bz_entries_settle(writes, duplicate, arg, err);
 }

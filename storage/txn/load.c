@@ -12,6 +12,7 @@
  * all their buckets is fetched at once instead of one after the other. Whoever
  * looks at the trees empties the queue first (bz_load_flush()).
  */
+#include "log/current.h"
 #include "txn/load.h"
 #include "txn/writes.h"
 
@@ -61,6 +62,17 @@ void bz_load_end(struct bz_load *load)
 {
   assert(load->count == 0);
   free(load);
+}
+
+/* A load of more than that goes into the file at once, and not into the log before. */
+#define LOGGED_LOAD_MAX (UINT64_C(64) << 20)
+
+bool bz_load_is_large(const struct bz_writes *writes)
+{
+  const struct blitz_table *table = writes->table;
+
+  return writes->load != NULL && table->logged && bz_current_log() != NULL &&
+         atomic_load(&table->end) - atomic_load(&table->first) > LOGGED_LOAD_MAX;
 }
 
 /* ---- rows ---------------------------------------------------------------- */
