@@ -32,7 +32,8 @@ struct bz_page_set
   bool writable; /* all pages are: P1 is not watched over */
 
   struct bz_numbers wanted; /* the taking thread's */
-  size_t taken;
+  bool sorted;              /* those that are still to be taken */
+  size_t taken;             /* of these; before a begin, those that were written ahead */
 
   pthread_mutex_t map_lock; /* held to take a page or give it back, and to map the file anew */
   pthread_mutex_t lock;     /* of the copies */
@@ -309,26 +310,109 @@ static bool list_changed(struct bz_pages *pages)
   return true;
 }
 
+/* How many pages of the list, from the one at I on, are one behind the other; MOST at most. */
+static size_t run_len(const struct bz_numbers *list, size_t i, uint64_t most)
+{
+  size_t len = 1;
+
+  while (i + len < list->count && len < most && list->items[i + len] == list->items[i] + len)
+    len++;
+  return len;
+}
+
+static bool take_run(struct bz_pages *pages, uint64_t page, size_t len, bz_pages_write_fn *write,
+                     void *arg)
+{
+  struct bz_page_set *set = pages->set;
+  bool ok = true;
+
+  for (size_t i = 0; i < len && ok; i++)
+    ok = bz_numbers_push(&set->wanted, page + i);
+  if (!ok || !write(arg, page, len, page_at(pages, page)))
+  {
+    set->wanted.count = set->taken;
+    return false;
+  }
+  for (size_t i = 0; i < len; i++)
+  {
+    set_writable(pages, page + i, false);
+    atomic_store_explicit(&pages->states[page + i], BZ_PAGE_TAKEN, memory_order_release);
+  }
+  set->taken = set->wanted.count;
+  return true;
+}
+
+void bz_pages_write_ahead(struct bz_pages *pages, uint64_t from, uint64_t most,
+                          bz_pages_write_fn *write, void *arg)
+{
+  struct bz_page_set *set = pages->set;
+  struct bz_numbers *changed = &set->changed;
+  size_t first = 0, end, len;
+
+  assert(set->wanted.count == set->taken);
+  if (set->changed_lost && !list_changed(pages))
+    return;
+  bz_numbers_sort(changed->items, changed->count);
+  while (first < changed->count && changed->items[first] < from)
+    first++;
+  for (end = first; end < changed->count; end += len)
+  {
+    len = run_len(changed, end, most);
+    if (!take_run(pages, changed->items[end], len, write, arg))
+      break;
+  }
+  if (end == first)
+    return;
+  memmove(changed->items + first, changed->items + end,
+          (changed->count - end) * sizeof *changed->items);
+  changed->count -= end - first;
+  count_pages(&set->changed_count, &all_changed, -(int64_t)(end - first));
+}
+
+bool bz_pages_are_ahead(const struct bz_pages *pages)
+{
+  return pages->set->taken > 0;
+}
+
+/* Makes the changed pages the wanted ones, behind those that were taken already. */
+static bool want_changed(struct bz_page_set *set)
+{
+  size_t ahead = set->wanted.count;
+
+  if (ahead == 0)
+  {
+    struct bz_numbers spare = set->wanted;
+    set->wanted = set->changed;
+    set->changed = spare;
+    return true;
+  }
+  for (size_t i = 0; i < set->changed.count; i++)
+    if (!bz_numbers_push(&set->wanted, set->changed.items[i]))
+    {
+      set->wanted.count = ahead;
+      return false;
+    }
+  set->changed.count = 0;
+  return true;
+}
+
 enum blitz_rc bz_pages_begin(struct bz_pages *pages, uint64_t *countp)
 {
   struct bz_page_set *set = pages->set;
-  struct bz_numbers spare = set->wanted;
 
   *countp = 0;
-  assert(set->wanted.count == 0);
-  if (set->changed_lost && !list_changed(pages))
+  assert(set->wanted.count == set->taken);
+  if ((set->changed_lost && !list_changed(pages)) || !want_changed(set))
     return BLITZ_NOMEM;
-  set->wanted = set->changed;
-  set->taken = 0;
-  set->changed = spare;
-  for (size_t i = 0; i < set->wanted.count; i++)
+  for (size_t i = set->taken; i < set->wanted.count; i++)
   {
     set_writable(pages, set->wanted.items[i], false);
     atomic_store_explicit(&pages->states[set->wanted.items[i]], BZ_PAGE_WANTED,
                           memory_order_release);
   }
   count_pages(&set->changed_count, &all_changed, -(int64_t)bz_pages_changed(pages));
-  *countp = set->wanted.count;
+  *countp = set->wanted.count - set->taken;
+  set->sorted = false;
   return BLITZ_OK;
 }
 
@@ -339,8 +423,9 @@ bool bz_pages_take(struct bz_pages *pages, uint64_t *page, uint8_t *to)
 
   if (set->taken == set->wanted.count)
     return false;
-  if (set->taken == 0)
-    bz_numbers_sort(set->wanted.items, set->wanted.count);
+  if (!set->sorted)
+    bz_numbers_sort(set->wanted.items + set->taken, set->wanted.count - set->taken);
+  set->sorted = true;
   *page = set->wanted.items[set->taken++];
   pthread_mutex_lock(&set->map_lock);
   is_there = change_state(pages, *page, BZ_PAGE_WANTED, BZ_PAGE_BUSY);
@@ -372,7 +457,7 @@ void bz_pages_placed(struct bz_pages *pages)
   for (size_t i = 0; i < set->wanted.count; i++)
     (void)change_state(pages, set->wanted.items[i], BZ_PAGE_TAKEN, BZ_PAGE_KEPT);
   pthread_mutex_unlock(&set->map_lock);
-  set->wanted.count = 0;
+  set->wanted.count = set->taken = 0;
 }
 
 void bz_pages_failed(struct bz_pages *pages)
@@ -389,7 +474,7 @@ void bz_pages_failed(struct bz_pages *pages)
     add_changed(set, page);
   }
   free_copies(set);
-  set->wanted.count = 0;
+  set->wanted.count = set->taken = 0;
 }
 
 /* ---- giving back ------------------------------------------------------------------- */

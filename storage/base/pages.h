@@ -79,6 +79,18 @@ uint64_t bz_pages_private(const struct bz_pages *pages);
 uint64_t bz_pages_all_changed(void);
 uint64_t bz_pages_all_private(void);
 
+/* Writes COUNT pages from PAGE on, which are at DATA. */
+typedef bool bz_pages_write_fn(void *arg, uint64_t page, uint64_t count, const uint8_t *data);
+
+/* Takes changed pages from FROM on before there is a moment, and lets WRITE write them, MOST at a
+ * time: they are part of what is begun next, unless they change again. What WRITE says no to stays
+ * a changed page. For the thread that changes pages, while none are taken.
+ */
+void bz_pages_write_ahead(struct bz_pages *pages, uint64_t from, uint64_t most,
+                          bz_pages_write_fn *write, void *arg);
+/* Were there any, since the last begin has ended? */
+bool bz_pages_are_ahead(const struct bz_pages *pages);
+
 /* The moment as of which pages are taken is now; *COUNTP is how many. Needs the lock under which
  * pages are changed; what was begun last has ended. BLITZ_NOMEM: nothing has changed.
  */

@@ -487,7 +487,7 @@ enum blitz_rc bz_sort_next(struct bz_sort *sort, struct bz_entry *entry, struct 
     if (sort->given == sort->count)
       return BLITZ_END;
     if (sort->given + 8 < sort->count)
-      __builtin_prefetch(record_at(sort, &sort->items[sort->given + 8]));
+      bz_prefetch(record_at(sort, &sort->items[sort->given + 8]));
     show(record_at(sort, &sort->items[sort->given++]), entry);
     return BLITZ_OK;
   }

@@ -80,7 +80,9 @@ size_t bz_change_head_put(uint8_t *to, enum bz_logged_change change, uint32_t ke
 /* Bytes that the key of a change may have. */
 static uint32_t key_max(uint8_t change)
 {
-  return change < BZ_LOGGED_INDEX ? BLITZ_KEY_MAX : BLITZ_INDEX_KEY_MAX + BLITZ_KEY_MAX;
+  return change < BZ_LOGGED_INDEX || change == BZ_LOGGED_DIFFERENCE
+             ? BLITZ_KEY_MAX
+             : BLITZ_INDEX_KEY_MAX + BLITZ_KEY_MAX;
 }
 
 size_t bz_change_get(const uint8_t *from, size_t len, enum bz_logged_change *change,
@@ -89,7 +91,7 @@ size_t bz_change_get(const uint8_t *from, size_t len, enum bz_logged_change *cha
   const uint8_t *end = from + len, *p;
   uint32_t key_len, value_len;
 
-  *damaged = len > 0 && (from[0] < BZ_LOGGED_INSERT || from[0] > BZ_LOGGED_ENTRY_REMOVE);
+  *damaged = len > 0 && (from[0] < BZ_LOGGED_INSERT || from[0] > BZ_LOGGED_DIFFERENCE);
   if (len == 0 || *damaged)
     return 0;
   p = bz_varint_load(from + 1, end, &key_len);
@@ -106,4 +108,93 @@ size_t bz_change_get(const uint8_t *from, size_t len, enum bz_logged_change *cha
   *key = (struct blitz_slice){p, key_len};
   *value = (struct blitz_slice){p + key_len, value_len};
   return (size_t)(p - from) + key_len + value_len;
+}
+
+/* ---- differences --------------------------------------------------------------------- */
+
+/* How many of the LEN bytes at A and B are the same, from the front, and from the end. */
+static size_t same_at_begin(const uint8_t *a, const uint8_t *b, size_t len)
+{
+  size_t same = 0;
+
+  while (len - same >= 8)
+  {
+    uint64_t differ = bz_load_le64(a + same) ^ bz_load_le64(b + same);
+    if (differ != 0)
+      return same + (size_t)__builtin_ctzll(differ) / 8;
+    same += 8;
+  }
+  while (same < len && a[same] == b[same])
+    same++;
+  return same;
+}
+
+static size_t same_at_end(const uint8_t *a_end, const uint8_t *b_end, size_t len)
+{
+  size_t same = 0;
+
+  while (len - same >= 8)
+  {
+    uint64_t differ = bz_load_le64(a_end - same - 8) ^ bz_load_le64(b_end - same - 8);
+    if (differ != 0)
+      return same + (size_t)__builtin_clzll(differ) / 8;
+    same += 8;
+  }
+  while (same < len && a_end[-1 - (ptrdiff_t)same] == b_end[-1 - (ptrdiff_t)same])
+    same++;
+  return same;
+}
+
+void bz_difference_find(struct blitz_slice before, struct blitz_slice after,
+                        struct bz_difference *difference)
+{
+  const uint8_t *a = before.data, *b = after.data;
+  size_t len = before.len < after.len ? before.len : after.len;
+  size_t begin = same_at_begin(a, b, len);
+  size_t end = same_at_end(a + before.len, b + after.len, len - begin);
+
+  difference->begin = (uint32_t)begin;
+  difference->end = (uint32_t)end;
+  difference->middle = (struct blitz_slice){b + begin, after.len - begin - end};
+}
+
+size_t bz_difference_head_put(uint8_t *to, const struct bz_difference *difference)
+{
+  uint8_t *p = bz_varint_store(to, difference->begin);
+
+  p = bz_varint_store(p, difference->end);
+  bz_store_le32(p, difference->crc);
+  return (size_t)(p + 4 - to);
+}
+
+bool bz_difference_get(struct blitz_slice from, struct bz_difference *difference)
+{
+  const uint8_t *p = from.data, *end = p + from.len;
+
+  p = bz_varint_load(p, end, &difference->begin);
+  if (p != NULL)
+    p = bz_varint_load(p, end, &difference->end);
+  if (p == NULL || end - p < 4)
+    return false;
+  difference->crc = bz_load_le32(p);
+  difference->middle = (struct blitz_slice){p + 4, (size_t)(end - p) - 4};
+  return true;
+}
+
+size_t bz_difference_len(const struct bz_difference *difference, struct blitz_slice before)
+{
+  size_t same = (size_t)difference->begin + difference->end;
+
+  return same <= before.len ? same + difference->middle.len : SIZE_MAX;
+}
+
+void bz_difference_make(const struct bz_difference *difference, struct blitz_slice before,
+                        uint8_t *to)
+{
+  const uint8_t *from = before.data;
+
+  memcpy(to, from, difference->begin);
+  memcpy(to + difference->begin, difference->middle.data, difference->middle.len);
+  memcpy(to + difference->begin + difference->middle.len, from + before.len - difference->end,
+         difference->end);
 }

@@ -70,11 +70,36 @@ enum bz_logged_change
   BZ_LOGGED_INDEX = 4,        /* key: id (8) of the one that the next ones are of */
   BZ_LOGGED_ENTRY = 5,        /* key: sort key, value: of an entry as it is in memory */
   BZ_LOGGED_ENTRY_REMOVE = 6, /* key: sort key */
+  BZ_LOGGED_DIFFERENCE = 7,   /* an update; value: struct bz_difference */
 };
 
 #define BZ_CHANGE_HEAD_MAX 11
 size_t bz_change_head_put(uint8_t *to, enum bz_logged_change change, uint32_t key_len,
                           uint32_t value_len);
+
+/* What of a value has changed: the number of bytes at its begin and at its end that have not, as
+ * such numbers, 4: the checksum of key and new value, salted, and what the new value has between
+ * these bytes. Made on the new value it gives the new value.
+ */
+struct bz_difference
+{
+  uint32_t begin, end, crc;
+  struct blitz_slice middle;
+};
+
+#define BZ_DIFFERENCE_HEAD_MAX 14
+
+/* From BEFORE to AFTER; but for the checksum. */
+void bz_difference_find(struct blitz_slice before, struct blitz_slice after,
+                        struct bz_difference *difference);
+/* All but the middle; how many bytes. */
+size_t bz_difference_head_put(uint8_t *to, const struct bz_difference *difference);
+bool bz_difference_get(struct blitz_slice from, struct bz_difference *difference);
+
+/* Length of the value that the difference makes of BEFORE; SIZE_MAX: it is of another one. */
+size_t bz_difference_len(const struct bz_difference *difference, struct blitz_slice before);
+void bz_difference_make(const struct bz_difference *difference, struct blitz_slice before,
+                        uint8_t *to);
 
 /* Reads a change from the LEN bytes at FROM; how many of them it takes. 0: it does not end here;
  * *DAMAGED: it is none.

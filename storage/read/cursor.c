@@ -315,7 +315,7 @@ enum blitz_rc blitz_cursor_update(struct blitz_cursor *cursor, struct blitz_slic
 
   if (rc != BLITZ_OK)
     return rc;
-  return bz_update(cursor->txn, cursor->table, &key, cursor->row.off, new_key, value, err);
+  return bz_update(cursor->txn, cursor->table, &key, &cursor->row, new_key, value, err);
 }
 
 enum blitz_rc blitz_cursor_remove(struct blitz_cursor *cursor, struct blitz_error *err)
@@ -323,7 +323,7 @@ enum blitz_rc blitz_cursor_remove(struct blitz_cursor *cursor, struct blitz_erro
   struct bz_key key;
   enum blitz_rc rc = key_to_change(cursor, &key, err);
 
-  return rc == BLITZ_OK ? bz_remove(cursor->txn, cursor->table, &key, cursor->row.off, err) : rc;
+  return rc == BLITZ_OK ? bz_remove(cursor->txn, cursor->table, &key, &cursor->row, err) : rc;
 }
 
 #define ASK_EVERY 1024 /* rows */
@@ -338,7 +338,7 @@ static enum blitz_rc remove_rows(struct blitz_cursor *cursor, blitz_go_on_fn *go
   while ((rc = blitz_scan_next(cursor, &value, err)) == BLITZ_OK)
   {
     struct bz_key key = bz_key_of_row(&cursor->row);
-    rc = bz_remove_alone(cursor->txn, cursor->table, &key, cursor->row.off, err);
+    rc = bz_remove_alone(cursor->txn, cursor->table, &key, &cursor->row, err);
     if (rc != BLITZ_OK)
       return rc;
     if (++count % ASK_EVERY == 0 && !go_on(arg))

@@ -199,9 +199,9 @@ static void prefetch_row(const struct blitz_cursor *cursor, uint64_t off)
 
   if (off < snapshot->first || off >= snapshot->end)
     return;
-  __builtin_prefetch(snapshot->map->base + off);
-  __builtin_prefetch(snapshot->map->base + off + ROW_KEY_LINE);
-  __builtin_prefetch(snapshot->map->base + off + 2 * ROW_KEY_LINE);
+  bz_prefetch(snapshot->map->base + off);
+  bz_prefetch(snapshot->map->base + off + ROW_KEY_LINE);
+  bz_prefetch(snapshot->map->base + off + 2 * ROW_KEY_LINE);
 }
 
 /* Reads the next entries, as many as the window says. */
@@ -559,10 +559,9 @@ void blitz_prefetch(struct blitz_cursor *cursor, const struct blitz_slice *keys,
       bucket_off = bz_bucket_off_of(
           cursor->table, bz_hash(buf, bz_file_key(cursor->table, buf, keys[i])).bucket, buckets);
       if (round == 0)
-        __builtin_prefetch(base + bucket_off);
+        bz_prefetch(base + bucket_off);
       else
-        __builtin_prefetch(base +
-                           (bz_word_load(base, bucket_off) == 0
+        bz_prefetch(base + (bz_word_load(base, bucket_off) == 0
                                 ? 0
                                 : be64toh(bz_word_load(base, bucket_off)) << BZ_ALIGN_POWER));
     }

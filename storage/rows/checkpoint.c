@@ -6,7 +6,8 @@
  *  C1. A file is brought from one image (image.c) to the next, all of its pages or none: by the
  *      journal (log/journal.h). Pages behind the blocks of the image that the file has are not
  *      looked at by anyone, and so are written to their places at once, before the journal is
- *      believed.
+ *      believed; those of a large load even before there is an image of them, but they are synced
+ *      with it, and are changed pages again if it fails.
  *  C2. Nothing of an image is written before the log is on the device up to its moment: else a
  *      commit of several tables could be there in one of them alone.
  *  C3. The log keeps, for each table that is open and has changed, a record that says so, and all
@@ -361,6 +362,7 @@ static enum blitz_rc begin(struct image *image, bool complete, struct blitz_erro
   table->applied_in_part = table->applying;
   if (!complete && !table->applying && bz_pages_changed(&table->pages) == 0)
     return BLITZ_OK;
+  image->placed_some = bz_pages_are_ahead(&table->pages);
   image->end = atomic_load(&table->end);
   image->len = table->dirty ? image->end : table->allocated; /* or the file is being closed */
   rc = bz_image_begin(table, position, &image->page_count, err);
@@ -473,6 +475,34 @@ enum blitz_rc bz_checkpoint_locked(struct blitz_table *table, struct blitz_error
 
   assert(bz_holds(&table->change_lock));
   return checkpoint(&image, 1, BZ_JOURNAL_ONE, true, false, err);
+}
+
+static bool write_pages(void *arg, uint64_t page, uint64_t count, const uint8_t *data)
+{
+  const struct blitz_table *table = arg;
+  struct pages_run run = {
+      .data = (uint8_t *)(uintptr_t)data, .first = page, .count = count, .fd = table->fd};
+
+  if (!write_run(&run))
+    return false;
+  /* Only a wish: whoever writes the image syncs the file. */
+  (void)sync_file_range(table->fd, (off_t)(page * BZ_PAGE_LEN), (off_t)(count * BZ_PAGE_LEN),
+                        SYNC_FILE_RANGE_WRITE);
+  bz_count(&bz_counters.pages_written, count);
+  return true;
+}
+
+void bz_checkpoint_ahead(struct blitz_table *table)
+{
+  bz_assert_writer(table);
+  if (!bz_table_try_claim(table))
+    return;
+  pthread_mutex_lock(&table->change_lock);
+  if (table->log_number != 0 && !bz_pages_are_ahead(&table->pages))
+    bz_pages_write_ahead(&table->pages, pages_for(table->placed_end), BUFFER_PAGES, write_pages,
+                         table);
+  pthread_mutex_unlock(&table->change_lock);
+  bz_table_unclaim(table);
 }
 
 enum blitz_rc bz_log_closed(struct blitz_table *table, struct blitz_error *err)

@@ -73,6 +73,19 @@ static uint32_t crc_of_place(uint64_t seq, uint64_t off)
   return (uint32_t)(((seq ^ off) * UINT64_C(0x9E3779B97F4A7C15)) >> 32);
 }
 
+uint32_t bz_row_crc_of(uint32_t salt, const uint8_t *key, size_t key_len, struct blitz_slice value)
+{
+  return bz_crc32c(bz_crc32c(salt, key, key_len), value.data, value.len);
+}
+
+/* Commits have numbers from 1 on. */
+uint32_t bz_row_crc(const struct bz_row *row)
+{
+  uint32_t crc = bz_load_le32(row->value + BZ_VALUE_CRC_OFF);
+
+  return bz_row_seq(row) == 0 ? crc : crc ^ crc_of_place(bz_row_seq(row), row->off);
+}
+
 void bz_row_fill(uint8_t *block, uint32_t salt, const uint8_t *key, size_t key_len,
                  struct blitz_slice value)
 {
@@ -87,8 +100,7 @@ void bz_row_fill(uint8_t *block, uint32_t salt, const uint8_t *key, size_t key_l
   memcpy(p, key, key_len);
   p += key_len;
   bz_store_le64(p + BZ_VALUE_SEQ_OFF, 0);
-  bz_store_le32(p + BZ_VALUE_CRC_OFF,
-                bz_crc32c(bz_crc32c(salt, key, key_len), value.data, value.len));
+  bz_store_le32(p + BZ_VALUE_CRC_OFF, bz_row_crc_of(salt, key, key_len, value));
   p += BZ_VALUE_HEADER_LEN;
   if (value.len > 0)
     memcpy(p, value.data, value.len);
@@ -97,8 +109,7 @@ void bz_row_fill(uint8_t *block, uint32_t salt, const uint8_t *key, size_t key_l
 
 bool bz_row_intact(uint32_t salt, const struct bz_row *row)
 {
-  struct blitz_slice value = bz_row_value(row);
-  uint32_t crc = bz_crc32c(bz_crc32c(salt, row->key, row->key_len), value.data, value.len);
+  uint32_t crc = bz_row_crc_of(salt, row->key, row->key_len, bz_row_value(row));
 
   return bz_load_le32(row->value + BZ_VALUE_CRC_OFF) ==
          (crc ^ crc_of_place(bz_row_seq(row), row->off));

@@ -181,6 +181,10 @@ void bz_row_seal(uint8_t *base, const struct bz_row *row, uint64_t seq);
  */
 void bz_row_moved(uint8_t *base, const struct bz_row *row, uint64_t from);
 
+/* The checksum of key and value alone: as a row has it, sealed or not, and as it is to be. */
+uint32_t bz_row_crc(const struct bz_row *row);
+uint32_t bz_row_crc_of(uint32_t salt, const uint8_t *key, size_t key_len, struct blitz_slice value);
+
 /* Is the checksum of a sealed row right? */
 bool bz_row_intact(uint32_t salt, const struct bz_row *row);
 

@@ -25,7 +25,7 @@
 #define SWEEP_PER_REMOVAL 4 /* and for each row that it has removed */
 #define FREED_AT_ONCE 256   /* blocks, under snapshot_lock */
 #define TIDY_LOOKS 4096     /* rows that the end of a view looks at */
-#define PREFETCH_AHEAD 8    /* rows whose places in the hash are asked for before */
+#define PREFETCH_AHEAD 16   /* rows whose places in the hash are asked for before */
 
 struct bz_removed
 {
@@ -141,8 +141,8 @@ void bz_removed_prefetch(const struct blitz_table *table, uint64_t hash)
 {
   const struct bz_removed_part *part = &table->removed.parts[mixed(hash) >> 58];
 
-  __builtin_prefetch(part);
-  __builtin_prefetch(head_of(part, hash));
+  bz_prefetch(part);
+  bz_prefetch(head_of(part, hash));
 }
 
 /* Doubles the places of a part: a small piece of all there are, so it takes no long time. If
@@ -185,7 +185,7 @@ void bz_removed_add(struct blitz_table *table, uint64_t off, uint64_t born, uint
   removed->count++;
   slab_of(row)->used++;
   pthread_mutex_lock(&part->lock);
-  if (part->count >= 2 * part->head_count)
+  if (part->count >= part->head_count)
     grow_part(part);
   head = head_of(part, hash);
   *row = (struct bz_removed){off, born, died, hash, *head};
@@ -304,6 +304,45 @@ static bool is_wanted(const struct bz_removed_rows *removed, const struct bz_rem
   return low < removed->wanted_count && removed->wanted[low] < row->died;
 }
 
+/* Asks for what take_out() needs of the row, which is free or not: for its place in the hash, and
+ * when that is there, for the row that it would pass.
+ */
+static void prefetch_head(const struct blitz_table *table, const struct bz_removed *row)
+{
+  if (row->off != 0)
+    bz_removed_prefetch(table, row->hash);
+}
+
+static void prefetch_chain(struct bz_removed_rows *removed, const struct bz_removed *row)
+{
+  if (row->off != 0)
+    bz_prefetch(*head_of(part_of(removed, row->hash), row->hash));
+}
+
+/* The next row to be looked at, in turn. One look is enough for a slab in which there is nothing.
+ */
+static struct bz_removed *next_row(struct blitz_table *table)
+{
+  struct bz_removed_rows *removed = &table->removed;
+  struct bz_removed_slab *slab = removed->swept;
+  struct bz_removed *row;
+
+  if (slab == NULL || removed->swept_count == SLAB_LEN || slab->used == 0)
+  {
+    slab = slab == NULL || slab->next == NULL ? removed->slabs : slab->next;
+    removed->swept = slab;
+    removed->swept_count = 0;
+    for (size_t i = 0; i < PREFETCH_AHEAD; i++)
+      prefetch_head(table, &slab->rows[i]);
+  }
+  row = &slab->rows[removed->swept_count++];
+  if (removed->swept_count + PREFETCH_AHEAD <= SLAB_LEN)
+    prefetch_head(table, row + PREFETCH_AHEAD);
+  if (removed->swept_count + PREFETCH_AHEAD / 2 <= SLAB_LEN)
+    prefetch_chain(removed, row + PREFETCH_AHEAD / 2);
+  return row;
+}
+
 /* Takes out the unwanted ones of the next LOOKS rows, FREED_AT_ONCE at most, and frees their
  * blocks; how many.
  */
@@ -315,22 +354,8 @@ static size_t sweep_rows(struct blitz_table *table, size_t looks)
 
   for (; looks > 0 && removed->count > 0; looks--)
   {
-    struct bz_removed *row;
+    struct bz_removed *row = next_row(table);
 
-    if (removed->swept == NULL)
-    {
-      removed->swept = removed->slabs;
-      removed->swept_count = 0;
-    }
-    row = &removed->swept->rows[removed->swept_count++];
-    if (removed->swept_count + PREFETCH_AHEAD < SLAB_LEN && row[PREFETCH_AHEAD].off != 0)
-      bz_removed_prefetch(table, row[PREFETCH_AHEAD].hash);
-    /* One look is enough for a slab in which there is nothing. */
-    if (removed->swept_count == SLAB_LEN || removed->swept->used == 0)
-    {
-      removed->swept = removed->swept->next;
-      removed->swept_count = 0;
-    }
     if (row->off == 0 || is_wanted(removed, row))
       continue;
     offs[count++] = row->off;

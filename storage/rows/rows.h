@@ -33,6 +33,7 @@
 #include "base/held.h"
 #include "base/numbers.h"
 #include "base/pages.h"
+#include "base/prefetch.h"
 #include "base/seqlock.h"
 #include "rows/format.h"
 
@@ -525,8 +526,8 @@ static inline uint64_t bz_link(const uint8_t *base, uint64_t link_off)
  */
 static inline void bz_prefetch_row(const uint8_t *base, uint64_t off)
 {
-  __builtin_prefetch(base + off);
-  __builtin_prefetch(base + off + BZ_PREFETCH_KEY);
+  bz_prefetch(base + off);
+  bz_prefetch(base + off + BZ_PREFETCH_KEY);
 }
 
 /* Finds a row, for the writer. BLITZ_NOT_FOUND: place->link_off is where a row of
@@ -672,6 +673,12 @@ enum blitz_rc bz_checkpoint(struct blitz_table *const *tables, size_t count,
 /* The same of one, of which the caller holds change_lock. */
 enum blitz_rc bz_checkpoint_locked(struct blitz_table *table,
                                    struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Has the device begin with pages of the next image that go straight to their places (C1): a hint,
+ * for when much has changed behind the blocks that the file has, and will hardly change again. For
+ * the writer.
+ */
+void bz_checkpoint_ahead(struct blitz_table *table);
 
 /* The log keeps from now on what TABLE needs of it, though it is not open any more; from where on
  * the log must be kept for such tables.

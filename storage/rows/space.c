@@ -335,8 +335,10 @@ void bz_space_free_later(struct blitz_table *table, uint64_t off)
     return;
   }
   bz_put_word(table, off, bz_free_word(len, BZ_STATE_DROPPED));
-  /* Wanted by all who look at the table now, and at a load that is under way. */
-  bz_removed_add(table, off, 0, seq + 1, 0);
+  /* Wanted by all who look at the table now, and at a load that is under way. Nobody looks for it
+   * by a key; its place for a hash keeps such rows apart.
+   */
+  bz_removed_add(table, off, 0, seq + 1, off);
 }
 
 bool bz_space_forget(struct blitz_table *table, uint64_t off, uint64_t len)

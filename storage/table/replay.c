@@ -51,6 +51,7 @@ struct pending
   struct bz_deltas *entries; /* NULL: there are none */
   unsigned index_no;         /* among these, of the next ones */
   uint64_t entry_count;
+  struct bz_buffer row;      /* of which only a difference is logged */
   uint8_t *rest; /* the begin of a change that goes on in the next piece */
   size_t rest_len;
   struct blitz_error why; /* one of them could not be made; it matters if they are committed */
@@ -109,6 +110,7 @@ static void drop_pending(struct bz_replay *replay, struct pending *pending)
   if (pending->txn != NULL)
     blitz_txn_free(pending->txn);
   bz_deltas_leave(pending->entries);
+  free(pending->row.data);
   free(pending->rest);
   free(pending);
 }
@@ -331,6 +333,9 @@ static enum blitz_rc make_row_change(struct pending *pending, enum bz_logged_cha
   case BZ_LOGGED_INSERT:
     rc = bz_insert(pending->txn, table, key, value, err);
     return rc == BLITZ_DUPLICATE ? BLITZ_OK : rc;
+  case BZ_LOGGED_DIFFERENCE:
+    rc = bz_difference_value(table, key, &value, &pending->row, err);
+    return rc == BLITZ_OK ? blitz_update(pending->txn, table, key, key, value, err) : rc;
   case BZ_LOGGED_UPDATE: return blitz_update(pending->txn, table, key, key, value, err);
   case BZ_LOGGED_REMOVE:
     rc = blitz_remove(pending->txn, table, key, err);

@@ -69,6 +69,15 @@ enum blitz_rc bz_replay_record(void *replay, const struct bz_redo_record *record
 size_t bz_replay_finish(struct bz_replay *replay);
 void bz_replay_free(struct bz_replay *replay); /* NULL is allowed */
 
+/* ---- difference.c ------------------------------------------------------------------------ */
+
+/* Of the row KEY, the value that the struct bz_difference in *VALUE makes, into BUF. It is the new
+ * one, or this is an error.
+ */
+enum blitz_rc bz_difference_value(struct blitz_table *table, struct blitz_slice key,
+                                  struct blitz_slice *value, struct bz_buffer *buf,
+                                  struct blitz_error *err) BLITZ_MUST_CHECK;
+
 /* ---- build.c: making indexes from the rows --------------------------------------------- */
 
 /* Makes the indexes of which the bit is set in WHICH, and which are empty, from the rows.

@@ -20,6 +20,7 @@ struct current
   struct bz_change *change; /* NULL: none of that key */
   struct bz_place place;    /* of the committed row, if change is NULL */
   struct bz_row row;
+  bool checked; /* its checksum was found to be right, where it is */
 };
 
 /* Is the live row KEY at OFF? There is only one. */
@@ -32,22 +33,11 @@ static bool row_is_at(const struct blitz_table *table, const struct bz_key *key,
          row->key_len == key->len && memcmp(row->key, key->data, key->len) == 0;
 }
 
-/* HINT_OFF, if not 0, is where the row was read. If no change is of a row that far in
- * the file, none is of this one: so a scan that changes rows as it meets them asks
- * neither the index nor the tree.
- */
-static enum blitz_rc find_current(struct bz_writes *writes, const struct bz_key *key,
-                                  uint64_t hint_off, struct current *current,
-                                  struct blitz_error *err)
+static enum blitz_rc look_for(struct bz_writes *writes, const struct bz_key *key,
+                              struct current *current, struct blitz_error *err)
 {
   enum blitz_rc rc;
 
-  if (hint_off > writes->old_off_max && writes->load == NULL &&
-      row_is_at(writes->table, key, hint_off, &current->row))
-  {
-    current->change = NULL;
-    return BLITZ_OK;
-  }
   if (writes->load != NULL)
     bz_load_flush(writes->table, writes->load);
   current->change = writes->load != NULL ? NULL : bz_writes_find(writes, key);
@@ -65,6 +55,25 @@ static enum blitz_rc find_current(struct bz_writes *writes, const struct bz_key 
   if (rc == BLITZ_NOT_FOUND && atomic_load_explicit(&writes->table->damaged, memory_order_relaxed))
     return bz_damaged(writes->table, 0, err);
   current->row = current->place.row;
+  return rc;
+}
+
+/* READ, if not NULL, is the row as it was read. If no change is of a row that far in the file,
+ * none is of this one: so a scan that changes rows as it meets them asks neither the index nor
+ * the tree. A row that was read in the map was checked there, and has stayed as it is (F3).
+ */
+static enum blitz_rc find_current(struct bz_writes *writes, const struct bz_key *key,
+                                  const struct bz_row *read, struct current *current,
+                                  struct blitz_error *err)
+{
+  enum blitz_rc rc = BLITZ_OK;
+
+  if (read != NULL && read->off > writes->old_off_max && writes->load == NULL &&
+      row_is_at(writes->table, key, read->off, &current->row))
+    current->change = NULL;
+  else
+    rc = look_for(writes, key, current, err);
+  current->checked = rc == BLITZ_OK && read != NULL && read->value == current->row.value;
   return rc;
 }
 
@@ -147,7 +156,7 @@ static enum blitz_rc find_room(struct bz_writes *writes, const struct new_row *n
   current->change = NULL;
   if (new_row->is_new && writes->load == NULL)
     return BLITZ_NOT_FOUND;
-  rc = find_current(writes, new_row->key, 0, current, err);
+  rc = find_current(writes, new_row->key, NULL, current, err);
   if (rc == BLITZ_OK)
     return bz_fail(err, BLITZ_DUPLICATE, 0, "%s: there is a row with that key",
                    writes->table->file);
@@ -202,7 +211,7 @@ static bool is_intact(const struct bz_writes *writes, const struct current *curr
 {
   bool sealed = writes->load != NULL || current->change == NULL;
 
-  return !sealed || bz_row_intact(writes->table->salt, &current->row);
+  return !sealed || current->checked || bz_row_intact(writes->table->salt, &current->row);
 }
 
 /* Gives the row KEY the value VALUE. */
@@ -278,21 +287,49 @@ struct request
   uint8_t key_buf[BZ_FILE_KEY_MAX];
 };
 
+static enum blitz_rc check_value(const struct blitz_table *table, struct blitz_slice value,
+                                 struct blitz_error *err)
+{
+  if (value.len <= BLITZ_VALUE_MAX)
+    return BLITZ_OK;
+  return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a row of %zu bytes is too big: the limit is %u",
+                 table->file, value.len, BLITZ_VALUE_MAX);
+}
+
 /* VALUE is NULL if there is to be none. */
 static enum blitz_rc begin(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
                            const struct blitz_slice *value, struct request *request,
                            struct blitz_error *err)
 {
+  enum blitz_rc rc = value != NULL ? check_value(table, *value, err) : BLITZ_OK;
+
   if (key.len > BLITZ_KEY_MAX)
     return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a key of %zu bytes is too long: the limit is %d",
                    table->file, key.len, BLITZ_KEY_MAX);
-  if (value != NULL && value->len > BLITZ_VALUE_MAX)
-    return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a row of %zu bytes is too big: the limit is %u",
-                   table->file, value->len, BLITZ_VALUE_MAX);
+  if (rc != BLITZ_OK)
+    return rc;
   request->key.data = request->key_buf;
   request->key.len = bz_file_key(table, request->key_buf, key);
   request->key.hash = bz_hash(request->key_buf, request->key.len);
   return bz_writes_begin(txn, table, &request->writes, err);
+}
+
+/* The same for a new key and value of the row KEY. Mostly the key stays, and need not be made and
+ * hashed again.
+ */
+static enum blitz_rc begin_update(struct blitz_txn *txn, struct blitz_table *table,
+                                  const struct bz_key *key, struct blitz_slice new_key,
+                                  struct blitz_slice value, struct request *request,
+                                  struct blitz_error *err)
+{
+  struct blitz_slice old_key = row_key(key);
+  enum blitz_rc rc;
+
+  if (new_key.len != old_key.len || memcmp(new_key.data, old_key.data, old_key.len) != 0)
+    return begin(txn, table, new_key, &value, request, err);
+  rc = check_value(table, value, err);
+  request->key = *key;
+  return rc == BLITZ_OK ? bz_writes_begin(txn, table, &request->writes, err) : rc;
 }
 
 static enum blitz_rc insert_key(struct blitz_txn *txn, struct blitz_table *table,
@@ -369,7 +406,7 @@ static enum blitz_rc move_entries(struct blitz_txn *txn, struct bz_writes *write
     return BLITZ_OK;
   if (!is_intact(writes, current))
     return bz_damaged(writes->table, current->row.off, err);
-  rc = find_current(writes, new_key, 0, &added, err);
+  rc = find_current(writes, new_key, NULL, &added, err);
   if (rc == BLITZ_OK)
     rc = bz_entries_update(txn, writes, row_key(key), bz_row_value(&current->row), row_key(new_key),
                            value, added.row.off, err);
@@ -378,8 +415,9 @@ static enum blitz_rc move_entries(struct blitz_txn *txn, struct bz_writes *write
 
 /* Gives the row another key: a removal and an insertion, both or none. */
 static enum blitz_rc change_key(struct blitz_txn *txn, struct bz_writes *writes,
-                                const struct bz_key *key, const struct bz_key *new_key,
-                                struct blitz_slice value, struct blitz_error *err)
+                                const struct bz_key *key, const struct bz_row *read,
+                                const struct bz_key *new_key, struct blitz_slice value,
+                                struct blitz_error *err)
 {
   struct current current;
   uint64_t origin = 0;
@@ -388,7 +426,7 @@ static enum blitz_rc change_key(struct blitz_txn *txn, struct bz_writes *writes,
 
   if (rc != BLITZ_OK)
     return rc;
-  rc = find_current(writes, key, 0, &current, err);
+  rc = find_current(writes, key, read, &current, err);
   if (rc == BLITZ_OK)
     rc = move_entries(txn, writes, key, &current, new_key, value, err);
   if (rc == BLITZ_OK)
@@ -407,19 +445,19 @@ static enum blitz_rc change_key(struct blitz_txn *txn, struct bz_writes *writes,
     return BLITZ_OK;
   }
   /* The new row goes again; there is room for that. */
-  if (find_current(writes, new_key, 0, &current, NULL) == BLITZ_OK)
+  if (find_current(writes, new_key, NULL, &current, NULL) == BLITZ_OK)
     (void)!remove_row_alone(writes, new_key, &current, NULL);
   return rc;
 }
 
-/* Gives the row KEY, read at HINT_OFF, the key and value of REQUEST. */
+/* Gives the row KEY, read as READ, the key and value of REQUEST. */
 static enum blitz_rc update(struct blitz_txn *txn, struct request *request,
-                            const struct bz_key *key, uint64_t hint_off, struct blitz_slice value,
-                            struct blitz_error *err)
+                            const struct bz_key *key, const struct bz_row *read,
+                            struct blitz_slice value, struct blitz_error *err)
 {
   const struct bz_key *new_key = &request->key;
   struct current current;
-  enum blitz_rc rc = find_current(request->writes, key, hint_off, &current, err);
+  enum blitz_rc rc = find_current(request->writes, key, read, &current, err);
 
   if (rc == BLITZ_NOT_FOUND)
     return not_found(request->writes->table, err);
@@ -427,20 +465,20 @@ static enum blitz_rc update(struct blitz_txn *txn, struct request *request,
     return rc;
   if (key->len == new_key->len && memcmp(key->data, new_key->data, key->len) == 0)
     return replace(txn, request->writes, key, &current, value, err);
-  return change_key(txn, request->writes, key, new_key, value, err);
+  return change_key(txn, request->writes, key, read, new_key, value, err);
 }
 
 enum blitz_rc bz_update(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
-                        uint64_t hint_off, struct blitz_slice new_key, struct blitz_slice value,
-                        struct blitz_error *err)
+                        const struct bz_row *read, struct blitz_slice new_key,
+                        struct blitz_slice value, struct blitz_error *err)
 {
   struct request request;
-  enum blitz_rc rc = begin(txn, table, new_key, &value, &request, err);
+  enum blitz_rc rc = begin_update(txn, table, key, new_key, value, &request, err);
 
   if (rc != BLITZ_OK)
     return rc;
   bz_change_begin(table);
-  rc = update(txn, &request, key, hint_off, value, err);
+  rc = update(txn, &request, key, read, value, err);
   bz_change_end(table);
   return rc;
 }
@@ -453,11 +491,11 @@ enum blitz_rc blitz_update(struct blitz_txn *txn, struct blitz_table *table, str
   enum blitz_rc rc = begin(txn, table, key, NULL, &from, err);
 
   if (rc == BLITZ_OK)
-    rc = begin(txn, table, new_key, &value, &to, err);
+    rc = begin_update(txn, table, &from.key, new_key, value, &to, err);
   if (rc != BLITZ_OK)
     return rc;
   bz_change_begin(table);
-  rc = update(txn, &to, &from.key, 0, value, err);
+  rc = update(txn, &to, &from.key, NULL, value, err);
   bz_change_end(table);
   return rc;
 }
@@ -467,7 +505,7 @@ static enum blitz_rc find_if(struct bz_writes *writes, const struct bz_key *key,
                              blitz_compare_fn *compare, void *arg, struct current *current,
                              struct blitz_error *err)
 {
-  enum blitz_rc rc = find_current(writes, key, 0, current, err);
+  enum blitz_rc rc = find_current(writes, key, NULL, current, err);
 
   if (rc == BLITZ_NOT_FOUND)
     return not_found(writes->table, err);
@@ -475,6 +513,7 @@ static enum blitz_rc find_if(struct bz_writes *writes, const struct bz_key *key,
     return rc;
   if (current->change == NULL && !bz_row_intact(writes->table->salt, &current->row))
     return bz_damaged(writes->table, current->row.off, err);
+  current->checked = true;
   if (compare(arg, bz_row_value(&current->row)))
     return BLITZ_OK;
   return bz_fail(err, BLITZ_CHANGED, 0, "%s: the row has changed", writes->table->file);
@@ -516,16 +555,16 @@ enum blitz_rc blitz_remove_if(struct blitz_txn *txn, struct blitz_table *table,
   return rc;
 }
 
-/* Removes the row KEY, read at HINT_OFF. */
+/* Removes the row KEY, read as READ. */
 static enum blitz_rc remove_row(struct blitz_txn *txn, struct bz_writes *writes,
-                                const struct bz_key *key, uint64_t hint_off,
+                                const struct bz_key *key, const struct bz_row *read,
                                 struct blitz_error *err)
 {
   struct current current;
   enum blitz_rc rc;
 
   bz_change_begin(writes->table);
-  rc = find_current(writes, key, hint_off, &current, err);
+  rc = find_current(writes, key, read, &current, err);
   if (rc == BLITZ_NOT_FOUND)
     rc = not_found(writes->table, err);
   else if (rc == BLITZ_OK)
@@ -535,12 +574,12 @@ static enum blitz_rc remove_row(struct blitz_txn *txn, struct bz_writes *writes,
 }
 
 enum blitz_rc bz_remove(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
-                        uint64_t hint_off, struct blitz_error *err)
+                        const struct bz_row *read, struct blitz_error *err)
 {
   struct bz_writes *writes;
   enum blitz_rc rc = bz_writes_begin(txn, table, &writes, err);
 
-  return rc == BLITZ_OK ? remove_row(txn, writes, key, hint_off, err) : rc;
+  return rc == BLITZ_OK ? remove_row(txn, writes, key, read, err) : rc;
 }
 
 enum blitz_rc bz_remove_entries(struct blitz_txn *txn, struct blitz_table *table,
@@ -555,7 +594,8 @@ enum blitz_rc bz_remove_entries(struct blitz_txn *txn, struct blitz_table *table
 }
 
 enum blitz_rc bz_remove_alone(struct blitz_txn *txn, struct blitz_table *table,
-                              const struct bz_key *key, uint64_t hint_off, struct blitz_error *err)
+                              const struct bz_key *key, const struct bz_row *read,
+                              struct blitz_error *err)
 {
   struct bz_writes *writes;
   struct current current;
@@ -564,7 +604,7 @@ enum blitz_rc bz_remove_alone(struct blitz_txn *txn, struct blitz_table *table,
   if (rc != BLITZ_OK)
     return rc;
   bz_change_begin(table);
-  rc = find_current(writes, key, hint_off, &current, err);
+  rc = find_current(writes, key, read, &current, err);
   if (rc == BLITZ_OK)
     rc = remove_row_alone(writes, key, &current, err);
   bz_change_end(table);
@@ -577,7 +617,7 @@ enum blitz_rc blitz_remove(struct blitz_txn *txn, struct blitz_table *table, str
   struct request request;
   enum blitz_rc rc = begin(txn, table, key, NULL, &request, err);
 
-  return rc == BLITZ_OK ? remove_row(txn, request.writes, &request.key, 0, err) : rc;
+  return rc == BLITZ_OK ? remove_row(txn, request.writes, &request.key, NULL, err) : rc;
 }
 
 enum blitz_rc blitz_txn_expect_rows(struct blitz_txn *txn, struct blitz_table *table,
@@ -614,5 +654,8 @@ enum blitz_rc blitz_txn_finish_load(struct blitz_txn *txn, struct blitz_table *t
   if (writes == NULL)
     return BLITZ_OK;
   bz_txn_settle(txn, table);
+  /* The device has something to do while entries are sorted. */
+  if (bz_load_is_large(writes))
+    bz_checkpoint_ahead(table);
   return bz_entries_settle(writes, duplicate, arg, err);
 }

@@ -88,7 +88,7 @@ static void prefetch_blocks(const struct blitz_table *table, const struct bz_cha
   const uint8_t *base = bz_base(table);
   uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
 
-  __builtin_prefetch(base + bz_bucket_off_of(table, change->hash, count));
+  bz_prefetch(base + bz_bucket_off_of(table, change->hash, count));
   if (change->new_off != 0)
     bz_prefetch_row(base, change->new_off);
   if (change->old_off != 0)
@@ -272,17 +272,6 @@ static enum blitz_rc commit_parts(struct commit *commit, struct blitz_error *err
   return BLITZ_OK;
 }
 
-/* A load of more than that goes into the file at once, and not into the log before. */
-#define LOGGED_LOAD_MAX (UINT64_C(64) << 20)
-
-static bool is_large_load(const struct bz_writes *writes)
-{
-  const struct blitz_table *table = writes->table;
-
-  return writes->load != NULL && table->logged && bz_current_log() != NULL &&
-         atomic_load(&table->end) - atomic_load(&table->first) > LOGGED_LOAD_MAX;
-}
-
 /* Commits a load as what a checkpoint writes: whole on the device before it is seen. The table is
  * claimed; needs change_lock.
  */
@@ -399,7 +388,7 @@ static enum blitz_rc commit_tables(const struct group *group, struct bz_commit_p
   enum blitz_rc rc;
 
   list_parts(group, parts);
-  claimed = group->count == 1 && is_large_load(parts->writes);
+  claimed = group->count == 1 && bz_load_is_large(parts->writes);
   if (claimed)
     bz_table_claim(parts->table);
   for (unsigned i = 0; i < group->count; i++)

@@ -12,6 +12,7 @@
  * all their buckets is fetched at once instead of one after the other. Whoever
  * looks at the trees empties the queue first (bz_load_flush()).
  */
+#include "log/current.h"
 #include "txn/load.h"
 #include "txn/writes.h"
 
@@ -63,6 +64,17 @@ void bz_load_end(struct bz_load *load)
   free(load);
 }
 
+/* A load of more than that goes into the file at once, and not into the log before. */
+#define LOGGED_LOAD_MAX (UINT64_C(64) << 20)
+
+bool bz_load_is_large(const struct bz_writes *writes)
+{
+  const struct blitz_table *table = writes->table;
+
+  return writes->load != NULL && table->logged && bz_current_log() != NULL &&
+         atomic_load(&table->end) - atomic_load(&table->first) > LOGGED_LOAD_MAX;
+}
+
 /* ---- rows ---------------------------------------------------------------- */
 
 static void seal_row(struct blitz_table *table, uint64_t off)
@@ -98,7 +110,7 @@ void bz_load_append(struct blitz_table *table, struct bz_load *load, const struc
 {
   uint64_t count = atomic_load_explicit(&table->bucket_count, memory_order_relaxed);
 
-  __builtin_prefetch(bz_base(table) + bz_bucket_off_of(table, key->hash.bucket, count));
+  bz_prefetch(bz_base(table) + bz_bucket_off_of(table, key->hash.bucket, count));
   assert(load->count < QUEUE_LEN);
   load->queue[load->count++] = (struct queued){off, key->hash};
   if (load->count == QUEUE_LEN)

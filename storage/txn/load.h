@@ -12,6 +12,11 @@ struct bz_load;
 /* May TABLE be loaded by its writer? */
 bool bz_load_possible(const struct blitz_table *table);
 
+struct bz_writes;
+
+/* Is it a load that is not to be logged, as it would only be written twice? */
+bool bz_load_is_large(const struct bz_writes *writes);
+
 /* NULL: out of memory. A rollback, or an end when the load is committed, frees LOAD. */
 struct bz_load *bz_load_begin(void);
 void bz_load_end(struct bz_load *load);

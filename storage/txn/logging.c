@@ -52,16 +52,23 @@ static enum blitz_rc log_bytes(struct bz_logging *logging, const struct blitz_ta
   return rc;
 }
 
+static enum blitz_rc log_head(struct bz_logging *logging, const struct blitz_table *table,
+                              enum bz_logged_change change, struct blitz_slice key,
+                              size_t value_len, struct blitz_error *err)
+{
+  uint8_t head[BZ_CHANGE_HEAD_MAX];
+  size_t head_len = bz_change_head_put(head, change, (uint32_t)key.len, (uint32_t)value_len);
+  enum blitz_rc rc = log_bytes(logging, table, head, head_len, err);
+
+  return rc == BLITZ_OK ? log_bytes(logging, table, key.data, key.len, err) : rc;
+}
+
 static enum blitz_rc log_pair(struct bz_logging *logging, const struct blitz_table *table,
                               enum bz_logged_change change, struct blitz_slice key,
                               struct blitz_slice value, struct blitz_error *err)
 {
-  uint8_t head[BZ_CHANGE_HEAD_MAX];
-  size_t head_len = bz_change_head_put(head, change, (uint32_t)key.len, (uint32_t)value.len);
-  enum blitz_rc rc = log_bytes(logging, table, head, head_len, err);
+  enum blitz_rc rc = log_head(logging, table, change, key, value.len, err);
 
-  if (rc == BLITZ_OK)
-    rc = log_bytes(logging, table, key.data, key.len, err);
   if (rc == BLITZ_OK)
     rc = log_bytes(logging, table, value.data, value.len, err);
   return rc;
@@ -79,12 +86,36 @@ static enum blitz_rc log_change(struct bz_logging *logging, const struct blitz_t
   return log_pair(logging, table, change, bz_callers_key(table, row), value, err);
 }
 
-static void prefetch_row(const struct blitz_table *table, const struct bz_change *change)
+/* Logs that the row at OLD_OFF has become ROW, by what has changed if that is less. */
+static enum blitz_rc log_update(struct bz_logging *logging, const struct blitz_table *table,
+                                uint64_t old_off, const struct bz_row *row, struct blitz_error *err)
 {
-  uint64_t off = change->new_off != 0 ? change->new_off : change->old_off;
+  struct bz_row old;
+  struct bz_difference difference = {.crc = bz_row_crc(row)};
+  uint8_t head[BZ_DIFFERENCE_HEAD_MAX];
+  size_t head_len;
+  enum blitz_rc rc;
 
-  for (unsigned line = 0; line < 3; line++)
-    __builtin_prefetch(bz_base(table) + off + line * 64);
+  if (!bz_block_row(table, old_off, &old) || old.key_len != row->key_len ||
+      memcmp(old.key, row->key, row->key_len) != 0)
+    return log_change(logging, table, BZ_LOGGED_UPDATE, row, err);
+  bz_difference_find(bz_row_value(&old), bz_row_value(row), &difference);
+  head_len = bz_difference_head_put(head, &difference);
+  if (head_len >= (size_t)difference.begin + difference.end)
+    return log_change(logging, table, BZ_LOGGED_UPDATE, row, err);
+  rc = log_head(logging, table, BZ_LOGGED_DIFFERENCE, bz_callers_key(table, row),
+                head_len + difference.middle.len, err);
+  if (rc == BLITZ_OK)
+    rc = log_bytes(logging, table, head, head_len, err);
+  if (rc == BLITZ_OK)
+    rc = log_bytes(logging, table, difference.middle.data, difference.middle.len, err);
+  return rc;
+}
+
+static void prefetch_lines(const struct blitz_table *table, uint64_t off)
+{
+  for (unsigned line = 0; off != 0 && line < 3; line++)
+    bz_prefetch(bz_base(table) + off + line * 64);
 }
 
 static enum blitz_rc log_list(struct bz_logging *logging, const struct bz_writes *writes,
@@ -99,16 +130,19 @@ static enum blitz_rc log_list(struct bz_logging *logging, const struct bz_writes
     struct bz_row row;
 
     if (i + PREFETCH_AHEAD < writes->count)
-      prefetch_row(writes->table, change + PREFETCH_AHEAD);
+    {
+      prefetch_lines(writes->table, change[PREFETCH_AHEAD].new_off);
+      prefetch_lines(writes->table, change[PREFETCH_AHEAD].old_off);
+    }
     if (off == 0)
       continue;
     if (!bz_block_row(writes->table, off, &row))
       return bz_damaged(writes->table, off, err);
-    rc = log_change(logging, writes->table,
-                    change->new_off == 0   ? BZ_LOGGED_REMOVE
-                    : change->old_off == 0 ? BZ_LOGGED_INSERT
-                                           : BZ_LOGGED_UPDATE,
-                    &row, err);
+    if (change->new_off != 0 && change->old_off != 0)
+      rc = log_update(logging, writes->table, change->old_off, &row, err);
+    else
+      rc = log_change(logging, writes->table,
+                      change->new_off == 0 ? BZ_LOGGED_REMOVE : BZ_LOGGED_INSERT, &row, err);
   }
   return rc;
 }

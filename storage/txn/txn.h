@@ -87,18 +87,20 @@ uint64_t bz_txn_entry_changes(const struct blitz_txn *txn, const struct blitz_ta
 enum blitz_rc bz_insert(struct blitz_txn *txn, struct blitz_table *table, struct blitz_slice key,
                         struct blitz_slice value, struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Changes of a row that was read at HINT_OFF (0: unknown), which saves looking for it. */
+/* Changes of a row that was read as READ (NULL: unknown), which saves looking for it, and checking
+ * it again.
+ */
 enum blitz_rc bz_update(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
-                        uint64_t hint_off, struct blitz_slice new_key, struct blitz_slice value,
-                        struct blitz_error *err) BLITZ_MUST_CHECK;
+                        const struct bz_row *read, struct blitz_slice new_key,
+                        struct blitz_slice value, struct blitz_error *err) BLITZ_MUST_CHECK;
 enum blitz_rc bz_remove(struct blitz_txn *txn, struct blitz_table *table, const struct bz_key *key,
-                        uint64_t hint_off, struct blitz_error *err) BLITZ_MUST_CHECK;
+                        const struct bz_row *read, struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Removes all entries, and a row without its entries; for blitz_remove_all(). */
 enum blitz_rc bz_remove_entries(struct blitz_txn *txn, struct blitz_table *table,
                                 struct blitz_error *err) BLITZ_MUST_CHECK;
 enum blitz_rc bz_remove_alone(struct blitz_txn *txn, struct blitz_table *table,
-                              const struct bz_key *key, uint64_t hint_off,
+                              const struct bz_key *key, const struct bz_row *read,
                               struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* ---- pins.c: moments of all tables ------------------------------------------------------- */

@@ -153,6 +153,30 @@ static uint64_t rows_near(uint64_t number, uint8_t byte)
          (uint64_t)(int64_t)(int8_t)byte;
 }
 
+/* An update of row N by what it changes of what put_some() has put into TABLE, to LEN bytes. */
+static void put_difference(struct writing *w, unsigned table, uint8_t n, size_t len)
+{
+  char before[60], after[1024];
+  uint8_t key[BZ_FILE_KEY_MAX], head[BZ_CHANGE_HEAD_MAX + BZ_DIFFERENCE_HEAD_MAX];
+  struct bz_difference difference;
+  struct bz_header header;
+  size_t before_len = table == 0 && n < ROWS / 2 ? 40 : 60, head_len, key_len;
+  require_ok(bz_header_read(header_of(table), files[table].len, "", true, &header, ERR));
+  row_fill(before, before_len, n, 1);
+  row_fill(after, len, n, 2);
+  bz_difference_find(bytes(before, before_len), bytes(after, len), &difference);
+  key_len = bz_key_spread(&header.secret, key, number_key(n));
+  difference.crc = bz_row_crc_of(header.salt, key, key_len, bytes(after, len));
+  head_len = bz_difference_head_put(head, &difference);
+  uint8_t change[BZ_CHANGE_HEAD_MAX];
+  put_bytes(w, change,
+            bz_change_head_put(change, BZ_LOGGED_DIFFERENCE, 8,
+                               (uint32_t)(head_len + difference.middle.len)));
+  put_bytes(w, number_key(n).data, 8);
+  put_bytes(w, head, head_len);
+  put_bytes(w, difference.middle.data, difference.middle.len);
+}
+
 /* Changes of rows that prove themselves. */
 static void put_changes(struct writing *w, unsigned count)
 {
@@ -162,6 +186,11 @@ static void put_changes(struct writing *w, unsigned count)
     uint8_t what = next_byte(&w->in), n = next_byte(&w->in), head[BZ_CHANGE_HEAD_MAX];
     bool removes = what % 4 == BZ_LOGGED_REMOVE;
     size_t len = removes ? 0 : 16 + (what & ~3U) * 3;
+    if (what % 4 == 0)
+    {
+      put_difference(w, what / 4 % TABLES, n, len);
+      continue;
+    }
     row_fill(value, len > 16 ? len : 16, n, 2);
     put_bytes(w, head, bz_change_head_put(head, what % 4, 8, (uint32_t)len));
     put_bytes(w, number_key(n).data, 8);

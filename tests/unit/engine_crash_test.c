@@ -6,7 +6,10 @@
  * was on the device when the machine died, or a later one.
  */
 #include "crash_fs.h"
+#include "log/current.h"
 #include "table/table.h"
+#include "txn/load.h"
+#include "txn/writes.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -169,6 +172,17 @@ enum blitz_rc __wrap_bz_redo_keep(struct bz_redo *redo, size_t len, struct blitz
   return bz_fail(err, BLITZ_FULL, 0, "no space for the record of a commit");
 }
 
+/* Loads are small here. A large one waits for the checkpoint that is under way, and so is not one
+ * in the middle of that.
+ */
+static bool loads_are_large;
+bool __wrap_bz_load_is_large(const struct bz_writes *writes);
+bool __wrap_bz_load_is_large(const struct bz_writes *writes)
+{
+  return loads_are_large && interrupted == NULL && writes->load != NULL && writes->table->logged &&
+         bz_current_log() != NULL;
+}
+
 static uint64_t
     owed; /* where to wait for commits that are not acknowledged yet; 0: there are none */
 
@@ -204,6 +218,9 @@ static void commit_some(struct store *store, struct rnd *rnd)
       require_ok(blitz_txn_expect_rows(txn, store->tables[table], 0, false, ERR));
     for (unsigned i = 1 + rnd_below(rnd, rnd_below(rnd, 8) == 0 ? 2 * KEYS : 5); i > 0; i--)
       change_row(store, txn, table, rnd_below(rnd, KEYS), rnd);
+    loads_are_large = rnd_below(rnd, 2);
+    if (load && rnd_below(rnd, 2) == 0)
+      require_ok(blitz_txn_finish_load(txn, store->tables[table], NULL, NULL, ERR));
   }
   if (!commit_or_undo(txn, rnd, &position))
   {

@@ -116,16 +116,52 @@ static void lock(struct work *work)
   atomic_store(&work->wanted, false);
 }
 
+struct writing
+{
+  int fd;
+  bool lost; /* the device loses it, and says so only when the moment's pages are synced */
+  uint64_t count, most;
+};
+
+static bool write_pages(void *arg, uint64_t page, uint64_t count, const uint8_t *data)
+{
+  static const uint8_t zeros[8 * 4096];
+  struct writing *writing = arg;
+  assert_true(count > 0 && count <= 8);
+  if (writing->count >= writing->most)
+    return false;
+  writing->count += count;
+  return pwrite(writing->fd, writing->lost ? zeros : data, count * 4096, (off_t)(page * 4096)) ==
+         (ssize_t)(count * 4096);
+}
+
+/* Pages are written before there is a moment, and may change again until then; how many. Needs the
+ * lock.
+ */
+static uint64_t write_ahead(struct work *work, int fd, bool lost, struct rnd *rnd)
+{
+  struct writing writing = {.fd = fd, .lost = lost, .most = 1 + rnd_below(rnd, PAGES)};
+  uint64_t changed = bz_pages_changed(&work->pages);
+  bz_pages_write_ahead(&work->pages, rnd_below(rnd, PAGES), 1 + rnd_below(rnd, 8), write_pages,
+                       &writing);
+  assert_int_equal(bz_pages_changed(&work->pages), changed - writing.count);
+  assert_true(writing.count == 0 || bz_pages_are_ahead(&work->pages));
+  return writing.count;
+}
+
 /* Takes some pages and writes them, and then that comes to nothing. */
 static void take_in_vain(struct work *work, int fd, struct rnd *rnd)
 {
   uint64_t count;
   lock(work);
+  if (rnd_below(rnd, 2))
+    (void)write_ahead(work, fd, true, rnd);
   assert_ok(bz_pages_begin(&work->pages, &count));
   pthread_mutex_unlock(&work->lock);
   (void)write_some(work, fd, rnd_below(rnd, (uint32_t)count + 1));
   lock(work);
   bz_pages_failed(&work->pages);
+  assert_false(bz_pages_are_ahead(&work->pages));
   assert_true(bz_pages_changed(&work->pages) >= count);
   pthread_mutex_unlock(&work->lock);
 }
@@ -149,7 +185,7 @@ static void pages_are_taken_as_of_one_moment(void **state)
   int fd = new_file();
   struct work work;
   pthread_t thread;
-  uint64_t taken = 0;
+  uint64_t taken = 0, ahead = 0;
   begin(&work, fd, rnd_next(&rnd));
   require(pthread_create(&thread, NULL, change, &work) == 0);
   for (unsigned round = run_rounds(150); round > 0; round--)
@@ -157,6 +193,12 @@ static void pages_are_taken_as_of_one_moment(void **state)
     uint64_t changed, begun;
     if (round % 4 == 0)
       take_in_vain(&work, fd, &rnd);
+    if (round % 3 == 0)
+    {
+      lock(&work);
+      ahead += write_ahead(&work, fd, false, &rnd);
+      pthread_mutex_unlock(&work.lock);
+    }
     lock(&work);
     changed = bz_pages_changed(&work.pages);
     assert_ok(bz_pages_begin(&work.pages, &begun));
@@ -170,8 +212,10 @@ static void pages_are_taken_as_of_one_moment(void **state)
   }
   atomic_store(&work.stop, true);
   require(pthread_join(thread, NULL) == 0);
-  print_message("# %llu stores, %llu pages taken\n", (unsigned long long)work.stores,
-                (unsigned long long)taken);
+  print_message("# %llu stores, %llu pages taken, and %llu ahead\n",
+                (unsigned long long)work.stores, (unsigned long long)taken,
+                (unsigned long long)ahead);
+  assert_true(ahead > 0);
   assert_memory_equal(work.pages.base, work.model, LEN);
   assert_true(work.extended > 0);
   assert_ok(bz_pages_begin(&work.pages, &taken));
