@@ -32,6 +32,15 @@
 #define CHECKED_LEN_MAX (UINT64_C(4) << 30) /* longer files are not read whole at open */
 #define CHECKED_AT_ONCE 65536
 
+/* Shorter ones are looked over at open in any case: so a damaged one is made anew before anybody
+ * reads it. In debug builds none is, so that the tests meet damage.
+ */
+#ifdef NDEBUG
+#define VERIFIED_LATER_MIN ((off_t)32 << 20)
+#else
+#define VERIFIED_LATER_MIN 0
+#endif
+
 static char *file_name(const char *path, const char *end)
 {
   char *name;
@@ -242,16 +251,21 @@ static bool checksum(int fd, uint64_t len, uint32_t *crcp)
 /* Why the bytes of the file that FD is open for are not to be believed; NULL: they are. One
  * that was closed, and is not too long for that, has a checksum.
  */
-static const char *judge_bytes(const struct blitz_table *table, const struct bz_index_trust *trust,
+static const char *judge_bytes(struct blitz_table *table, const struct bz_index_trust *trust,
                                int fd)
 {
   uint64_t len;
   uint32_t crc;
+  struct stat st;
 
   /* The header of an open file says other things there. */
   len = trust->check_bytes ? bz_load_le64(bz_base(table) + BZ_INDEX_LEN_OFF) : UINT64_MAX;
   if (len > CHECKED_LEN_MAX)
-    return bz_index_verify(fd, trust->was_killed) ? NULL : "damaged";
+  {
+    table->index->unverified = !trust->check_bytes && trust->was_killed && fstat(fd, &st) == 0 &&
+                               st.st_size >= VERIFIED_LATER_MIN;
+    return bz_index_verify(fd, table->index->unverified) ? NULL : "damaged";
+  }
   if (!checksum(fd, len, &crc) || crc != bz_load_le32(bz_base(table) + BZ_INDEX_CRC_OFF))
     return "damaged or of another time";
   return NULL;
@@ -455,9 +469,9 @@ static int open_file(struct opening *opening)
 
   if (fd < 0)
     return errno;
+  file->unverified = false;
   if (!opening->fresh)
     opening->reason = judge_bytes(opening->table, opening->trust, fd);
-  file->unverified = !opening->fresh && !opening->trust->check_bytes && opening->trust->was_killed;
   rc = opening->reason == NULL ? bz_env_open(file, fd, opening->readonly) : 0;
   if (rc == 0 && opening->reason == NULL)
     rc = open_content(opening);
@@ -640,8 +654,9 @@ void bz_index_close(struct blitz_table *table, bool clean)
 
   if (table->dirty)
   {
+    /* Nobody looks it over any more once it has a checksum (X6). */
     if (believable)
-      believable = merge_last(table);
+      believable = merge_last(table) && bz_index_verify_rest(file);
     /* If it is only the rows that were not closed, it is as after a kill. */
     if (believable && clean)
       believable = finish_file(file, !(table->flags & BLITZ_OPEN_TEMPORARY), &len, &crc);

@@ -21,7 +21,7 @@
  *   R1-R12  recovery                         recover.c
  *   B1-B4   the file and its map             file.c
  *   C1-C5   images, the log, checkpoints     checkpoint.c
- * those of space in space.c; the rules L1 to L18 of locks in docs/LOCKING.md.
+ * those of space in space.c; the rules L1 to L19 of locks in docs/LOCKING.md.
  *
  * Private to the room: hash.h, space.h.
  */
