@@ -262,7 +262,8 @@ static enum blitz_rc merge_rest(struct blitz_table *table, struct blitz_error *e
     bz_index_forget(table);
   any = file->merged != NULL;
   taken = any && !file->writing;
-  file->writing |= taken;
+  if (taken)
+    file->writing = true;
   pthread_mutex_unlock(&table->snapshot_lock);
   return taken ? finish(table, err) : any ? BLITZ_BUSY : BLITZ_OK;
 }
@@ -281,9 +282,11 @@ enum blitz_rc bz_index_merge(struct blitz_table *table, bool locked, struct blit
   pthread_mutex_lock(&table->snapshot_lock);
   any = file->active != NULL;
   taken = any && !file->writing && !table->applying;
-  file->writing |= taken;
   if (taken)
+  {
+    file->writing = true;
     take(table);
+  }
   pthread_mutex_unlock(&table->snapshot_lock);
   if (!locked)
     pthread_mutex_unlock(&table->change_lock);

@@ -436,27 +436,39 @@ static enum blitz_rc count_few(struct bz_reader *reader, struct bz_entry *entry,
 }
 
 #define FEW 64
+#define FEW_IN_MEMORY 4096 /* if the file has less than half of the entries */
 
-/* Counts what is too much for count_few(), by the ways down the tree of the file. */
+/* Are so few of the entries in the file that it says little about them? */
+static bool is_mostly_new(const struct bz_view *view, const struct bz_walk *walk)
+{
+  return (view->index.deltas[0] != NULL || view->index.deltas[1] != NULL) &&
+         walk->entries < view->snapshot.row_count / 2;
+}
+
+/* Counts what is too much for count_few(), by the ways down the tree of the file; as if what is in
+ * memory were spread as that.
+ */
 static enum blitz_rc count_many(const struct blitz_cursor *cursor, unsigned index_no,
                                 struct blitz_slice from, bool from_beyond, struct blitz_slice to,
                                 bool to_beyond, uint64_t *countp)
 {
+  double rows = (double)cursor->view->snapshot.row_count;
   struct bz_tree_path low, high;
   struct bz_walk walk;
   enum blitz_rc rc =
       bz_walk_open(&cursor->view->index.commit, file_of(cursor)->ids[index_no], &walk);
   double count;
 
-  if (rc == BLITZ_OK)
-    rc = bz_walk_find_path(&walk, from, from_beyond, &low);
+  if (rc != BLITZ_OK || walk.entries == 0)
+    return rc;
+  rc = bz_walk_find_path(&walk, from, from_beyond, &low);
   if (rc == BLITZ_OK)
     rc = bz_walk_find_path(&walk, to, to_beyond, &high);
   if (rc != BLITZ_OK)
     return rc;
-  count = bz_tree_between(&low, &high);
-  if (count > (double)walk.entries)
-    count = (double)walk.entries;
+  count = bz_tree_between(&low, &high) * rows / (double)walk.entries;
+  if (count > rows)
+    count = rows;
   if (count > (double)*countp)
     *countp = (uint64_t)count;
   return BLITZ_OK;
@@ -472,6 +484,7 @@ enum blitz_rc blitz_index_estimate(struct blitz_cursor *cursor, unsigned index_n
   struct bz_reader reader = {0};
   struct bz_source source;
   struct bz_entry entry;
+  uint64_t few = FEW;
   enum blitz_rc rc;
 
   *countp = 0;
@@ -484,10 +497,12 @@ enum blitz_rc blitz_index_estimate(struct blitz_cursor *cursor, unsigned index_n
   rc = bz_reader_open(cursor->table, &source, index_no, &reader, err);
   if (rc == BLITZ_OK)
     rc = bz_reader_seek(&reader, from, from_where, &entry);
+  if (rc == BLITZ_OK && reader.count > 0 && is_mostly_new(cursor->view, &reader.walk))
+    few = FEW_IN_MEMORY;
   if (rc == BLITZ_OK)
-    rc = count_few(&reader, &entry, to, to_beyond, FEW, countp);
+    rc = count_few(&reader, &entry, to, to_beyond, few, countp);
   bz_reader_close(cursor->table, &reader);
-  if (rc == BLITZ_OK && *countp == FEW)
+  if (rc == BLITZ_OK && *countp == few)
     rc = count_many(cursor, index_no, from, from_where == BLITZ_SEEK_AFTER, to, to_beyond, countp);
   if (!had_view)
     bz_view_rest(cursor);
@@ -512,13 +527,6 @@ static enum blitz_rc visit_first(const struct blitz_cursor *cursor, unsigned ind
   }
   bz_reader_close(cursor->table, &reader);
   return rc == BLITZ_END ? BLITZ_OK : rc;
-}
-
-/* Are so few of the entries in the file that it says little about them? */
-static bool is_mostly_new(const struct bz_view *view, const struct bz_walk *walk)
-{
-  return (view->index.deltas[0] != NULL || view->index.deltas[1] != NULL) &&
-         walk->entries < view->snapshot.row_count / 2;
 }
 
 enum blitz_rc blitz_index_sample(struct blitz_cursor *cursor, unsigned index_no, uint64_t max,
