@@ -17,6 +17,7 @@
  * commit's pages are not written to while it is kept, and those that are free, to which a
  * damaged page may lead, only in a file that was looked over whole.
  */
+#include "base/prefetch.h"
 #include "index/walk.h"
 #include "index/lmdb.h"
 #include "index/page.h"
@@ -345,7 +346,7 @@ static inline int compare_node(const uint8_t *key, size_t len, const struct soug
 
 static inline void fetch_node(const struct bz_walk_step *step, unsigned slot)
 {
-  __builtin_prefetch(step->page + page_load16(step->page + PAGE_SLOTS_OFF + 2 * slot));
+  bz_prefetch(step->page + page_load16(step->page + PAGE_SLOTS_OFF + 2 * slot));
 }
 
 /* Sets the step's slot: of a leaf, to the first node from the key on; of a branch, to the last

@@ -18,8 +18,8 @@
  */
 #include "base/counters.h"
 #include "log/current.h"
-#include "index/deltas.h"
 #include "log/record.h"
+#include "table/replayed.h"
 #include "table/table.h"
 
 #include <inttypes.h>
@@ -47,12 +47,10 @@ struct pending
 {
   uint64_t tag;
   struct replayed *of;
-  struct blitz_txn *txn;     /* NULL: the rows are in the file, and only entries are wanted */
-  struct bz_deltas *entries; /* NULL: there are none */
-  unsigned index_no;         /* among these, of the next ones */
-  uint64_t entry_count;
-  struct bz_buffer row;      /* of which only a difference is logged */
-  uint8_t *rest; /* the begin of a change that goes on in the next piece */
+  struct blitz_txn *txn; /* NULL: the rows are in the file, and only entries are wanted */
+  struct bz_replayed_entries entries;
+  struct bz_buffer row; /* of which only a difference is logged */
+  uint8_t *rest;        /* the begin of a change that goes on in the next piece */
   size_t rest_len;
   struct blitz_error why; /* one of them could not be made; it matters if they are committed */
   struct pending *next;
@@ -109,7 +107,7 @@ static void drop_pending(struct bz_replay *replay, struct pending *pending)
   *link = pending->next;
   if (pending->txn != NULL)
     blitz_txn_free(pending->txn);
-  bz_deltas_leave(pending->entries);
+  bz_replayed_entries_free(&pending->entries);
   free(pending->row.data);
   free(pending->rest);
   free(pending);
@@ -345,53 +343,16 @@ static enum blitz_rc make_row_change(struct pending *pending, enum bz_logged_cha
   return rc;
 }
 
-static enum blitz_rc bad_entry(struct blitz_error *err)
-{
-  return bz_fail(err, BLITZ_CORRUPT, 0, "a record of the log has an entry of no index");
-}
-
-/* The next entries are of the index that KEY says. */
-static enum blitz_rc choose_index(struct pending *pending, struct blitz_slice key,
-                                  struct blitz_error *err)
-{
-  if (key.len != sizeof(uint64_t))
-    return bad_entry(err);
-  if (pending->entries == NULL)
-    pending->entries = bz_deltas_new(0, NULL);
-  if (pending->entries == NULL)
-    return no_memory(err);
-  pending->index_no = bz_deltas_index(pending->entries, bz_load_le64(key.data));
-  return pending->index_no < BLITZ_INDEXES_MAX ? BLITZ_OK : bad_entry(err);
-}
-
-/* Keeps what was done to an entry. */
-static enum blitz_rc keep_entry(struct pending *pending, bool removed, struct blitz_slice key,
-                                struct blitz_slice value, struct blitz_error *err)
-{
-  struct bz_delta_version version = {key, value, ++pending->entry_count, removed};
-  struct bz_delta_node *node;
-  struct bz_delta *delta;
-  struct bz_entry entry;
-
-  if (pending->entries == NULL || (!removed && !bz_delta_entry(&version, &entry)))
-    return bad_entry(err);
-  delta = bz_deltas_get(pending->entries, pending->index_no);
-  node = delta != NULL ? bz_delta_make(delta, &version) : NULL;
-  if (node == NULL)
-    return no_memory(err);
-  bz_delta_link(delta, node);
-  return BLITZ_OK;
-}
-
 static enum blitz_rc make_change(struct pending *pending, enum bz_logged_change change,
                                  struct blitz_slice key, struct blitz_slice value,
                                  struct blitz_error *err)
 {
   switch (change)
   {
-  case BZ_LOGGED_INDEX: return choose_index(pending, key, err);
-  case BZ_LOGGED_ENTRY: return keep_entry(pending, false, key, value, err);
-  case BZ_LOGGED_ENTRY_REMOVE: return keep_entry(pending, true, key, value, err);
+  case BZ_LOGGED_INDEX:
+  case BZ_LOGGED_ENTRY:
+  case BZ_LOGGED_ENTRY_REMOVE:
+    return bz_replayed_entries_add(&pending->entries, change, key, value, err);
   default: return make_row_change(pending, change, key, value, err);
   }
 }
@@ -580,72 +541,6 @@ static void forget_removed(struct blitz_table *table)
     table->walk_commit = atomic_load(&table->committed);
 }
 
-/* Where the row of an entry is; 0: nowhere any more. */
-static uint64_t row_of(const struct blitz_table *table, const struct bz_delta_version *version)
-{
-  uint8_t buf[BZ_FILE_KEY_MAX];
-  struct bz_key key = {.data = buf};
-  struct bz_place place;
-  struct bz_entry entry;
-
-  if (!bz_delta_entry(version, &entry) || entry.row_key.len > BLITZ_KEY_MAX)
-    return 0;
-  key.len = bz_file_key(table, buf, entry.row_key);
-  key.hash = bz_hash(buf, key.len);
-  return bz_hash_find(table, &key, &place) == BLITZ_OK ? place.row.off : 0;
-}
-
-/* The entries FROM of one index are those of commit SEQ. */
-static enum blitz_rc take_delta(struct blitz_table *table, struct bz_delta *to,
-                                const struct bz_delta *from, uint64_t seq)
-{
-  struct bz_delta_place place;
-
-  for (bool found = bz_delta_first(&place, from); found; found = bz_delta_step(&place, true))
-  {
-    struct bz_delta_version version = bz_delta_at(&place);
-    struct bz_delta_node *node;
-
-    version.number = seq;
-    node = bz_delta_make(to, &version);
-    if (node == NULL)
-      return BLITZ_NOMEM;
-    if (!version.removed)
-      bz_delta_set_off(bz_delta_bytes(node) + version.sort_key.len, row_of(table, &version));
-    bz_delta_link(to, node);
-  }
-  return BLITZ_OK;
-}
-
-/* The entries of commit SEQ, which is done, are for who opens the index file. */
-static enum blitz_rc take_entries(struct blitz_table *table, const struct pending *pending,
-                                  uint64_t seq, struct blitz_error *err)
-{
-  enum blitz_rc rc = BLITZ_OK;
-
-  if (pending == NULL || pending->entries == NULL)
-    return BLITZ_OK;
-  if (table->replayed == NULL)
-    table->replayed = bz_deltas_new(0, NULL);
-  if (table->replayed == NULL)
-    return no_memory(err);
-  for (unsigned i = 0; i < pending->entries->count && rc == BLITZ_OK; i++)
-  {
-    unsigned index_no = bz_deltas_index(table->replayed, pending->entries->ids[i]);
-    struct bz_delta *to =
-        index_no < BLITZ_INDEXES_MAX ? bz_deltas_get(table->replayed, index_no) : NULL;
-    rc = to != NULL ? take_delta(table, to, atomic_load(&pending->entries->of[i]), seq)
-                    : BLITZ_NOMEM;
-  }
-  return rc == BLITZ_OK ? rc : no_memory(err);
-}
-
-static void forget_entries(struct blitz_table *table)
-{
-  bz_deltas_leave(table->replayed);
-  table->replayed = NULL;
-}
-
 /* A commit of which the file has the rows. */
 static enum blitz_rc commit_entries(struct bz_replay *replay, struct replayed *of, uint64_t tag,
                                     uint64_t seq, struct blitz_error *err)
@@ -660,10 +555,10 @@ static enum blitz_rc commit_entries(struct bz_replay *replay, struct replayed *o
     bz_log(BLITZ_LOG_WARNING, "the log has no whole entries for the indexes of %s: %s",
            of->table->file, pending->why.text);
     bz_set_index_seq(of->table, 0);
-    forget_entries(of->table);
+    bz_replayed_entries_forget(of->table);
     return BLITZ_OK;
   }
-  rc = take_entries(of->table, pending, seq, err);
+  rc = bz_replayed_entries_take(of->table, &pending->entries, seq, err);
   drop_pending(replay, pending);
   return rc;
 }
@@ -707,9 +602,10 @@ static enum blitz_rc commit_table(struct bz_replay *replay, struct replayed *of,
   put_numbers(table, record);
   /* The commit has brought all into the index file, or there is none any more. */
   if (record->index_seq == record->commit + 1 || record->index_seq == 0)
-    forget_entries(table);
+    bz_replayed_entries_forget(table);
   else
-    rc = take_entries(table, pending, record->commit, err);
+    rc = pending == NULL ? BLITZ_OK
+                         : bz_replayed_entries_take(table, &pending->entries, record->commit, err);
   if (rc != BLITZ_OK)
     return rc;
   if (table->removed.count >= FORGET_FROM)

@@ -49,6 +49,19 @@ void bz_registry_leave(struct blitz_table *table);
 enum blitz_rc bz_registry_finish(struct blitz_error *err) BLITZ_MUST_CHECK;
 void bz_registry_give_up(void);
 
+/* ---- content.c: the data file of a table that is opened --------------------------------- */
+
+/* Are the rows of the file what the caller takes them for? */
+enum blitz_rc bz_table_check_layout(const struct blitz_table *table, const struct bz_header *header,
+                                    const struct blitz_open_options *options,
+                                    struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* Opens it, and makes it whole if it is not. *TRUST: how far its indexes may be believed then. */
+enum blitz_rc bz_table_open_rows(struct blitz_table *table,
+                                 const struct blitz_open_options *options,
+                                 struct bz_index_trust *trust,
+                                 struct blitz_error *err) BLITZ_MUST_CHECK;
+
 /* ---- start.c ------------------------------------------------------------------------- */
 
 /* blitz_start(), with or without the threads that sync the log and write checkpoints. */
