@@ -45,8 +45,8 @@ struct bz_ahead
 {
   struct bz_entry entries[BZ_AHEAD_MAX];
   unsigned pos, count;
-  unsigned window; /* how many to read next time; 0: none */
-  bool end;        /* there is none after them */
+  unsigned window;     /* how many to read next time; 0: none */
+  enum blitz_rc ended; /* what comes after them: BLITZ_END, an error; BLITZ_OK: more entries */
 };
 
 struct bz_index_position

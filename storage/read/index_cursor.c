@@ -184,7 +184,7 @@ enum blitz_rc blitz_index_seek(struct blitz_cursor *cursor, struct blitz_slice k
   index->at_entry = false;
   index->resting = false;
   index->ahead.pos = index->ahead.count = index->ahead.window = 0;
-  index->ahead.end = false;
+  index->ahead.ended = BLITZ_OK;
   if (rc != BLITZ_OK)
     return rc;
   rc = bz_reader_seek(&index->reader, key, where, &index->entry);
@@ -210,8 +210,8 @@ static enum blitz_rc read_ahead(struct blitz_cursor *cursor)
   struct bz_ahead *ahead = &cursor->index.ahead;
   enum blitz_rc rc = BLITZ_OK;
 
-  if (ahead->end)
-    return BLITZ_END;
+  if (ahead->ended != BLITZ_OK)
+    return ahead->ended;
   ahead->pos = ahead->count = 0;
   while (ahead->count < ahead->window)
   {
@@ -222,7 +222,7 @@ static enum blitz_rc read_ahead(struct blitz_cursor *cursor)
     prefetch_row(cursor, entry->off);
     ahead->count++;
   }
-  ahead->end = rc == BLITZ_END;
+  ahead->ended = rc;
   if (ahead->window < BZ_AHEAD_MAX)
     ahead->window *= 2;
   return ahead->count > 0 ? BLITZ_OK : rc;
@@ -262,7 +262,7 @@ static enum blitz_rc step_from_key(struct blitz_cursor *cursor, bool forward)
   enum blitz_rc rc;
 
   index->ahead.pos = index->ahead.count = index->ahead.window = 0;
-  index->ahead.end = false;
+  index->ahead.ended = BLITZ_OK;
   /* Another sort key may begin with this one, since row keys may begin alike. */
   rc = bz_reader_seek(&index->reader, key, forward ? BLITZ_SEEK_FIRST : BLITZ_SEEK_BEFORE,
                       &index->entry);
@@ -316,7 +316,7 @@ static enum blitz_rc step(struct blitz_cursor *cursor, bool forward, struct blit
     rc = keep_sort_key(cursor, err);
     return rc != BLITZ_OK ? rc : step_from_key(cursor, forward);
   }
-  index->ahead.end = false; /* there is, after a step back */
+  index->ahead.ended = BLITZ_OK; /* there is, after a step back */
   return bz_reader_step(&index->reader, forward, &index->entry);
 }
 

@@ -215,7 +215,7 @@ static void what_is_committed_is_found(void **state)
   (void)state;
   new_model();
   background = false;
-  for (unsigned round = run_rounds(60); round > 0; round--)
+  for (unsigned round = run_rounds(24); round > 0; round--)
   {
     model->lives++;
     direct_too = round % 4 == 0;
@@ -232,7 +232,7 @@ static void a_kill_loses_nothing(void **state)
   new_model();
   rnd = (struct rnd){model->seed};
   background = true;
-  for (unsigned round = run_rounds(60); round > 0; round--)
+  for (unsigned round = run_rounds(24); round > 0; round--)
   {
     pid_t pid;
     model->lives++;
@@ -284,6 +284,8 @@ static void read_indexes(struct blitz_table *table)
       if (rc == BLITZ_OK)
         rc = blitz_index_step(cursor, forward, ERR);
     }
+    if (rc != BLITZ_END && rc != BLITZ_CORRUPT)
+      fprintf(stderr, "index %u: %d after %u steps\n", i, rc, steps);
     require(rc == BLITZ_END || rc == BLITZ_CORRUPT);
     blitz_index_end(cursor);
   }
@@ -320,7 +322,7 @@ static void damaged_files_are_survived(void **state)
   (void)state;
   new_model();
   damage_rnd = (struct rnd){model->seed};
-  for (unsigned round = run_rounds(60); round > 0; round--)
+  for (unsigned round = run_rounds(24); round > 0; round--)
   {
     model->lives++;
     in_killed_process(live);
