@@ -116,7 +116,7 @@ enum blitz_rc bz_log_table(struct blitz_table *table, struct blitz_error *err)
       return bz_fail(err, BLITZ_IO, errno, "no random number for %s", table->file);
   if (parts[1].len > PATH_MAX_LEN)
     return bz_fail(err, BLITZ_TOO_BIG, 0, "the path of %s is too long", table->file);
-  bz_file_boot_id(record.boot_id);
+  bz_file_boot_id(table, true, record.boot_id);
   bz_open_record_put(head, &record);
   if (table->log_number != 0)
     return bz_redo_append(redo, BZ_RECORD_OPEN, parts, 2, &end, err);

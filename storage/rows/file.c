@@ -422,19 +422,23 @@ static void read_boot_id(void)
   close(fd);
 }
 
-bool bz_file_is_of_this_boot(const struct bz_header *header)
+bool bz_file_is_of_this_boot(const struct blitz_table *table, const struct bz_header *header)
 {
   static const uint8_t none[BZ_BOOT_ID_LEN];
+  uint8_t id[BZ_BOOT_ID_LEN];
 
-  pthread_once(&boot_id_once, read_boot_id);
-  return memcmp(boot_id, none, sizeof none) != 0 &&
-         memcmp(boot_id, header->boot_id, sizeof boot_id) == 0;
+  bz_file_boot_id(table, header->version == BZ_VERSION_LOGGED, id);
+  return memcmp(boot_id, none, sizeof none) != 0 && memcmp(id, header->boot_id, sizeof id) == 0;
 }
 
-void bz_file_boot_id(uint8_t id[BZ_BOOT_ID_LEN])
+void bz_file_boot_id(const struct blitz_table *table, bool logged, uint8_t id[BZ_BOOT_ID_LEN])
 {
+  struct stat st;
+
   pthread_once(&boot_id_once, read_boot_id);
   memcpy(id, boot_id, BZ_BOOT_ID_LEN);
+  if (logged && fstat(table->fd, &st) == 0)
+    bz_store_le64(id, bz_load_le64(id) ^ st.st_ino);
 }
 
 void bz_file_mark_dirty(struct blitz_table *table)
@@ -463,10 +467,9 @@ void bz_file_stamp(struct blitz_table *table)
 {
   uint8_t *base = bz_base(table);
 
-  pthread_once(&boot_id_once, read_boot_id);
   bz_change_begin(table);
-  bz_note(table, BZ_BOOT_ID_OFF, sizeof boot_id);
-  memcpy(base + BZ_BOOT_ID_OFF, boot_id, sizeof boot_id);
+  bz_note(table, BZ_BOOT_ID_OFF, BZ_BOOT_ID_LEN);
+  bz_file_boot_id(table, table->logged, base + BZ_BOOT_ID_OFF);
   bz_change_end(table);
   /* The mark is on the device before anything of the indexes that it is to warn of. That of a
    * logged table is in the log.

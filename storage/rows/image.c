@@ -130,7 +130,7 @@ enum blitz_rc bz_image_mark(struct blitz_table *table, uint64_t position, struct
   }
   bz_store_le64(header + BZ_LOG_POSITION_OFF, position);
   bz_store_le64(header + BZ_LOG_ID_OFF, table->log_id);
-  bz_file_boot_id(header + BZ_BOOT_ID_OFF);
+  bz_file_boot_id(table, true, header + BZ_BOOT_ID_OFF);
   bz_store_le32(header + BZ_IMAGE_CRC_OFF, bz_header_image_crc(header));
   if (pwrite(table->fd, header, sizeof header, 0) != sizeof header)
     return bz_fail(err, bz_rc_of_errno(errno), errno,

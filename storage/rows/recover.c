@@ -405,7 +405,7 @@ static enum blitz_rc survey(struct recovery *r, const struct bz_header *header, 
   if (!walk(r, end, false))
     return stopped(r, err);
   if (r->committed == UINT64_MAX || r->row_seq_max <= r->committed + 1 ||
-      !bz_file_is_of_this_boot(header))
+      !bz_file_is_of_this_boot(r->table, header))
     return BLITZ_OK;
   if (!repair)
     return bz_fail(err, BLITZ_CORRUPT, 0,
@@ -452,8 +452,8 @@ enum blitz_rc bz_recover(struct blitz_table *table, const struct bz_header *head
   bz_log(header->open ? BLITZ_LOG_WARNING : BLITZ_LOG_NOTE, "%s %s: repairing it from its rows",
          table->file, reason);
   /* What the machine wrote of the file before it died, nobody knows. */
-  r.drops_damage =
-      (options->flags & BLITZ_OPEN_REPAIR) || (header->open && !bz_file_is_of_this_boot(header));
+  r.drops_damage = (options->flags & BLITZ_OPEN_REPAIR) ||
+                   (header->open && !bz_file_is_of_this_boot(table, header));
   rc = survey(&r, header, end, err);
   if (rc != BLITZ_OK)
     return rc;

@@ -377,14 +377,17 @@ void bz_set_index_seq(struct blitz_table *table, uint64_t n);
  */
 void bz_file_put_numbers(struct blitz_table *table);
 
-/* The kernel's name for this run of the machine; zeros if it has none. */
-void bz_file_boot_id(uint8_t id[BZ_BOOT_ID_LEN]);
+/* The kernel's name for this run of the machine; zeros if it has none. For a logged table the
+ * file's inode is mixed in: of a copy it is another one, since what LMDB has written last need not
+ * be whole there.
+ */
+void bz_file_boot_id(const struct blitz_table *table, bool logged, uint8_t id[BZ_BOOT_ID_LEN]);
 
 /* Says in which run of the machine the file is open. */
 void bz_file_stamp(struct blitz_table *table);
 
 /* Was the file opened last in this run of the machine, so that the page cache has all of it? */
-bool bz_file_is_of_this_boot(const struct bz_header *header);
+bool bz_file_is_of_this_boot(const struct blitz_table *table, const struct bz_header *header);
 
 /* Makes the header of a logged table that of a closed file. */
 void bz_file_put_closed(struct blitz_table *table);

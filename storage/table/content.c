@@ -60,7 +60,7 @@ static enum blitz_rc open_content(struct blitz_table *table, const struct bz_hea
   if (header->version == BZ_VERSION_LOGGED && !repair)
   {
     trust->may_be_later = true;
-    trust->was_killed = bz_file_is_of_this_boot(header);
+    trust->was_killed = bz_file_is_of_this_boot(table, header);
     rc = check_log(table, header, err);
     return rc == BLITZ_OK ? bz_image_open(table, header, err) : rc;
   }
@@ -70,7 +70,7 @@ static enum blitz_rc open_content(struct blitz_table *table, const struct bz_hea
     atomic_store(&table->damaged,
                  (bz_word_load(bz_base(table), BZ_STATE_OFF) & htole64(BZ_FILE_DAMAGED)) != 0);
     /* What the machine wrote of the index file before it died, nobody knows. */
-    trust->never = table->rows_lost > 0 || repair || !bz_file_is_of_this_boot(header);
+    trust->never = table->rows_lost > 0 || repair || !bz_file_is_of_this_boot(table, header);
     return rc;
   }
   if (bz_load_le32(bz_base(table) + BZ_CLOSED_CRC_OFF) != bz_file_closed_crc(table))

@@ -147,7 +147,7 @@ static enum blitz_rc take_over(struct blitz_table *table, const struct blitz_ope
   if (rc != BLITZ_OK)
     return rc;
   memcpy(header.boot_id, bz_base(table) + BZ_BOOT_ID_OFF, sizeof header.boot_id);
-  trust.was_killed = bz_file_is_of_this_boot(&header);
+  trust.was_killed = bz_file_is_of_this_boot(table, &header);
   table->flags = options->flags;
   table->crash_safe = (options->flags & BLITZ_OPEN_CRASH_SAFE) != 0;
   if (options->indexes != NULL && options->indexes->count > 0)
