@@ -28,6 +28,7 @@ struct model
   uint64_t numbers[CHANGES_MAX], to[CHANGES_MAX];
   bool direct; /* it has gone to the index file */
   uint64_t seed, last_version, commits, lives;
+  uint64_t unverified; /* lives that began with an index file that was not looked over */
 };
 
 static struct model *model;
@@ -185,6 +186,7 @@ static void live(void)
     require(false);
   }
   model->direct = false;
+  model->unverified += table->index->unverified;
   check_table(table);
   for (unsigned i = rnd_below(&rnd, 400); i > 0; i--)
     step(&rnd, &table);
@@ -221,7 +223,11 @@ static void what_is_committed_is_found(void **state)
     direct_too = round % 4 == 0;
     in_killed_process(live);
   }
-  print_message("# %llu commits\n", (unsigned long long)model->commits);
+  print_message("# %llu commits, %llu index files not looked over at open\n",
+                (unsigned long long)model->commits, (unsigned long long)model->unverified);
+#ifndef NDEBUG
+  assert_true(model->unverified > 0);
+#endif
 }
 
 /* Dies anywhere. */
