@@ -92,7 +92,7 @@ static enum blitz_rc source_of(struct blitz_cursor *cursor, struct bz_source *so
   if (!has_changes(cursor))
     return bz_fail(err, BLITZ_INVALID, 0, "the transaction that changed %s has ended",
                    cursor->table->file);
-  return bz_txn_source(cursor->txn, cursor->table, source, err);
+  return bz_txn_source(cursor->txn, cursor->table, cursor->index.index_no, source, err);
 }
 
 /* Makes sure that there is something to read with. */

@@ -101,10 +101,13 @@ static enum blitz_rc begin_txn(struct bz_writes *writes, struct blitz_error *err
   return rc == BLITZ_OK ? flush_own(writes, err) : rc;
 }
 
-/* What the transaction sees, its own entries in memory on top; what is sorted is not there yet. */
-static enum blitz_rc own_source(struct bz_writes *writes, struct bz_source *source,
-                                struct blitz_error *err)
+/* What the transaction sees of an index, its own entries in memory on top; what is sorted is not
+ * there yet.
+ */
+static enum blitz_rc own_source(struct bz_writes *writes, unsigned index_no,
+                                struct bz_source *source, struct blitz_error *err)
 {
+  struct bz_delta *delta = NULL;
   enum blitz_rc rc = BLITZ_OK;
 
   if (writes->index_txn == NULL && writes->committed.txn == NULL)
@@ -117,22 +120,25 @@ static enum blitz_rc own_source(struct bz_writes *writes, struct bz_source *sour
   else
     *source = bz_source_of_view(&writes->committed, atomic_load(&writes->table->committed),
                                 writes->source_serial);
+  /* That of this index alone: others are better put in order all at once. */
   if (writes->own != NULL)
-    bz_deltas_settle(writes->own);
+    delta = atomic_load_explicit(&writes->own->of[index_no], memory_order_relaxed);
+  if (delta != NULL)
+    bz_delta_settle(delta);
   source->deltas[0] = writes->own;
   source->numbers[0] = UINT64_MAX;
   return BLITZ_OK;
 }
 
 enum blitz_rc bz_txn_source(const struct blitz_txn *txn, const struct blitz_table *table,
-                            struct bz_source *source, struct blitz_error *err)
+                            unsigned index_no, struct bz_source *source, struct blitz_error *err)
 {
   struct bz_writes *writes = bz_txn_writes(txn, table);
   enum blitz_rc rc;
 
   assert(bz_txn_changes(txn, table));
   rc = bz_entries_settle(writes, NULL, NULL, err);
-  return rc == BLITZ_OK ? own_source(writes, source, err) : rc;
+  return rc == BLITZ_OK ? own_source(writes, index_no, source, err) : rc;
 }
 
 uint64_t bz_txn_entry_changes(const struct blitz_txn *txn, const struct blitz_table *table)
@@ -271,12 +277,22 @@ static enum blitz_rc check_unique(struct bz_writes *writes, unsigned index_no,
   rc = sort_for(writes, index_no, entry, &sort, err);
   if (rc != BLITZ_OK || sort != NULL)
     return rc;
-  rc = own_source(writes, &source, err);
+  rc = own_source(writes, index_no, &source, err);
   if (rc == BLITZ_OK)
     rc = bz_source_get(writes->table, &source, index_no, entry->key, &found, err);
   if (rc == BLITZ_OK)
     return duplicate_in(writes, index_no, err);
   return rc == BLITZ_NOT_FOUND ? BLITZ_OK : rc;
+}
+
+/* May ENTRY be put? */
+static enum blitz_rc check_entry(struct bz_writes *writes, unsigned index_no,
+                                 const struct blitz_index_entry *entry, struct blitz_error *err)
+{
+  if (entry->key.len > BLITZ_INDEX_KEY_MAX)
+    return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a key is too long for an index",
+                   writes->table->file);
+  return check_unique(writes, index_no, entry, err);
 }
 
 /* ---- rows --------------------------------------------------------------------------- */
@@ -289,16 +305,14 @@ enum blitz_rc bz_entries_insert(struct blitz_txn *txn, struct bz_writes *writes,
   struct blitz_index_entry entry;
   enum blitz_rc rc = BLITZ_OK;
 
-  for (unsigned i = 0; i < count && rc == BLITZ_OK; i++)
+  /* All are looked at before the first one is put. */
+  for (unsigned i = 0; i < count && count > 1 && rc == BLITZ_OK; i++)
   {
     if (!is_kept(writes, i))
       continue;
     rc = make_entry(txn, writes, i, value, &entry, err);
-    if (rc == BLITZ_OK && entry.key.len > BLITZ_INDEX_KEY_MAX)
-      return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a key is too long for an index",
-                     writes->table->file);
     if (rc == BLITZ_OK)
-      rc = check_unique(writes, i, &entry, err);
+      rc = check_entry(writes, i, &entry, err);
   }
   if (rc != BLITZ_OK)
     return rc;
@@ -307,6 +321,12 @@ enum blitz_rc bz_entries_insert(struct blitz_txn *txn, struct bz_writes *writes,
     if (!is_kept(writes, i))
       continue;
     rc = make_entry(txn, writes, i, value, &entry, err);
+    if (rc == BLITZ_OK && count == 1)
+    {
+      rc = check_entry(writes, i, &entry, err);
+      if (rc != BLITZ_OK)
+        return rc;
+    }
     if (rc == BLITZ_OK)
       rc = put(writes, i, &entry, key, off, err);
   }
@@ -439,15 +459,6 @@ static enum blitz_rc find_changes(struct blitz_txn *txn, struct bz_writes *write
   return rc;
 }
 
-static enum blitz_rc check_change(struct bz_writes *writes, const struct entry_change *change,
-                                  struct blitz_error *err)
-{
-  if (change->to.key.len > BLITZ_INDEX_KEY_MAX)
-    return bz_fail(err, BLITZ_TOO_BIG, 0, "%s: a key is too long for an index",
-                   writes->table->file);
-  return change->moves ? check_unique(writes, change->index_no, &change->to, err) : BLITZ_OK;
-}
-
 static enum blitz_rc apply_change(struct bz_writes *writes, const struct update *update,
                                   const struct entry_change *change, struct blitz_error *err)
 {
@@ -479,7 +490,8 @@ enum blitz_rc bz_entries_update(struct blitz_txn *txn, struct bz_writes *writes,
   if (rc == BLITZ_OK)
     rc = find_changes(txn, writes, &update, err);
   for (unsigned i = 0; i < update.count && rc == BLITZ_OK; i++)
-    rc = check_change(writes, &update.changes[i], err);
+    if (update.changes[i].moves)
+      rc = check_entry(writes, update.changes[i].index_no, &update.changes[i].to, err);
   if (rc != BLITZ_OK)
     return rc;
   for (unsigned i = 0; i < update.count && rc == BLITZ_OK; i++)

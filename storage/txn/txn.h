@@ -74,11 +74,12 @@ void bz_txn_settle(struct blitz_txn *txn, const struct blitz_table *table);
 /* Is it loading TABLE (load.c)? */
 bool bz_txn_loads(const struct blitz_txn *txn, const struct blitz_table *table);
 
-/* TABLE's indexes as TXN, which has changed TABLE, sees them; and how many times it has changed
- * entries.
+/* Index INDEX_NO of TABLE as TXN, which has changed TABLE, sees it: no other of the source's
+ * indexes may be read. And how many times it has changed entries.
  */
 enum blitz_rc bz_txn_source(const struct blitz_txn *txn, const struct blitz_table *table,
-                            struct bz_source *source, struct blitz_error *err) BLITZ_MUST_CHECK;
+                            unsigned index_no, struct bz_source *source,
+                            struct blitz_error *err) BLITZ_MUST_CHECK;
 uint64_t bz_txn_entry_changes(const struct blitz_txn *txn, const struct blitz_table *table);
 
 /* ---- change.c: changes that are not in blitz.h ------------------------------------------ */
