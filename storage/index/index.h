@@ -40,14 +40,16 @@
  *  X4. LMDB writes with the system's calls and reads through the map: a full disk is an
  *      error of a change or of a commit, which leaves the file as it was.
  *  X5. LMDB gets a file that was opened here, by its descriptor: no name is followed.
- *  X6. Of a file that may have been changed since it was closed, LMDB, which believes what it
- * reads, sees nothing that was not looked over: the names of databases when it is opened, all
- * before it is written to, or if the machine died at once. Who reads believes nothing (walk.h). X7.
- * What a reader sees of an index is: of each entry the newest version up to its commit in the
- * deltas that it has, else what the file has. The deltas have all that was committed since the
- * file's number, and what they have besides is in the file too: so a merge may come between any two
- * of their commits. X8. The delta of new commits gives way to a new one between commits alone,
- * under change_lock or by who has the slot. One that is being merged is not changed.
+ *  X6. Of a file that may have been changed since it was closed, LMDB, which believes what
+ *      it reads, sees nothing that was not looked over: the names of databases when it is
+ *      opened, all before it is written to, or if the machine died at once. Who reads
+ *      believes nothing (walk.h).
+ *  X7. What a reader sees of an index is: of each entry the newest version up to its commit
+ *      in the deltas that it has, else what the file has. The deltas have all that was
+ *      committed since the file's number, and what they have besides is in the file too: so
+ *      a merge may come between any two of their commits.
+ *  X8. The delta of new commits gives way to a new one between commits alone, under
+ *      change_lock or by who has the slot. One that is being merged is not changed.
  *
  * Private to the room: lmdb.h, page.h.
  */
