@@ -26,7 +26,8 @@ struct model
   uint64_t versions[ROWS]; /* 0: no such row */
   unsigned changed;        /* by the commit that is under way */
   uint64_t numbers[CHANGES_MAX], to[CHANGES_MAX];
-  bool direct; /* it has gone to the index file */
+  bool direct;   /* it has gone to the index file */
+  bool clearing; /* it removes all rows */
   uint64_t seed, last_version, commits, lives;
   uint64_t unverified; /* lives that began with an index file that was not looked over */
 };
@@ -57,10 +58,14 @@ static void check_table(struct blitz_table *table)
 {
   if (!is_ready_for(table))
   {
-    apply_changes();
+    if (model->clearing)
+      memset(model->versions, 0, sizeof model->versions);
+    else
+      apply_changes();
     require(is_ready_for(table));
   }
   model->changed = 0;
+  model->clearing = false;
   assert_indexes_right(table);
 }
 
@@ -112,10 +117,30 @@ static void commit_any(struct rnd *rnd, struct blitz_table *table)
   blitz_txn_free(txn);
 }
 
-static void change_directly(struct blitz_table *table)
+static bool go_on(void *arg)
+{
+  (void)arg;
+  return true;
+}
+
+static void remove_all(struct blitz_table *table)
+{
+  struct blitz_txn *txn = new_indexed_txn();
+  model->clearing = true;
+  require_ok(blitz_remove_all(txn, table, go_on, NULL, ERR));
+  require_ok(blitz_txn_commit(txn, ERR));
+  memset(model->versions, 0, sizeof model->versions);
+  model->clearing = false;
+  blitz_txn_free(txn);
+}
+
+static void change_directly(struct rnd *rnd, struct blitz_table *table)
 {
   model->direct = true;
-  require_ok(blitz_table_rebuild_indexes(table, &indexed_indexer, ERR));
+  if (rnd_below(rnd, 2))
+    remove_all(table);
+  else
+    require_ok(blitz_table_rebuild_indexes(table, &indexed_indexer, ERR));
   model->direct = false;
 }
 
@@ -149,7 +174,7 @@ static void step(struct rnd *rnd, struct blitz_table **table)
   if (dice == 0)
     checkpoint(rnd, *table);
   else if (dice == 1 && direct_too)
-    change_directly(*table);
+    change_directly(rnd, *table);
   else if (dice == 2)
   {
     blitz_table_close(*table);
