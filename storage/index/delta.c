@@ -397,6 +397,19 @@ static const struct bz_delta_node *next_of(const struct bz_delta *delta,
                               memory_order_acquire);
 }
 
+/* The first node that is not less than BOUND. What is linked just behind the last one that is less,
+ * while this looks, may be less too.
+ */
+static const struct bz_delta_node *first_from(const struct bz_delta *delta,
+                                              const struct bound *bound)
+{
+  const struct bz_delta_node *node = next_of(delta, last_less(delta, bound, NULL));
+
+  while (node != NULL && is_less(node, bound))
+    node = next_of(delta, node);
+  return node;
+}
+
 /* The first node of NODE's entry, or behind it, that has not a higher number than the place's:
  * there may be many that have.
  */
@@ -405,7 +418,7 @@ static const struct bz_delta_node *skip_newer(const struct bz_delta_place *place
 {
   struct bound bound = {.key = {key_of(node), node->key_len}, .number = place->number};
 
-  return next_of(place->delta, last_less(place->delta, &bound, NULL));
+  return first_from(place->delta, &bound);
 }
 
 /* The newest version up to the place's number of the first entry from NODE on that has one. */
@@ -457,7 +470,7 @@ bool bz_delta_find(struct bz_delta_place *place, struct blitz_slice sort_key)
 {
   /* The place before the first version that is looked at. */
   struct bound bound = {.key = sort_key, .number = place->number};
-  const struct bz_delta_node *node = next_of(place->delta, last_less(place->delta, &bound, NULL));
+  const struct bz_delta_node *node = first_from(place->delta, &bound);
 
   place->at = node;
   return node != NULL && node->key_len == sort_key.len &&

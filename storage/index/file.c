@@ -32,14 +32,7 @@
 #define CHECKED_LEN_MAX (UINT64_C(4) << 30) /* longer files are not read whole at open */
 #define CHECKED_AT_ONCE 65536
 
-/* Shorter ones are looked over at open in any case: so a damaged one is made anew before anybody
- * reads it. In debug builds none is, so that the tests meet damage.
- */
-#ifdef NDEBUG
-#define VERIFIED_LATER_MIN ((off_t)32 << 20)
-#else
-#define VERIFIED_LATER_MIN 0
-#endif
+uint64_t bz_index_verified_later_min = (uint64_t)32 << 20;
 
 static char *file_name(const char *path, const char *end)
 {
@@ -263,7 +256,7 @@ static const char *judge_bytes(struct blitz_table *table, const struct bz_index_
   if (len > CHECKED_LEN_MAX)
   {
     table->index->unverified = !trust->check_bytes && trust->was_killed && fstat(fd, &st) == 0 &&
-                               st.st_size >= VERIFIED_LATER_MIN;
+                               (uint64_t)st.st_size >= bz_index_verified_later_min;
     return bz_index_verify(fd, table->index->unverified) ? NULL : "damaged";
   }
   if (!checksum(fd, len, &crc) || crc != bz_load_le32(bz_base(table) + BZ_INDEX_CRC_OFF))

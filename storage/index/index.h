@@ -135,6 +135,12 @@ struct bz_entry
 
 /* ---- file.c -------------------------------------------------------------------------- */
 
+/* Index files of so many bytes and more are looked over when they are written to first (X6),
+ * shorter ones when they are opened in any case: so a damaged one is made anew before anybody reads
+ * it. A test that is to meet damage sets it to 0.
+ */
+extern uint64_t bz_index_verified_later_min;
+
 /* How far an index file may be believed. */
 struct bz_index_trust
 {

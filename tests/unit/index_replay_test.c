@@ -250,9 +250,7 @@ static void what_is_committed_is_found(void **state)
   }
   print_message("# %llu commits, %llu index files not looked over at open\n",
                 (unsigned long long)model->commits, (unsigned long long)model->unverified);
-#ifndef NDEBUG
   assert_true(model->unverified > 0);
-#endif
 }
 
 /* Dies anywhere. */
@@ -374,6 +372,7 @@ int main(void)
       cmocka_unit_test(a_kill_loses_nothing),
       cmocka_unit_test(damaged_files_are_survived),
   };
+  bz_index_verified_later_min = 0;
   model = mmap(NULL, sizeof *model, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (model == MAP_FAILED)
     return 1;
