@@ -225,6 +225,8 @@ static bool clear_first_block(struct blitz_table *table, uint64_t wanted)
   else
   {
     len = bz_free_word_len(word);
+    if (len == 0 || len % BZ_ALIGN != 0 || len > end - off)
+      return false; /* damaged */
     switch (bz_free_word_state(word))
     {
     case BZ_STATE_FREE:
