@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -365,7 +366,6 @@ struct opening
   const struct bz_index_trust *trust;
   bool readonly;
   bool fresh;          /* it is a new one */
-  bool partly;         /* the table may have other indexes besides */
   uint64_t header_seq; /* what the header says of the number that it should have */
   uint64_t missing;    /* indexes that are not in it */
   const char *reason;  /* why it is not to be believed; NULL: it is */
@@ -392,7 +392,7 @@ static int open_indexes(struct opening *opening, MDB_txn *txn)
   bool changed = false;
   int rc = open_dbs(file, txn, opening->readonly, &opening->missing);
 
-  if (rc == 0 && !opening->readonly && !opening->partly)
+  if (rc == 0 && !opening->readonly)
     rc = drop_others(file, txn, &changed);
   /* One that is made, but empty yet, must not be believed if we get no further. */
   if (rc == 0 && opening->missing != 0 && !opening->fresh)
@@ -562,18 +562,51 @@ enum blitz_rc bz_index_open(struct blitz_table *table, const struct blitz_indexe
   return mdb_rc == 0 ? BLITZ_OK : bz_index_fail(table, mdb_rc, err);
 }
 
-/* The file as it is, or an error; for the indexes of which there are entries in memory. */
+/* The indexes that the file NAME has, all of them: what is committed to it says what they are. */
+static enum blitz_rc list_indexes(const char *name, struct blitz_indexes *indexes)
+{
+  struct bz_walk_maps maps = {0};
+  struct bz_walk_commit commit;
+  struct blitz_slice slice;
+  int fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  enum blitz_rc rc = fd >= 0 ? bz_walk_look(&maps, fd, BZ_WALK_LAST, &commit) : BLITZ_CORRUPT;
+
+  if (rc == BLITZ_OK)
+    rc = bz_walk_record(&commit, &slice);
+  if (rc == BLITZ_OK)
+  {
+    MDB_val record = {slice.len, (void *)(uintptr_t)slice.data};
+    const uint8_t *sums;
+
+    indexes->count = record_is_whole(&record, &sums) ? bz_load_le32(sums) : UINT_MAX;
+    if (indexes->count > BLITZ_INDEXES_MAX)
+      rc = BLITZ_CORRUPT;
+    for (unsigned i = 0; rc == BLITZ_OK && i < indexes->count; i++)
+      indexes->ids[i] = bz_load_le64(sums + 4 + 16 * i);
+  }
+  bz_walk_unmap(&maps);
+  if (fd >= 0)
+    close(fd);
+  return rc;
+}
+
+/* The file as it is, with all indexes that it has, or an error. */
 static enum blitz_rc open_for_replayed(struct blitz_table *table, struct blitz_error *err)
 {
   struct bz_index_trust trust = {.may_be_later = true, .committed = atomic_load(&table->committed)};
-  struct blitz_indexes indexes = {.count = table->replayed->count};
-  struct opening opening = {.table = table, .trust = &trust, .partly = true};
+  struct blitz_indexes indexes = {0};
+  struct opening opening = {.table = table, .trust = &trust};
+  char *name = file_name(table->path, "");
+  enum blitz_rc rc = name != NULL ? list_indexes(name, &indexes) : BLITZ_NOMEM;
   int mdb_rc;
 
-  memcpy(indexes.ids, table->replayed->ids, indexes.count * sizeof *indexes.ids);
-  table->index = new_index_file(table, &indexes);
-  if (table->index == NULL)
+  free(name);
+  if (rc == BLITZ_OK)
+    table->index = new_index_file(table, &indexes);
+  if (rc == BLITZ_NOMEM || (rc == BLITZ_OK && table->index == NULL))
     return bz_fail(err, BLITZ_NOMEM, 0, "out of memory closing %s", table->file);
+  if (rc != BLITZ_OK)
+    return bz_fail(err, rc, 0, "%s" BLITZ_INDEX_FILE_EXT " is damaged", table->path);
   opening.header_seq = atomic_load(&table->index_seq);
   mdb_rc = open_old(&opening);
   if (mdb_rc != 0)

@@ -279,6 +279,45 @@ static void a_kill_loses_nothing(void **state)
   background = false;
 }
 
+/* ---- one index ---- */
+
+static void change_one_index(void)
+{
+  struct blitz_table *table;
+  struct blitz_txn *txn;
+  start_engine();
+  table = new_indexed_table("one");
+  put_indexed_rows(table, 0, ROWS, indexed_version(1, 1), VALUE_LEN);
+  assert_ok(blitz_table_disable_indexes(table, 1, ERR));
+  require_ok(blitz_checkpoint(ERR));
+  txn = new_indexed_txn();
+  require_ok(indexed_update(txn, table, 7, indexed_version(1, 2), VALUE_LEN));
+  require_ok(blitz_txn_commit(txn, ERR));
+}
+
+static void close_what_is_left(void)
+{
+  start_engine();
+  require_ok(blitz_checkpoint(ERR));
+}
+
+/* What closes the table knows of one index alone. */
+static void other_indexes_stay_as_they_are(void **state)
+{
+  (void)state;
+  struct blitz_table *table;
+  in_killed_process(change_one_index);
+  in_killed_process(close_what_is_left);
+  catch_log();
+  start_engine();
+  table = open_indexed_table("one");
+  assert_null(strstr(log_text(), "anew"));
+  assert_int_equal(blitz_table_disabled_indexes(table), 1);
+  assert_ok(blitz_table_check_indexes(table, &indexed_indexer, ERR));
+  blitz_table_close(table);
+  blitz_stop();
+}
+
 /* ---- damage ---- */
 
 static struct rnd damage_rnd;
@@ -370,6 +409,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_is_committed_is_found),
       cmocka_unit_test(a_kill_loses_nothing),
+      cmocka_unit_test(other_indexes_stay_as_they_are),
       cmocka_unit_test(damaged_files_are_survived),
   };
   bz_index_verified_later_min = 0;
