@@ -34,6 +34,20 @@ static inline void bz_store_be64(void *p, uint64_t n)
   memcpy(p, &n, sizeof n);
 }
 
+/* The first bytes of LEN at P, with zeros behind if they are fewer, so that heads are in the order
+ * of what they are of.
+ */
+static inline uint64_t bz_load_head(const void *p, size_t len)
+{
+  uint8_t head[sizeof(uint64_t)] = {0};
+
+  if (len >= sizeof head)
+    return bz_load_be64(p);
+  if (len > 0)
+    memcpy(head, p, len);
+  return bz_load_be64(head);
+}
+
 static inline uint32_t bz_load_le32(const void *p)
 {
   uint32_t n;

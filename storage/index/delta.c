@@ -49,8 +49,6 @@ struct bz_delta
   link first[LEVELS];
 };
 
-static atomic_ullong all_len;
-
 /* ---- memory -------------------------------------------------------------------------- */
 
 struct bz_delta *bz_delta_new(void)
@@ -65,7 +63,6 @@ struct bz_delta *bz_delta_new(void)
 static void count_len(struct bz_delta *delta, uint64_t by)
 {
   atomic_fetch_add_explicit(&delta->len, by, memory_order_relaxed);
-  atomic_fetch_add_explicit(&all_len, by, memory_order_relaxed);
 }
 
 static size_t chunk_len(const struct chunk *chunk)
@@ -113,11 +110,6 @@ void bz_delta_reset(struct bz_delta *delta)
 uint64_t bz_delta_len(const struct bz_delta *delta)
 {
   return atomic_load_explicit(&delta->len, memory_order_relaxed);
-}
-
-uint64_t bz_delta_all_len(void)
-{
-  return atomic_load_explicit(&all_len, memory_order_relaxed);
 }
 
 bool bz_delta_is_empty(const struct bz_delta *delta)
@@ -237,11 +229,9 @@ static bool is_less(const struct bz_delta_node *node, const struct bound *bound)
   return bound->equal_less || (!bound->prefix && node->number > bound->number);
 }
 
-/* The last node that is less than BOUND; NULL: none is. BEFORE, if not NULL: where the node of each
- * level that goes behind it is to be linked.
- */
+/* The last node that is less than BOUND; NULL: none is. */
 static const struct bz_delta_node *last_less(const struct bz_delta *delta,
-                                             const struct bound *bound, link **before)
+                                             const struct bound *bound)
 {
   const struct bz_delta_node *last = NULL;
 
@@ -256,19 +246,8 @@ static const struct bz_delta_node *last_less(const struct bz_delta *delta,
       last = next;
       links = last->next;
     }
-    if (before != NULL)
-      before[level] = (link *)(uintptr_t)&links[level];
   }
   return last;
-}
-
-static void link_after(link *const *before, struct bz_delta_node *node)
-{
-  for (unsigned level = 0; level < node->levels; level++)
-    atomic_init(&node->next[level], atomic_load_explicit(before[level], memory_order_relaxed));
-  /* From below, so that who comes to it from above finds the rest (E2). */
-  for (unsigned level = 0; level < node->levels; level++)
-    atomic_store_explicit(before[level], node, memory_order_release);
 }
 
 static struct bound bound_of(const struct bz_delta_node *node)
@@ -276,16 +255,7 @@ static struct bound bound_of(const struct bz_delta_node *node)
   return (struct bound){.key = {key_of(node), node->key_len}, .number = node->number};
 }
 
-void bz_delta_link(struct bz_delta *delta, struct bz_delta_node *node)
-{
-  struct bound bound = bound_of(node);
-  link *before[LEVELS];
-
-  (void)last_less(delta, &bound, before);
-  link_after(before, node);
-}
-
-/* ---- many in order --------------------------------------------------------------------- */
+/* ---- linking ------------------------------------------------------------------------- */
 
 /* Where the last of several nodes that are linked in order was put: the links of each level that go
  * beyond it. The next one is looked for from there.
@@ -324,12 +294,20 @@ static void link_next(struct finger *finger, struct bz_delta_node *node)
     while ((next = less_behind(finger->before[n], &bound)) != NULL)
       for (unsigned below = 0; below <= n; below++)
         finger->before[below] = &next->next[below];
-  link_after(finger->before, node);
   for (level = 0; level < node->levels; level++)
+  {
+    next = atomic_load_explicit(finger->before[level], memory_order_relaxed);
+    atomic_init(&node->next[level], next);
+  }
+  /* From below, so that who comes to it from above finds the rest (E2). */
+  for (level = 0; level < node->levels; level++)
+  {
+    atomic_store_explicit(finger->before[level], node, memory_order_release);
     finger->before[level] = &node->next[level];
+  }
 }
 
-void bz_delta_link_list(struct bz_delta *delta, struct bz_delta_node *list)
+void bz_delta_link(struct bz_delta *delta, struct bz_delta_node *list)
 {
   struct finger finger = at_begin(delta);
 
@@ -340,14 +318,6 @@ void bz_delta_link_list(struct bz_delta *delta, struct bz_delta_node *list)
     link_next(&finger, list);
     list = rest;
   }
-}
-
-static uint64_t head_of(const struct bz_delta_node *node)
-{
-  uint8_t head[8] = {0};
-
-  memcpy(head, key_of(node), node->key_len < sizeof head ? node->key_len : sizeof head);
-  return bz_load_be64(head);
 }
 
 bool bz_delta_add(struct bz_delta *delta, struct bz_delta_node *node)
@@ -362,7 +332,8 @@ bool bz_delta_add(struct bz_delta *delta, struct bz_delta_node *node)
     delta->added = added;
     delta->added_room = room;
   }
-  delta->added[delta->added_count++] = (struct added){head_of(node), node};
+  delta->added[delta->added_count++] =
+      (struct added){bz_load_head(key_of(node), node->key_len), node};
   return true;
 }
 
@@ -403,7 +374,7 @@ static const struct bz_delta_node *next_of(const struct bz_delta *delta,
 static const struct bz_delta_node *first_from(const struct bz_delta *delta,
                                               const struct bound *bound)
 {
-  const struct bz_delta_node *node = next_of(delta, last_less(delta, bound, NULL));
+  const struct bz_delta_node *node = next_of(delta, last_less(delta, bound));
 
   while (node != NULL && is_less(node, bound))
     node = next_of(delta, node);
@@ -448,7 +419,7 @@ static bool arrive_backward(struct bz_delta_place *place, const struct bz_delta_
       place->at = version;
       return true;
     }
-    node = last_less(place->delta, &bound, NULL);
+    node = last_less(place->delta, &bound);
   }
   place->at = NULL;
   return false;
@@ -459,7 +430,7 @@ bool bz_delta_seek(struct bz_delta_place *place, struct blitz_slice key, enum bl
   struct bound bound = {.key = key,
                         .prefix = true,
                         .equal_less = where == BLITZ_SEEK_AFTER || where == BLITZ_SEEK_LAST};
-  const struct bz_delta_node *last = last_less(place->delta, &bound, NULL);
+  const struct bz_delta_node *last = last_less(place->delta, &bound);
 
   if (where == BLITZ_SEEK_FIRST || where == BLITZ_SEEK_AFTER)
     return arrive_forward(place, next_of(place->delta, last));
@@ -483,12 +454,12 @@ bool bz_delta_step(struct bz_delta_place *place, bool forward)
   struct bound bound = {.key = {key_of(at), at->key_len}, .number = UINT64_MAX};
 
   if (!forward)
-    return arrive_backward(place, last_less(place->delta, &bound, NULL));
+    return arrive_backward(place, last_less(place->delta, &bound));
   next = next_of(place->delta, at);
   if (next != NULL && is_same_entry(at, next))
   {
     bound.equal_less = true;
-    next = next_of(place->delta, last_less(place->delta, &bound, NULL));
+    next = next_of(place->delta, last_less(place->delta, &bound));
   }
   return arrive_forward(place, next);
 }

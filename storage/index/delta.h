@@ -34,9 +34,8 @@ struct bz_delta_version
 struct bz_delta *bz_delta_new(void); /* NULL: out of memory */
 void bz_delta_free(struct bz_delta *delta);
 
-/* Bytes of memory; and those of all deltas of the process. Anyone may ask. */
+/* Bytes of memory; anyone may ask. */
 uint64_t bz_delta_len(const struct bz_delta *delta);
-uint64_t bz_delta_all_len(void);
 
 /* Is there no version? Anyone may ask. */
 bool bz_delta_is_empty(const struct bz_delta *delta);
@@ -45,30 +44,27 @@ bool bz_delta_is_empty(const struct bz_delta *delta);
 void bz_delta_reset(struct bz_delta *delta);
 
 /* Makes a copy of VERSION that nobody finds yet; NULL: out of memory. The bytes of a slice without
- * data are the caller's to fill (bz_delta_bytes()). Then bz_delta_link(), which does not fail, puts
- * it into its place. Without that it stays as memory that is lost until the end. For the thread
- * that adds.
+ * data are the caller's to fill (bz_delta_bytes()). What is not put into its place then stays as
+ * memory that is lost until the end. For the thread that adds.
  */
 struct bz_delta_node;
 struct bz_delta_node *bz_delta_make(struct bz_delta *delta, const struct bz_delta_version *version);
-void bz_delta_link(struct bz_delta *delta, struct bz_delta_node *node);
 
-/* The same for what only the thread that adds will read: it is put into its place when that is
- * asked for, with all that came since, sorted, which is far cheaper. False: out of memory, and NODE
- * is lost. bz_delta_settle() must come before anything else is asked of the delta but whether it is
- * empty.
+/* The bytes of a node that is in no place yet: its sort key, behind which its value is. */
+uint8_t *bz_delta_bytes(struct bz_delta_node *node);
+
+/* Makes a list of nodes, in the order of their places: NODE comes behind LAST, NULL: it is the
+ * first one. Then all of a list are put into their places, which does not fail.
+ */
+void bz_delta_chain(struct bz_delta_node *last, struct bz_delta_node *node);
+void bz_delta_link(struct bz_delta *delta, struct bz_delta_node *list);
+
+/* The other way, for what only the thread that adds will read: nodes in any order, which are put
+ * into their places, sorted, when that is asked for. False: out of memory, and NODE is lost.
+ * bz_delta_settle() must come before anything else is asked of the delta but whether it is empty.
  */
 bool bz_delta_add(struct bz_delta *delta, struct bz_delta_node *node);
 void bz_delta_settle(struct bz_delta *delta);
-
-/* The bytes of a node that is not linked: its sort key, behind which its value is. */
-uint8_t *bz_delta_bytes(struct bz_delta_node *node);
-
-/* Nodes that are not linked yet may be kept in a list, in order: NODE comes behind LAST. All of
- * them are linked.
- */
-void bz_delta_chain(struct bz_delta_node *last, struct bz_delta_node *node);
-void bz_delta_link_list(struct bz_delta *delta, struct bz_delta_node *list);
 
 /* A place in a delta, as of a commit: of each entry that was changed up to commit NUMBER it finds
  * the last version up to that.

@@ -96,7 +96,7 @@ void bz_deltas_settle(struct bz_deltas *deltas)
 }
 
 enum blitz_rc bz_delta_copy(struct bz_delta *delta, const struct bz_delta *from, uint64_t number,
-                            struct bz_delta_node **listp)
+                            bz_delta_change_fn *change, void *arg, struct bz_delta_node **listp)
 {
   struct bz_delta_node *last = NULL;
   struct bz_delta_place place;
@@ -111,6 +111,8 @@ enum blitz_rc bz_delta_copy(struct bz_delta *delta, const struct bz_delta *from,
     node = bz_delta_make(delta, &version);
     if (node == NULL)
       return BLITZ_NOMEM;
+    if (change != NULL && !version.removed)
+      change(arg, &version, bz_delta_bytes(node) + version.sort_key.len);
     bz_delta_chain(last, node);
     if (last == NULL)
       *listp = node;

@@ -49,10 +49,14 @@ static inline bool bz_delta_first(struct bz_delta_place *place, const struct bz_
   return delta != NULL && bz_delta_seek(place, (struct blitz_slice){NULL, 0}, BLITZ_SEEK_FIRST);
 }
 
+/* May change the VALUE of a copy, which is as long as that of VERSION. */
+typedef void bz_delta_change_fn(void *arg, const struct bz_delta_version *version, uint8_t *value);
+
 /* Makes copies of the newest versions in FROM, as commit NUMBER's in DELTA, that nobody finds yet:
- * a list (bz_delta_link_list()). BLITZ_NOMEM.
+ * a list for bz_delta_link(). CHANGE, if not NULL, gets those that are not removed. BLITZ_NOMEM.
  */
 enum blitz_rc bz_delta_copy(struct bz_delta *delta, const struct bz_delta *from, uint64_t number,
+                            bz_delta_change_fn *change, void *arg,
                             struct bz_delta_node **listp) BLITZ_MUST_CHECK;
 
 #endif /* BZ_INDEX_DELTAS_H */

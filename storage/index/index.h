@@ -90,7 +90,7 @@ struct bz_index_file
   atomic_bool broken;     /* entries were lost: the file must be made anew */
   bool unverified;        /* X6: not all was looked over yet; for who is `writing` */
 
-  /* Only the writer: what is committed, and with the changes of the write transaction. */
+  /* Of who is `writing`: what is committed, and with the changes of the write transaction. */
   struct bz_index_sum sums[BZ_DBIS_MAX];
   struct bz_index_sum write_sums[BZ_DBIS_MAX];
   uint64_t last_label; /* that a long key got last, and where */
@@ -243,7 +243,8 @@ enum blitz_rc bz_index_db_clear(struct blitz_table *table, struct MDB_txn *txn, 
 
 /* Brings all entries that are committed into the file, on the device, after the log. For who has
  * claimed the table, or has it alone; takes change_lock for a moment unless LOCKED, when nobody
- * commits. BLITZ_BUSY: not all could be taken just now. After a failure it may be tried again.
+ * commits. BLITZ_BUSY: not all could be taken just now. After a failure it may be tried again, but
+ * not if the file has turned out to be void (bz_index_set_broken()), which is none.
  */
 enum blitz_rc bz_index_merge(struct blitz_table *table, bool locked,
                              struct blitz_error *err) BLITZ_MUST_CHECK;

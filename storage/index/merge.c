@@ -52,7 +52,7 @@ enum blitz_rc bz_index_copy(struct blitz_table *table, const struct bz_deltas *o
     if (from == NULL || bz_delta_is_empty(from))
       continue;
     to = bz_deltas_get(active, i);
-    rc = to != NULL ? bz_delta_copy(to, from, seq, &copies->lists[i]) : BLITZ_NOMEM;
+    rc = to != NULL ? bz_delta_copy(to, from, seq, NULL, NULL, &copies->lists[i]) : BLITZ_NOMEM;
   }
   if (active != NULL)
     bz_current_count((int64_t)(bz_deltas_len(active) - before));
@@ -66,7 +66,7 @@ void bz_index_link(struct blitz_table *table, struct bz_index_copies *copies)
   bz_assert_writer(table);
   for (unsigned i = 0; i < table->index->count; i++)
     if (copies->lists[i] != NULL)
-      bz_delta_link_list(bz_deltas_get(active, i), copies->lists[i]);
+      bz_delta_link(bz_deltas_get(active, i), copies->lists[i]);
 }
 
 /* Those of new commits are merged, or the file has them; needs snapshot_lock. */
@@ -240,12 +240,19 @@ enum blitz_rc bz_index_merge_all(struct blitz_table *table, struct blitz_error *
   return write_merged(table, err);
 }
 
-/* Writes what is taken, and lets others write. */
+/* Writes what is taken, and lets others write. If the file has turned out to be void there is
+ * nothing to be merged any more.
+ */
 static enum blitz_rc finish(struct blitz_table *table, struct blitz_error *err)
 {
   enum blitz_rc rc = write_merged(table, err);
 
   pthread_mutex_lock(&table->snapshot_lock);
+  if (rc != BLITZ_OK && atomic_load(&table->index->broken))
+  {
+    bz_index_forget(table);
+    rc = BLITZ_OK;
+  }
   bz_index_end_writing(table, rc != BLITZ_OK);
   pthread_mutex_unlock(&table->snapshot_lock);
   return rc;

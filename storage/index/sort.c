@@ -275,16 +275,6 @@ static enum blitz_rc spill(struct bz_sort *sort, struct blitz_error *err)
 
 /* ---- adding --------------------------------------------------------------------------------- */
 
-static uint64_t head_of(const uint8_t *key, size_t len)
-{
-  uint8_t bytes[8] = {0};
-
-  if (len >= 8)
-    return bz_load_be64(key);
-  memcpy(bytes, key, len);
-  return bz_load_be64(bytes);
-}
-
 static bool make_room(struct bz_sort *sort, size_t len)
 {
   if (sort->arena_len + len > sort->arena_room)
@@ -348,7 +338,7 @@ enum blitz_rc bz_sort_add(struct bz_sort *sort, const struct blitz_index_entry *
   to = put(to, row_key);
   put(to, entry->payload);
   sort->items[sort->count++] =
-      (struct item){head_of(record->bytes, record->sort_len), sort->arena_len};
+      (struct item){bz_load_head(record->bytes, record->sort_len), sort->arena_len};
   sort->arena_len += len;
   return BLITZ_OK;
 }

@@ -312,17 +312,8 @@ struct sought
   uint64_t head; /* the first bytes, with zeros behind a short key: mostly they tell */
 };
 
-static uint64_t head_of(const uint8_t *data, size_t len)
-{
-  uint8_t head[sizeof(uint64_t)] = {0};
-
-  if (len > 0)
-    memcpy(head, data, len < sizeof head ? len : sizeof head);
-  return bz_load_be64(head);
-}
-
-/* The same of a node's key. Before that is the rest of the node, so that of a short one more may
- * be loaded than it has.
+/* The same as bz_load_head() of a node's key. Before that is the rest of the node, so that of a
+ * short one more may be loaded than it has.
  */
 static inline uint64_t node_head(const uint8_t *key, size_t len)
 {
@@ -381,7 +372,7 @@ static bool find_slot(const struct bz_walk *walk, struct bz_walk_step *step,
 /* Goes to the first pair from KEY on in the leaf where it would be, or behind its last one. */
 static enum blitz_rc go_to_key(struct bz_walk *walk, const MDB_val *key)
 {
-  struct sought sought = {key->mv_data, key->mv_size, head_of(key->mv_data, key->mv_size)};
+  struct sought sought = {key->mv_data, key->mv_size, bz_load_head(key->mv_data, key->mv_size)};
   uint64_t number = walk->root;
 
   for (unsigned level = 0;; level++)

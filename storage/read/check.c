@@ -14,19 +14,12 @@ static bool same(struct blitz_slice a, struct blitz_slice b)
   return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
-static struct bz_source source_of(const struct blitz_cursor *cursor)
-{
-  const struct bz_view *view = cursor->view;
-
-  return bz_source_of_view(&view->index, view->snapshot.seq, view->serial);
-}
-
 static enum blitz_rc check_entry(struct blitz_cursor *cursor, unsigned index_no,
                                  struct blitz_slice value, const struct blitz_indexer *indexer,
                                  struct blitz_error *err)
 {
   struct blitz_table *table = cursor->table;
-  struct bz_source source = source_of(cursor);
+  struct bz_source source = bz_view_source(cursor->view);
   struct blitz_index_entry entry;
   struct bz_sort_key key;
   struct bz_entry found;
@@ -72,7 +65,7 @@ static enum blitz_rc check_rows(struct blitz_cursor *cursor, uint64_t kept,
 static enum blitz_rc count_entries(const struct blitz_cursor *cursor, unsigned index_no,
                                    uint64_t *countp, struct blitz_error *err)
 {
-  struct bz_source source = source_of(cursor);
+  struct bz_source source = bz_view_source(cursor->view);
   struct bz_reader reader = {0};
   struct bz_entry entry;
   enum blitz_rc rc = bz_reader_open(cursor->table, &source, index_no, &reader, err);

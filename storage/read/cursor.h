@@ -92,6 +92,12 @@ struct blitz_cursor
   struct bz_index_position index;
 };
 
+/* What a view that has the indexes has of them. */
+static inline struct bz_source bz_view_source(const struct bz_view *view)
+{
+  return bz_source_of_view(&view->index, view->snapshot.seq, view->serial);
+}
+
 /* ---- view.c ------------------------------------------------------------------ */
 
 /* Opens the view for CURSOR, if it is not; with the indexes, if WITH_INDEX. */

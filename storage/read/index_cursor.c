@@ -69,11 +69,6 @@ static uint64_t own_changes(const struct blitz_cursor *cursor)
   return bz_txn_entry_changes(cursor->txn, cursor->table);
 }
 
-static struct bz_source view_source(const struct bz_view *view)
-{
-  return bz_source_of_view(&view->index, view->snapshot.seq, view->serial);
-}
-
 /* What the cursor reads of its index. */
 static enum blitz_rc source_of(struct blitz_cursor *cursor, struct bz_source *source,
                                struct blitz_error *err)
@@ -86,7 +81,7 @@ static enum blitz_rc source_of(struct blitz_cursor *cursor, struct bz_source *so
   {
     rc = bz_view_take(cursor, true, err);
     if (rc == BLITZ_OK)
-      *source = view_source(cursor->view);
+      *source = bz_view_source(cursor->view);
     return rc;
   }
   if (!has_changes(cursor))
@@ -493,7 +488,7 @@ enum blitz_rc blitz_index_estimate(struct blitz_cursor *cursor, unsigned index_n
   rc = bz_view_take(cursor, true, err);
   if (rc != BLITZ_OK)
     return rc;
-  source = view_source(cursor->view);
+  source = bz_view_source(cursor->view);
   rc = bz_reader_open(cursor->table, &source, index_no, &reader, err);
   if (rc == BLITZ_OK)
     rc = bz_reader_seek(&reader, from, from_where, &entry);
@@ -513,7 +508,7 @@ enum blitz_rc blitz_index_estimate(struct blitz_cursor *cursor, unsigned index_n
 static enum blitz_rc visit_first(const struct blitz_cursor *cursor, unsigned index_no, uint64_t max,
                                  blitz_visit_fn *visit, void *arg)
 {
-  struct bz_source source = view_source(cursor->view);
+  struct bz_source source = bz_view_source(cursor->view);
   struct bz_reader reader = {0};
   struct bz_entry entry;
   enum blitz_rc rc = bz_reader_open(cursor->table, &source, index_no, &reader, NULL);

@@ -44,8 +44,7 @@ static enum blitz_rc keep_entry(struct bz_replayed_entries *entries, bool remove
   node = delta != NULL ? bz_delta_make(delta, &version) : NULL;
   if (node == NULL)
     return no_memory(err);
-  bz_delta_link(delta, node);
-  return BLITZ_OK;
+  return bz_delta_add(delta, node) ? BLITZ_OK : no_memory(err);
 }
 
 enum blitz_rc bz_replayed_entries_add(struct bz_replayed_entries *entries,
@@ -57,41 +56,35 @@ enum blitz_rc bz_replayed_entries_add(struct bz_replayed_entries *entries,
              : keep_entry(entries, change == BZ_LOGGED_ENTRY_REMOVE, key, value, err);
 }
 
-/* Where the row of an entry is; 0: nowhere any more. */
-static uint64_t row_of(const struct blitz_table *table, const struct bz_delta_version *version)
+/* The place of an entry's row is another one now; 0: it is nowhere any more. */
+static void set_place(void *arg, const struct bz_delta_version *version, uint8_t *value)
 {
+  const struct blitz_table *table = arg;
   uint8_t buf[BZ_FILE_KEY_MAX];
   struct bz_key key = {.data = buf};
-  struct bz_place place;
+  struct bz_place place = {0};
   struct bz_entry entry;
+  bool found = false;
 
-  if (!bz_delta_entry(version, &entry) || entry.row_key.len > BLITZ_KEY_MAX)
-    return 0;
-  key.len = bz_file_key(table, buf, entry.row_key);
-  key.hash = bz_hash(buf, key.len);
-  return bz_hash_find(table, &key, &place) == BLITZ_OK ? place.row.off : 0;
+  if (bz_delta_entry(version, &entry) && entry.row_key.len <= BLITZ_KEY_MAX)
+  {
+    key.len = bz_file_key(table, buf, entry.row_key);
+    key.hash = bz_hash(buf, key.len);
+    found = bz_hash_find(table, &key, &place) == BLITZ_OK;
+  }
+  bz_delta_set_off(value, found ? place.row.off : 0);
 }
 
 /* The entries FROM of one index are those of commit SEQ. */
 static enum blitz_rc take_delta(struct blitz_table *table, struct bz_delta *to,
                                 const struct bz_delta *from, uint64_t seq)
 {
-  struct bz_delta_place place;
+  struct bz_delta_node *list;
+  enum blitz_rc rc = bz_delta_copy(to, from, seq, set_place, table, &list);
 
-  for (bool found = bz_delta_first(&place, from); found; found = bz_delta_step(&place, true))
-  {
-    struct bz_delta_version version = bz_delta_at(&place);
-    struct bz_delta_node *node;
-
-    version.number = seq;
-    node = bz_delta_make(to, &version);
-    if (node == NULL)
-      return BLITZ_NOMEM;
-    if (!version.removed)
-      bz_delta_set_off(bz_delta_bytes(node) + version.sort_key.len, row_of(table, &version));
-    bz_delta_link(to, node);
-  }
-  return BLITZ_OK;
+  if (rc == BLITZ_OK)
+    bz_delta_link(to, list);
+  return rc;
 }
 
 enum blitz_rc bz_replayed_entries_take(struct blitz_table *table,
@@ -106,6 +99,7 @@ enum blitz_rc bz_replayed_entries_take(struct blitz_table *table,
     table->replayed = bz_deltas_new(0, NULL);
   if (table->replayed == NULL)
     return no_memory(err);
+  bz_deltas_settle(entries->deltas);
   for (unsigned i = 0; i < entries->deltas->count && rc == BLITZ_OK; i++)
   {
     unsigned index_no = bz_deltas_index(table->replayed, entries->deltas->ids[i]);

@@ -7,8 +7,9 @@
  * Invariants:
  *  T1. Before commit no file but for blocks of state BZ_STATE_INFLIGHT differs from
  *      what it was; so rollback frees those blocks, and a crash does too.
- *  T2. What can fail comes first: entries of indexes, then the log. A commit of rows allocates
- *      nothing, neither space nor memory, so it cannot fail.
+ *  T2. What can fail comes first: the changes in the log, copies of entries in memory, entries in
+ *      index files, and last the record that says that it is committed. A commit of rows then
+ *      allocates nothing, neither space nor memory, so it cannot fail.
  *  T3. A commit's last store in a table is its number in the header. Until then recovery by a scan
  *      finds the new rows numbered beyond it, and the old ones stamped as removed
  *      beyond it, but whole.

@@ -6,9 +6,10 @@
  * the index file are not: who reads the log finds by the index file's number whether they are
  * there.
  *
- * What can fail for want of space or memory is done by bz_log_changes(), but for a single table
- * without indexes, which has nothing else that could be in vain. Between it and bz_log_commit()
- * come the entries of indexes: once these are committed the log has room for the last record.
+ * What can fail for want of space or memory is done by bz_log_changes(), but for a single table of
+ * which nothing goes to an index file, so that nothing else could be in vain. Between it and
+ * bz_log_commit() come the entries of index files: once these are committed the log has room for
+ * the last record.
  */
 #ifndef BZ_LOGGING_H
 #define BZ_LOGGING_H
@@ -26,7 +27,7 @@ struct bz_commit_part
   struct bz_index_copies copies; /* of these */
   uint64_t seq;
   uint64_t row_count; /* without WRITES: as it was */
-  bool has_entries;   /* they are committed */
+  bool has_entries;   /* those of INDEX_TXN are committed */
 };
 
 struct bz_logging

@@ -55,6 +55,7 @@ static void add(struct bz_delta *delta, unsigned n, uint64_t number, bool remove
                                      .removed = removed};
   struct bz_delta_node *node = bz_delta_make(delta, &version);
   require(node != NULL);
+  bz_delta_chain(NULL, node);
   bz_delta_link(delta, node);
 }
 
