@@ -39,6 +39,11 @@ uint64_t bz_current_memory(void)
   return atomic_load_explicit(&memory, memory_order_relaxed);
 }
 
+uint64_t bz_current_memory_max(void)
+{
+  return bz_current_memory() * FAR_AHEAD;
+}
+
 void bz_current_set(struct bz_redo *redo, uint64_t log_limit)
 {
   pthread_mutex_lock(&lock);
@@ -82,13 +87,13 @@ static bool is_wanted(void)
 static bool is_full(void)
 {
   return !atomic_load_explicit(&held, memory_order_relaxed) &&
-         bz_pages_all_changed() * BZ_PAGE_LEN > bz_current_memory() * FAR_AHEAD;
+         bz_pages_all_changed() * BZ_PAGE_LEN > bz_current_memory_max();
 }
 
 static bool is_far_ahead(void)
 {
   return !atomic_load_explicit(&held, memory_order_relaxed) &&
-         (memory_used() > bz_current_memory() * FAR_AHEAD || bz_redo_backlog(current) > limit);
+         (memory_used() > bz_current_memory_max() || bz_redo_backlog(current) > limit);
 }
 
 /* Needs the lock. */

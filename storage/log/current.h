@@ -12,9 +12,10 @@
 struct bz_redo *bz_current_log(void);
 
 /* Bytes of pages that may have changed before a checkpoint is wanted, and of pages with memory of
- * their own that are kept after one.
+ * their own that are kept after one; and how many there may be at most before changes wait.
  */
 uint64_t bz_current_memory(void);
+uint64_t bz_current_memory_max(void);
 
 /* Sets them; for who starts and stops the engine, while no table is open. */
 void bz_current_set(struct bz_redo *redo, uint64_t log_limit);

@@ -233,7 +233,8 @@ struct blitz_table
   unsigned refs;
   bool opening;    /* or closing: somebody has the table alone */
   bool unfinished; /* nobody uses it, but its file could not be written */
-  bool left;       /* nobody uses it, but it has commits of the log that its file lacks */
+  bool left;       /* nobody uses it, but it has commits of the log that its file lacks ... */
+  bool left_long;  /* ... and that is so since before the last checkpoint */
   struct blitz_table *next;
 };
 

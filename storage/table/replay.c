@@ -461,7 +461,7 @@ static enum blitz_rc write_tables(struct bz_replay *replay, struct blitz_error *
 /* So much of what has changed goes to the files before the end. */
 static enum blitz_rc save_memory(struct bz_replay *replay, struct blitz_error *err)
 {
-  if (bz_pages_all_private() * BZ_PAGE_LEN <= bz_current_memory())
+  if (bz_pages_all_private() * BZ_PAGE_LEN <= bz_current_memory_max())
     return BLITZ_OK;
   return write_tables(replay, err);
 }

@@ -51,8 +51,11 @@ static enum blitz_rc merge_indexes(struct blitz_table **tables, size_t count,
   for (size_t i = 0; i < count; i++)
   {
     struct blitz_error why;
-    enum blitz_rc rc = tables[i]->has_indexes ? bz_index_merge(tables[i], false, &why) : BLITZ_BUSY;
+    enum blitz_rc rc;
 
+    if (!tables[i]->has_indexes)
+      continue;
+    rc = bz_index_merge(tables[i], false, &why);
     tables[i]->merged = rc == BLITZ_OK;
     if (rc == BLITZ_OK || rc == BLITZ_BUSY || first != BLITZ_OK)
       continue;

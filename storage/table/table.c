@@ -213,6 +213,7 @@ struct blitz_table **bz_registry_claim(size_t *countp)
     {
       /* The indexes of one that was left may be opened just now. */
       table->has_indexes = !table->left;
+      table->merged = table->replayed == NULL;
       tables[(*countp)++] = table;
     }
   pthread_mutex_unlock(&registry_lock);
@@ -396,6 +397,7 @@ enum blitz_rc blitz_table_open_with(const char *path, const struct blitz_open_op
       failed = table;
     }
     table->left &= rc != BLITZ_OK;
+    table->left_long = false;
     pthread_cond_broadcast(&registry_changed);
   }
   else if (!has_indexes(table, options->indexes))
@@ -552,14 +554,15 @@ static enum blitz_rc close_table(struct blitz_table *table, struct blitz_error *
   return why.rc;
 }
 
-/* A table to be closed, as bz_registry_finish() says. */
-static struct blitz_table *take_unfinished(void)
+/* A table to be closed, as bz_registry_finish() says; ALL: also one that was left just now. */
+static struct blitz_table *take_unfinished(bool all)
 {
   struct blitz_table *table;
 
   pthread_mutex_lock(&registry_lock);
   table = registry;
-  while (table != NULL && ((!table->unfinished && !table->left) || table->opening))
+  while (table != NULL &&
+         (table->opening || !(table->unfinished || table->left_long || (all && table->left))))
     table = table->next;
   if (table != NULL)
     table->opening = true;
@@ -572,8 +575,12 @@ enum blitz_rc bz_registry_finish(struct blitz_error *err)
   struct blitz_table *table;
   enum blitz_rc rc = BLITZ_OK;
 
-  while (rc == BLITZ_OK && (table = take_unfinished()) != NULL)
+  while (rc == BLITZ_OK && (table = take_unfinished(false)) != NULL)
     rc = close_table(table, err);
+  pthread_mutex_lock(&registry_lock);
+  for (table = registry; table != NULL; table = table->next)
+    table->left_long = table->left;
+  pthread_mutex_unlock(&registry_lock);
   return rc;
 }
 
@@ -581,7 +588,7 @@ void bz_registry_give_up(void)
 {
   struct blitz_table *table;
 
-  while ((table = take_unfinished()) != NULL)
+  while ((table = take_unfinished(true)) != NULL)
   {
     struct blitz_error why;
 

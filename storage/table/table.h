@@ -43,8 +43,9 @@ uint64_t bz_registry_written(struct blitz_table **tables, size_t count, uint64_t
 void bz_registry_leave(struct blitz_table *table);
 
 /* Closes the tables of which the file could not be written when they were, and those that nobody
- * has opened since the start; at the end, when there is no later, those that cannot be written are
- * left to the log.
+ * has opened since the start and the last call: who wants one right after the start is not to wait
+ * for its close. At the end, when there is no later, those that cannot be written are left to the
+ * log.
  */
 enum blitz_rc bz_registry_finish(struct blitz_error *err) BLITZ_MUST_CHECK;
 void bz_registry_give_up(void);
