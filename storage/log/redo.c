@@ -14,6 +14,8 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +39,9 @@ struct waiter
 {
   uint64_t end;
   bool sync;
-  bool woken;
-  pthread_cond_t cond;
+  bool is_there;  /* what it waits for is there: it is out of the list, and has nothing to do */
+  bool is_called; /* it is to write */
+  sem_t woken;
   struct waiter *next;
 };
 
@@ -60,6 +63,8 @@ struct bz_redo
   uint64_t end, written, synced;
   uint64_t kept;         /* bytes in the current file that records have been promised */
   bool writing, syncing; /* somebody does, without the lock */
+  bool writer_called;    /* somebody is to write, and is on the way */
+  bool shared;           /* when the last write with a sync was done, others waited */
   bool making;           /* a spare file */
   int failed;            /* the system's number for a write that failed; 0: none has */
   struct waiter *waiters;
@@ -88,47 +93,92 @@ static void note_backlog(struct bz_redo *redo)
 
 /* ---- waiting --------------------------------------------------------------------------- */
 
-static bool is_there(const struct bz_redo *redo, const struct waiter *waiter)
+static bool is_there(const struct bz_redo *redo, uint64_t end, bool sync)
 {
-  return redo->failed != 0 || (waiter->sync ? redo->synced : redo->written) >= waiter->end;
+  return (sync ? redo->synced : redo->written) >= end;
 }
 
-/* Wakes who has what it waits for, and of the others one to write and one to sync, if nobody
- * does.
+/* Takes those out of the list who are to be woken: who has what it waits for, and of the others
+ * one to write and one to sync, if nobody does. After a failure, all.
+ */
+static struct waiter *take_woken(struct bz_redo *redo)
+{
+  bool has_writer = redo->writing || redo->writer_called, has_syncer = redo->syncing;
+  struct waiter *woken = NULL, **last = &woken, **link = &redo->waiters, *waiter;
+
+  while ((waiter = *link) != NULL)
+  {
+    bool is_writer = redo->written < waiter->end;
+    bool *has_worker = is_writer ? &has_writer : &has_syncer;
+
+    waiter->is_there = is_there(redo, waiter->end, waiter->sync);
+    if (!waiter->is_there && *has_worker && redo->failed == 0)
+    {
+      link = &waiter->next;
+      continue;
+    }
+    if (!waiter->is_there)
+    {
+      waiter->is_called = is_writer && !has_writer;
+      redo->writer_called |= waiter->is_called;
+      *has_worker = true;
+    }
+    *link = waiter->next;
+    waiter->next = NULL;
+    *last = waiter;
+    last = &waiter->next;
+  }
+  return woken;
+}
+
+/* Lets go of the lock meanwhile: on a busy machine who is woken runs at once, and would only come
+ * as far as that.
  */
 static void wake_up(struct bz_redo *redo)
 {
-  bool has_writer = redo->writing, has_syncer = redo->syncing;
+  struct waiter *woken = take_woken(redo);
 
-  for (struct waiter *waiter = redo->waiters; waiter != NULL; waiter = waiter->next)
-  {
-    bool *has_worker = redo->written < waiter->end ? &has_writer : &has_syncer;
-
-    if (!is_there(redo, waiter))
-    {
-      if (*has_worker)
-        continue;
-      *has_worker = true;
-    }
-    waiter->woken = true;
-    pthread_cond_signal(&waiter->cond);
-  }
   pthread_cond_broadcast(&redo->changed);
+  if (woken == NULL)
+    return;
+  pthread_mutex_unlock(&redo->lock);
+  while (woken != NULL)
+  {
+    struct waiter *next = woken->next; /* it is gone when it is woken */
+    sem_post(&woken->woken);
+    woken = next;
+  }
+  pthread_mutex_lock(&redo->lock);
 }
 
-static void wait_turn(struct bz_redo *redo, uint64_t end, bool sync)
+/* Of who is to write what is before END. */
+static void arrive(struct bz_redo *redo, uint64_t end)
 {
-  struct waiter waiter = {.end = end, .sync = sync, .cond = PTHREAD_COND_INITIALIZER}, **link;
+  redo->writer_called = false;
+  /* Somebody else has written that; but there may be more. */
+  if (redo->written >= end)
+    wake_up(redo);
+}
 
+/* True: what is waited for is there, and the lock is not held any more. */
+static bool wait_turn(struct bz_redo *redo, uint64_t end, bool sync)
+{
+  struct waiter waiter = {.end = end, .sync = sync}, **link;
+
+  sem_init(&waiter.woken, 0, 0);
   for (link = &redo->waiters; *link != NULL; link = &(*link)->next)
     ;
   *link = &waiter;
-  while (!waiter.woken)
-    pthread_cond_wait(&waiter.cond, &redo->lock);
-  for (link = &redo->waiters; *link != &waiter; link = &(*link)->next)
+  pthread_mutex_unlock(&redo->lock);
+  while (sem_wait(&waiter.woken) != 0)
     ;
-  *link = waiter.next;
-  pthread_cond_destroy(&waiter.cond);
+  sem_destroy(&waiter.woken);
+  if (waiter.is_there)
+    return true;
+  pthread_mutex_lock(&redo->lock);
+  if (waiter.is_called)
+    arrive(redo, end);
+  return false;
 }
 
 /* ---- writing and syncing: the lock is held, and let go meanwhile ------------------------- */
@@ -166,6 +216,8 @@ static void write_buffer(struct bz_redo *redo, bool sync)
     redo->written = end;
   if (done && with_sync && end > redo->synced)
     redo->synced = end;
+  if (with_sync)
+    redo->shared = redo->waiters != NULL;
   wake_up(redo);
 }
 
@@ -194,6 +246,24 @@ static void sync_file(struct bz_redo *redo)
   wake_up(redo);
 }
 
+/* Writes what is before END, unless somebody else does. If syncs are shared, those go first who are
+ * ready to run: what they append comes with it. A processor that is free loses no time by that, and
+ * one that is not is spared a sync.
+ */
+static void write_group(struct bz_redo *redo, uint64_t end, bool sync)
+{
+  if (sync && redo->shared)
+  {
+    redo->writer_called = true;
+    pthread_mutex_unlock(&redo->lock);
+    sched_yield();
+    pthread_mutex_lock(&redo->lock);
+    arrive(redo, end);
+  }
+  if (redo->written < end && !redo->writing && redo->failed == 0)
+    write_buffer(redo, sync);
+}
+
 static enum blitz_rc wait_for(struct bz_redo *redo, uint64_t end, bool sync,
                               struct blitz_error *err)
 {
@@ -201,14 +271,14 @@ static enum blitz_rc wait_for(struct bz_redo *redo, uint64_t end, bool sync,
 
   pthread_mutex_lock(&redo->lock);
   assert(end <= redo->end);
-  while (redo->failed == 0 && (sync ? redo->synced : redo->written) < end)
-    if (redo->written < end && !redo->writing)
-      write_buffer(redo, sync);
+  while (redo->failed == 0 && !is_there(redo, end, sync))
+    if (redo->written < end && !redo->writing && !redo->writer_called)
+      write_group(redo, end, sync);
     else if (redo->written >= end && !redo->syncing)
       sync_file(redo);
-    else
-      wait_turn(redo, end, sync);
-  if ((sync ? redo->synced : redo->written) < end)
+    else if (wait_turn(redo, end, sync))
+      return BLITZ_OK;
+  if (!is_there(redo, end, sync))
     rc = failure(redo, err);
   pthread_mutex_unlock(&redo->lock);
   return rc;
