@@ -579,7 +579,8 @@ enum blitz_rc bz_registry_finish(struct blitz_error *err)
     rc = close_table(table, err);
   pthread_mutex_lock(&registry_lock);
   for (table = registry; table != NULL; table = table->next)
-    table->left_long = table->left;
+    if (!table->opening)
+      table->left_long = table->left;
   pthread_mutex_unlock(&registry_lock);
   return rc;
 }
