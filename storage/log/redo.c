@@ -5,8 +5,8 @@
  * Records are copied into a buffer under the lock. Whoever wants one of them written and finds
  * that nobody writes takes the buffer, lets the others fill the second one meanwhile, and
  * works for all that are in it. So there is no timer, and a group is as large as the device is
- * slow. Whoever waits is woken when its own record is where it wants it; one of those whose
- * record is not is woken as well, to go on.
+ * slow, or the processors are busy. Whoever waits is woken when its own record is where it wants
+ * it; one of those whose record is not is woken as well, to go on, and is not overtaken.
  */
 #include "base/counters.h"
 #include "log/redo_file.h"
