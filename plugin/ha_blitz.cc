@@ -354,7 +354,9 @@ int ha_blitz::external_lock(THD *thd, int lock_type)
   if (m_cursor == NULL)
     return 0;
   if (lock_type != F_UNLCK)
-    return blitz_session_locked(thd, ht, lock_type == F_RDLCK, m_cursor, &m_lock);
+    return lock_type == F_RDLCK
+               ? blitz_session_to_read(thd, ht, m_cursor)
+               : blitz_session_to_change(thd, ht, &m_lock, &m_share->changing);
   blitz_session_unlocked(thd, ht);
   if (thd_sql_command(thd) == SQLCOM_HA_READ)
     blitz_cursor_rest(m_cursor);

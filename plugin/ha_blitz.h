@@ -46,6 +46,7 @@ public:
 
   THR_LOCK lock;
   std::atomic<uint> handlers{0};
+  std::atomic<uint> changing{0}; /* statements that change the table, or wait for it */
   Key_statistics statistics;
   Key_sample key_sample; /* of a primary key that is a hash */
 };

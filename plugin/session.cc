@@ -18,6 +18,13 @@
 namespace
 {
 
+/* The server's lock of a table that a statement changes. */
+struct Lock
+{
+  THR_LOCK_DATA *data;
+  std::atomic<uint> *changing; /* statements that have, or want, one of this table */
+};
+
 class Session
 {
 public:
@@ -73,15 +80,18 @@ public:
     m_readers.push_back(cursor);
   }
 
-  void add_lock(THR_LOCK_DATA *lock)
+  void add_lock(THR_LOCK_DATA *lock, std::atomic<uint> *changing)
   {
-    m_locks.push_back(lock);
+    m_locks.push_back({lock, changing});
+    (*changing)++;
   }
 
   /* The first table to be unlocked ends it for all: of those that stay nothing more is made. */
   void forget_locks()
   {
     m_readers.clear();
+    for (const Lock &lock : m_locks)
+      (*lock.changing)--;
     m_locks.clear();
     m_reading = false;
   }
@@ -109,7 +119,7 @@ public:
   {
     uint64_t position = 0;
     enum blitz_rc rc = commit ? finish_loads(err) : BLITZ_OK;
-    bool unlock = may_unlock && somebody_waits();
+    bool unlock = may_unlock && others_change();
     if (commit && rc == BLITZ_OK)
       rc = commit_all(unlock ? &position : NULL, err);
     for (auto &change : m_changes)
@@ -124,12 +134,13 @@ public:
   }
 
 private:
-  /* Does another statement wait for the server's lock of a table? What is looked at may change
-     at any time; nothing but time is lost by an answer that is not true any more. */
-  bool somebody_waits() const
+  /* Does another statement change one of the tables, and wait for the server's lock, or for the
+     device? Then more of them are to be expected while this one waits. What is looked at may
+     change at any time; nothing but time is lost by an answer that is not true any more. */
+  bool others_change() const
   {
-    for (const THR_LOCK_DATA *lock : m_locks)
-      if (lock->lock->write_wait.data != NULL)
+    for (const Lock &lock : m_locks)
+      if (*lock.changing > 1)
         return true;
     return false;
   }
@@ -138,9 +149,9 @@ private:
      server finds them unlocked when it comes to that, which is nothing new to it. */
   void unlock_tables()
   {
-    for (THR_LOCK_DATA *lock : m_locks)
-      if (lock->type != TL_UNLOCK)
-        thr_unlock(lock, 0);
+    for (const Lock &lock : m_locks)
+      if (lock.data->type != TL_UNLOCK)
+        thr_unlock(lock.data, 0);
   }
 
   /* POSITIONP: see blitz_txns_commit_early(); NULL: all is done when this returns. */
@@ -168,7 +179,7 @@ private:
   std::vector<std::unique_ptr<Blitz_change>> m_changes;
   std::vector<struct blitz_txn *> m_txns; /* of which some are committed together */
   unsigned m_active = 0;                  /* changes in use */
-  std::vector<THR_LOCK_DATA *> m_locks;         /* the server's, of tables locked to be changed */
+  std::vector<Lock> m_locks;                    /* of tables that are locked to be changed */
   std::vector<struct blitz_cursor *> m_readers; /* of tables that are locked to be read */
   bool m_reading = false;                       /* some of them have begun */
   ulonglong m_last_serial = 0;
@@ -328,15 +339,25 @@ struct blitz_txn *blitz_session_txn(THD *thd, const handlerton *hton,
   return change ? change->txn : NULL;
 }
 
-int blitz_session_locked(THD *thd, const handlerton *hton, bool to_read,
-                         struct blitz_cursor *cursor, THR_LOCK_DATA *lock)
+int blitz_session_to_read(THD *thd, const handlerton *hton, struct blitz_cursor *cursor)
 {
   try
   {
-    if (to_read)
-      need_session(thd, hton)->add_reader(cursor);
-    else
-      need_session(thd, hton)->add_lock(lock);
+    need_session(thd, hton)->add_reader(cursor);
+    return 0;
+  }
+  catch (const std::bad_alloc &)
+  {
+    return HA_ERR_OUT_OF_MEM;
+  }
+}
+
+int blitz_session_to_change(THD *thd, const handlerton *hton, THR_LOCK_DATA *lock,
+                            std::atomic<uint> *changing)
+{
+  try
+  {
+    need_session(thd, hton)->add_lock(lock, changing);
     return 0;
   }
   catch (const std::bad_alloc &)

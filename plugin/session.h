@@ -20,14 +20,16 @@
  *    those that it may change: of these it sees what is committed now. Tables of functions are
  *    read as of a moment of their own from the second call on, and an index scan that takes long
  *    goes on with a later one (read/view.c).
- * 5. A statement that changes rows, and for which others wait, gives the server's locks of its
- *    tables back when it is committed but for the device, and then waits for that: so they share
- *    syncs.
+ * 5. A statement that changes rows of tables that others change as well gives the server's locks
+ *    of its tables back when it is committed but for the device, and then waits for that: so they
+ *    share syncs.
  */
 #ifndef BLITZ_SESSION_H
 #define BLITZ_SESSION_H
 
 #include "server.h"
+
+#include <atomic>
 
 struct Blitz_change
 {
@@ -52,10 +54,12 @@ Blitz_change *blitz_session_change(THD *thd, handlerton *hton, struct blitz_tabl
 struct blitz_txn *blitz_session_txn(THD *thd, const handlerton *hton,
                                     const struct blitz_table *table);
 
-/* CURSOR's table is locked for THD's statement, by the server's LOCK, to be read or to be changed:
-   0, or the server's number of an error. And some table of THD's is unlocked, or closed. */
-int blitz_session_locked(THD *thd, const handlerton *hton, bool to_read,
-                         struct blitz_cursor *cursor, THR_LOCK_DATA *lock);
+/* A table is about to be locked for THD's statement: CURSOR's, to be read, or LOCK's, which is the
+   server's, to be changed; CHANGING counts who is at that. 0, or the server's number of an error.
+   And some table of THD's is unlocked, or closed. */
+int blitz_session_to_read(THD *thd, const handlerton *hton, struct blitz_cursor *cursor);
+int blitz_session_to_change(THD *thd, const handlerton *hton, THR_LOCK_DATA *lock,
+                            std::atomic<uint> *changing);
 void blitz_session_unlocked(THD *thd, const handlerton *hton);
 
 /* All tables are locked, and the first one is going to be read. */
