@@ -127,7 +127,6 @@ static const struct
     {"index_rebuilds", offsetof(struct blitz_counters, index_rebuilds)},
     {"index_lookups", offsetof(struct blitz_counters, index_lookups)},
     {"index_misses", offsetof(struct blitz_counters, index_misses)},
-    {"view_renewals", offsetof(struct blitz_counters, view_renewals)},
     {"checkpoints", offsetof(struct blitz_counters, checkpoints)},
     {"checkpoint_waits", offsetof(struct blitz_counters, checkpoint_waits)},
     {"pages_written", offsetof(struct blitz_counters, pages_written)},

@@ -376,8 +376,8 @@ enum blitz_rc blitz_txn_commit(struct blitz_txn *txn, struct blitz_error *err) B
 enum blitz_rc blitz_txns_commit(struct blitz_txn *const *txns, unsigned count,
                                 struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* The same in two steps, so that others need not wait for the device as well: they may go on, and see
- * what was committed, between them. Who gets *POSITIONP must wait for it before the commit is
+/* The same in two steps, so that others need not wait for the device as well: they may go on, and
+ * see what was committed, between them. Who gets *POSITIONP must wait for it before the commit is
  * acknowledged. A failure of that leaves open whether a crash will undo it; there are no more
  * changes then.
  */
@@ -622,16 +622,15 @@ void blitz_cursor_follow(struct blitz_cursor *cursor, struct blitz_cursor *leade
 struct blitz_moment;
 
 /* Takes a moment, and a view of it with the indexes for each of COUNT cursors, which see it until
- * they are reset; their transactions' changes are seen as ever. BLITZ_BUSY: a table has too many
- * readers.
+ * they are reset; their transactions' changes are seen as ever.
  */
 enum blitz_rc blitz_moment_take(struct blitz_cursor *const *cursors, unsigned count,
                                 struct blitz_moment **momentp,
                                 struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Lets CURSOR, of any table, opened then or since, see MOMENT until it is reset. Scans and look-ups
- * find what was there; to read an index of a table that has changed since gives BLITZ_CHANGED, and
- * so does all reading of a table that was changed and then closed by all.
+/* Lets CURSOR, of any table, opened then or since, see MOMENT until it is reset. BLITZ_CHANGED is
+ * what all reading gives of a table that was changed and then closed by all, and of an index that
+ * was not kept then.
  */
 void blitz_cursor_set_moment(struct blitz_cursor *cursor, const struct blitz_moment *moment);
 
@@ -660,7 +659,6 @@ struct blitz_counters
   uint64_t index_merges;    /* times that entries in memory were brought into an index file */
   uint64_t index_lookups;   /* rows found by the place that an index has for them */
   uint64_t index_misses;    /* rows that were not there any more, and found by their keys */
-  uint64_t view_renewals;   /* by index scans that took long */
   uint64_t checkpoints;
   uint64_t checkpoint_waits; /* of changes, for a checkpoint */
   uint64_t pages_written;    /* of tables, by checkpoints */

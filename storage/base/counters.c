@@ -25,7 +25,6 @@ void blitz_counters_get(struct blitz_counters *counters)
   counters->index_merges = atomic_load(&bz_counters.index_merges);
   counters->index_lookups = atomic_load(&bz_counters.index_lookups);
   counters->index_misses = atomic_load(&bz_counters.index_misses);
-  counters->view_renewals = atomic_load(&bz_counters.view_renewals);
   counters->checkpoints = atomic_load(&bz_counters.checkpoints);
   counters->checkpoint_waits = atomic_load(&bz_counters.checkpoint_waits);
   counters->log_bytes_written = atomic_load(&bz_counters.log_bytes_written);

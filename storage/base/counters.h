@@ -12,8 +12,8 @@ extern struct bz_counters
 {
   atomic_ullong commits, rollbacks, rows_inserted, rows_updated, rows_removed, read_retries,
       write_waits, bucket_splits, rows_moved, bytes_allocated, recoveries, index_rebuilds,
-      index_merges, index_lookups, index_misses, view_renewals, labels_moved, checkpoints,
-      checkpoint_waits, pages_written, log_bytes_written, log_syncs;
+      index_merges, index_lookups, index_misses, labels_moved, checkpoints, checkpoint_waits,
+      pages_written, log_bytes_written, log_syncs;
 } bz_counters;
 
 static inline void bz_count(atomic_ullong *counter, uint64_t n)

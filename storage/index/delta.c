@@ -464,6 +464,16 @@ bool bz_delta_step(struct bz_delta_place *place, bool forward)
   return arrive_forward(place, next);
 }
 
+bool bz_delta_older(struct bz_delta_place *place)
+{
+  const struct bz_delta_node *next = next_of(place->delta, place->at);
+
+  if (next == NULL || !is_same_entry(place->at, next))
+    return false;
+  place->at = next;
+  return true;
+}
+
 struct bz_delta_version bz_delta_at(const struct bz_delta_place *place)
 {
   const struct bz_delta_node *node = place->at;

@@ -91,6 +91,11 @@ bool bz_delta_find(struct bz_delta_place *place, struct blitz_slice sort_key);
  */
 bool bz_delta_step(struct bz_delta_place *place, bool forward);
 
+/* Goes to the version before that at PLACE, of the same entry. False: there is none, and PLACE is
+ * where it was.
+ */
+bool bz_delta_older(struct bz_delta_place *place);
+
 /* The version at PLACE. */
 struct bz_delta_version bz_delta_at(const struct bz_delta_place *place);
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * env.c: LMDB's environment of an index file: opening it, its map and how it grows,
- * read transactions.
+ * env.c: LMDB's environment of an index file: opening it, its map and how it grows; views,
+ * and the commits that are kept for them.
  *
  * LMDB opens files by name, and follows links. So what it gets is a name in a directory that
  * is made for that moment and that nobody else may write to (base/private_dir.c): a link to a
  * descriptor of ours.
  *
- * LMDB can exchange its map for a longer one only while no transaction is open. That is
- * asked for when half of it is used. From then on whoever ends the last transaction does it;
- * cursors begin anew where they can (read/view.c); and now and then a writer holds new readers
- * back until the old ones have gone, or a moment has passed.
+ * LMDB can exchange its map for a longer one only while nothing of it is used. Write
+ * transactions use it, and who begins one does it before, if half of the map would be in use.
+ * Read transactions here do not: they only keep pages from being written to (X9), and what is
+ * read is read in maps of our own (walk.c).
  */
 #include "index/deltas.h"
 #include "index/lmdb.h"
@@ -37,9 +37,22 @@
 #endif
 #define MAP_AHEAD 8 /* times the file's length, at open */
 #define READERS_MAX 8192
-#define HOLD_MS 200      /* how long new readers are held back */
-#define HOLD_LAST_MS 800 /* if there is no room without that */
-#define HOLD_PAUSE 10    /* times that, before it is done again */
+
+/* A commit of the file that is kept for readers (X9). */
+struct bz_index_epoch
+{
+  struct bz_index_epoch *earlier;
+  MDB_txn *txn;
+  struct bz_walk_commit commit;
+  uint64_t file_number; /* the file's, of that commit */
+  uint64_t until;       /* for who reads what was before this commit of the rows */
+};
+
+static void end_epoch(struct bz_index_epoch *epoch)
+{
+  mdb_txn_abort(epoch->txn);
+  free(epoch);
+}
 
 /* ---- opening --------------------------------------------------------------------- */
 
@@ -84,7 +97,7 @@ int bz_env_open(struct bz_index_file *file, int fd, bool readonly)
   while (rc == 0 && map_len < (uint64_t)st.st_size * MAP_AHEAD)
     map_len *= 2;
   if (rc == 0)
-    rc = mdb_env_set_maxdbs(file->env, 2 * BLITZ_INDEXES_MAX + 1);
+    rc = mdb_env_set_maxdbs(file->env, 2 * BLITZ_INDEXES_MAX + 2);
   if (rc == 0)
     rc = mdb_env_set_maxreaders(file->env, READERS_MAX);
   if (rc == 0)
@@ -99,6 +112,12 @@ int bz_env_open(struct bz_index_file *file, int fd, bool readonly)
 
 void bz_env_close(struct bz_index_file *file)
 {
+  while (file->epochs != NULL)
+  {
+    struct bz_index_epoch *epoch = file->epochs;
+    file->epochs = epoch->earlier;
+    end_epoch(epoch);
+  }
   if (file->env != NULL)
     mdb_env_close(file->env);
   file->env = NULL;
@@ -147,20 +166,6 @@ uint64_t blitz_index_file_len(struct blitz_table *table)
 
 /* ---- the map ------------------------------------------------------------------------ */
 
-static int64_t clock_ms(void)
-{
-  struct timespec now;
-
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-void bz_env_want_map(struct bz_index_file *file, uint64_t len)
-{
-  if (len > atomic_load(&file->map_wanted))
-    atomic_store(&file->map_wanted, len);
-}
-
 /* Will LMDB get a map of LEN bytes? It gives the old one up first, and has none if it fails. */
 static bool can_map(const struct bz_index_file *file, uint64_t len)
 {
@@ -174,73 +179,108 @@ static bool can_map(const struct bz_index_file *file, uint64_t len)
   return map != MAP_FAILED;
 }
 
-void bz_env_grow_map(struct bz_index_file *file)
-{
-  uint64_t len = atomic_load(&file->map_wanted);
-
-  if (len == 0 || file->readers > 0 || file->in_txn)
-    return;
-  if (!can_map(file, len) || mdb_env_set_mapsize(file->env, len) != 0)
-  {
-    bz_log(BLITZ_LOG_WARNING, "%s: its map cannot be made longer: there is no address space",
-           file->name);
-    file->map_refused = len;
-  }
-  atomic_store(&file->map_wanted, 0);
-  pthread_cond_broadcast(&file->changed);
-}
-
-/* Asks for a longer map if LEN more bytes would leave less than half of it free. Returns how
- * long it is.
- */
-static uint64_t want_half_free(struct bz_index_file *file, uint64_t len)
-{
-  MDB_envinfo info;
-  uint64_t needed, map_len;
-
-  if (mdb_env_info(file->env, &info) != 0)
-    return 0;
-  needed = (info.me_last_pgno + 1) * file->page_len * 2 + len * 4;
-  map_len = info.me_mapsize;
-  while (map_len < needed)
-    map_len *= 2;
-  if (map_len > info.me_mapsize && (file->map_refused == 0 || map_len < file->map_refused))
-    bz_env_want_map(file, map_len);
-  return info.me_mapsize;
-}
-
-/* Holds new readers back until the map has grown, or for a moment; a longer one if there is
- * hardly any room left (LAST).
- */
-static void hold_readers(struct blitz_table *table, bool last)
-{
-  struct bz_index_file *file = table->index;
-  int64_t ms = last ? HOLD_LAST_MS : HOLD_MS, end = clock_ms() + ms;
-  struct timespec until = {end / 1000, end % 1000 * 1000000};
-
-  file->holding = true;
-  while (bz_index_wants_map(file) && clock_ms() < end)
-    (void)pthread_cond_timedwait(&file->changed, &table->snapshot_lock, &until);
-  file->holding = false;
-  if (bz_index_wants_map(file))
-    file->hold_after_ms[last] = end + HOLD_PAUSE * ms;
-  pthread_cond_broadcast(&file->changed);
-}
-
 void bz_env_make_room(struct blitz_table *table, uint64_t len)
 {
   struct bz_index_file *file = table->index;
-  uint64_t map_len = want_half_free(file, len), used = bz_env_used(file);
-  bool last;
+  MDB_envinfo info;
+  uint64_t needed, map_len;
 
   assert(bz_holds(&table->snapshot_lock));
-  bz_env_grow_map(file);
-  last = used + used / 8 + len * 2 > map_len;
-  if (bz_index_wants_map(file) && clock_ms() >= file->hold_after_ms[last])
-    hold_readers(table, last);
+  assert(file->writing && !file->in_txn);
+  if (mdb_env_info(file->env, &info) != 0)
+    return;
+  needed = (info.me_last_pgno + 1) * file->page_len * 2 + len * 4;
+  if (needed < file->map_wanted)
+    needed = file->map_wanted;
+  map_len = info.me_mapsize;
+  while (map_len < needed)
+    map_len *= 2;
+  if (map_len == info.me_mapsize || (file->map_refused != 0 && map_len >= file->map_refused))
+    return;
+  file->map_wanted = 0;
+  if (can_map(file, map_len) && mdb_env_set_mapsize(file->env, map_len) == 0)
+    return;
+  bz_log(BLITZ_LOG_WARNING, "%s: its map cannot be made longer: there is no address space",
+         file->name);
+  file->map_refused = map_len;
 }
 
-/* ---- read transactions --------------------------------------------------------------- */
+/* ---- commits that are kept ------------------------------------------------------------ */
+
+static enum blitz_rc last_commit(struct bz_index_file *file, struct bz_walk_commit *commit)
+{
+  mdb_filehandle_t fd;
+
+  *commit = (struct bz_walk_commit){.base = NULL};
+  if (mdb_env_get_fd(file->env, &fd) != 0)
+    return BLITZ_IO;
+  return bz_walk_look(&file->maps, fd, file->commit_number, commit);
+}
+
+enum blitz_rc bz_env_keep(struct blitz_table *table, uint64_t until)
+{
+  struct bz_index_file *file = table->index;
+  struct bz_index_epoch *epoch = calloc(1, sizeof *epoch);
+  enum blitz_rc rc = epoch != NULL ? last_commit(file, &epoch->commit) : BLITZ_NOMEM;
+
+  assert(bz_holds(&table->snapshot_lock));
+  if (rc == BLITZ_OK && mdb_txn_begin(file->env, NULL, MDB_RDONLY, &epoch->txn) != 0)
+    rc = BLITZ_NOMEM;
+  if (rc != BLITZ_OK)
+  {
+    free(epoch);
+    return rc;
+  }
+  assert(mdb_txn_id(epoch->txn) == file->commit_number);
+  epoch->file_number = file->file_number;
+  epoch->until = until;
+  epoch->earlier = file->epochs;
+  file->epochs = epoch;
+  return BLITZ_OK;
+}
+
+/* Is there a snapshot from number FROM on that is before UNTIL? Needs snapshot_lock. */
+static bool is_wanted(const struct blitz_table *table, uint64_t from, uint64_t until)
+{
+  const struct bz_snapshot *snapshot;
+
+  LIST_FOREACH (snapshot, &table->snapshots, link)
+    if (snapshot->seq >= from && snapshot->seq < until)
+      return true;
+  return false;
+}
+
+void bz_index_trim(struct blitz_table *table)
+{
+  struct bz_index_file *file = table->index;
+
+  assert(bz_holds(&table->snapshot_lock));
+  for (struct bz_index_epoch **at = &file->epochs, *epoch; (epoch = *at) != NULL;)
+  {
+    uint64_t from = epoch->earlier != NULL ? epoch->earlier->until : 0;
+    /* That of a commit to come is for who reads from now on, too. */
+    if (epoch->until > atomic_load(&table->committed) || is_wanted(table, from, epoch->until))
+    {
+      at = &epoch->earlier;
+      continue;
+    }
+    *at = epoch->earlier;
+    end_epoch(epoch);
+  }
+}
+
+/* The commit that is kept for who reads commit SEQ; NULL: it is the last one. */
+static const struct bz_index_epoch *epoch_for(const struct bz_index_file *file, uint64_t seq)
+{
+  const struct bz_index_epoch *found = NULL;
+
+  for (const struct bz_index_epoch *epoch = file->epochs; epoch != NULL && epoch->until > seq;
+       epoch = epoch->earlier)
+    found = epoch;
+  return found;
+}
+
+/* ---- views ---------------------------------------------------------------------------- */
 
 static struct bz_deltas *use(struct bz_deltas *deltas)
 {
@@ -249,59 +289,37 @@ static struct bz_deltas *use(struct bz_deltas *deltas)
   return deltas;
 }
 
-enum blitz_rc bz_index_read_begin(struct blitz_table *table, struct bz_index_view *view)
+enum blitz_rc bz_index_view_begin(struct blitz_table *table, struct bz_index_view *view,
+                                  uint64_t seq)
 {
   struct bz_index_file *file = table->index;
-  MDB_txn **txnp = &view->txn;
-  enum blitz_rc rc;
+  const struct bz_index_epoch *epoch = epoch_for(file, seq);
+  enum blitz_rc rc = BLITZ_OK;
 
   assert(bz_holds(&table->snapshot_lock));
-  for (;;)
+  *view = (struct bz_index_view){.seq = seq, .kept = epoch != NULL};
+  if (epoch != NULL)
   {
-    int mdb_rc;
-
-    while (file->holding)
-      pthread_cond_wait(&file->changed, &table->snapshot_lock);
-    mdb_rc =
-        *txnp != NULL ? mdb_txn_renew(*txnp) : mdb_txn_begin(file->env, NULL, MDB_RDONLY, txnp);
-    if (mdb_rc != 0)
-      return mdb_rc == ENOMEM ? BLITZ_NOMEM : mdb_rc == MDB_PANIC ? BLITZ_CORRUPT : BLITZ_BUSY;
-    if (file->committing == 0 || mdb_txn_id(*txnp) != file->committing)
-      break;
-    /* The rows that belong to these entries come in a moment. */
-    mdb_txn_reset(*txnp);
-    pthread_cond_wait(&file->changed, &table->snapshot_lock);
+    view->commit = epoch->commit;
+    view->is_earlier = seq < epoch->file_number;
+    return BLITZ_OK;
   }
-  rc = bz_walk_look_txn(file, *txnp, &view->commit);
+  rc = last_commit(file, &view->commit);
   if (rc != BLITZ_OK)
-  {
-    mdb_txn_reset(*txnp);
     return rc;
-  }
-  file->readers++;
+  view->is_earlier = seq < file->file_number;
   view->deltas[0] = use(file->active);
   view->deltas[1] = use(file->merged);
   return BLITZ_OK;
 }
 
-void bz_index_read_end(struct blitz_table *table, struct bz_index_view *view)
+void bz_index_view_end(struct blitz_table *table, struct bz_index_view *view)
 {
-  struct bz_index_file *file = table->index;
-
+  (void)table;
   assert(bz_holds(&table->snapshot_lock));
-  assert(file->readers > 0);
-  file->readers--;
-  mdb_txn_reset(view->txn);
   for (unsigned i = 0; i < 2; i++)
   {
     bz_deltas_leave(view->deltas[i]);
     view->deltas[i] = NULL;
   }
-  bz_env_grow_map(file);
-}
-
-void bz_index_read_free(struct MDB_txn *txn)
-{
-  if (txn != NULL)
-    mdb_txn_abort(txn);
 }

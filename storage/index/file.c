@@ -6,6 +6,7 @@
 #include "base/crc32c.h"
 #include "index/deltas.h"
 #include "index/lmdb.h"
+#include "index/undo.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -66,17 +67,16 @@ bool bz_index_db_id(const MDB_val *name, uint64_t *idp)
   return memcmp(text, again, DB_NAME_LEN) == 0;
 }
 
-/* The next transaction finds a longer map, if readers let it. */
+/* The next transaction finds a longer map. */
 static enum blitz_rc fail_map_full(struct bz_index_file *file, struct blitz_error *err)
 {
   MDB_envinfo info;
 
   if (mdb_env_info(file->env, &info) == 0)
-    bz_env_want_map(file, info.me_mapsize * 4);
+    file->map_wanted = info.me_mapsize * 4;
   return bz_fail(err, BLITZ_FULL, 0,
-                 "%s has no room left in its map, which cannot grow in the middle of a statement "
-                 "or while it is read; the change is undone. Try again, with fewer rows at a time "
-                 "or when long scans have ended",
+                 "%s has no room left in its map, which cannot grow in the middle of a statement; "
+                 "the change is undone. Try again",
                  file->name);
 }
 
@@ -283,6 +283,25 @@ bool bz_index_verify_rest(struct bz_index_file *file)
 
 /* ---- opening --------------------------------------------------------------------- */
 
+/* Nobody reads earlier commits yet: what is there is void, and the next merge removes it (U3). */
+static int open_undo(struct bz_index_file *file, MDB_txn *txn, const MDB_val *record)
+{
+  char name[DB_NAME_LEN];
+  uint64_t sum;
+  MDB_dbi dbi;
+  int rc;
+
+  bz_index_db_name(BZ_UNDO_ID, name);
+  rc = mdb_dbi_open(txn, name, 0, &dbi);
+  if (rc == MDB_NOTFOUND)
+    return 0;
+  if (rc == 0 && !bz_index_record_sum(record, BZ_UNDO_ID, &sum))
+    return MDB_CORRUPTED;
+  if (rc == 0)
+    file->sums[dbi] = (struct bz_index_sum){true, BZ_UNDO_ID, sum};
+  return rc;
+}
+
 /* Opens the databases of the indexes, and makes those that are not there: *MISSINGP. */
 static int open_dbs(struct bz_index_file *file, MDB_txn *txn, bool readonly, uint64_t *missingp)
 {
@@ -307,7 +326,7 @@ static int open_dbs(struct bz_index_file *file, MDB_txn *txn, bool readonly, uin
     if (rc == 0)
       file->sums[file->dbis[i]] = (struct bz_index_sum){true, file->ids[i], sum};
   }
-  return rc;
+  return rc == 0 ? open_undo(file, txn, &record) : rc;
 }
 
 static bool is_wanted(const struct bz_index_file *file, const MDB_val *key)
@@ -316,6 +335,9 @@ static bool is_wanted(const struct bz_index_file *file, const MDB_val *key)
 
   if (key->mv_size != DB_NAME_LEN - 1)
     return true; /* the file's own record */
+  bz_index_db_name(BZ_UNDO_ID, name);
+  if (memcmp(name, key->mv_data, DB_NAME_LEN - 1) == 0)
+    return true;
   for (unsigned i = 0; i < file->count; i++)
   {
     bz_index_db_name(file->ids[i], name);
@@ -412,6 +434,7 @@ static int open_indexes(struct opening *opening, MDB_txn *txn)
 static int open_content(struct opening *opening)
 {
   struct bz_index_file *file = opening->table->index;
+  MDB_envinfo info;
   MDB_dbi main_dbi;
   MDB_stat stat;
   MDB_txn *txn;
@@ -429,9 +452,19 @@ static int open_content(struct opening *opening)
     rc = open_record(opening, txn);
   if (rc == 0 && opening->reason == NULL)
     rc = open_indexes(opening, txn);
-  if (rc == 0 && opening->reason == NULL)
-    return mdb_txn_commit(txn);
-  mdb_txn_abort(txn);
+  if (rc != 0 || opening->reason != NULL)
+  {
+    mdb_txn_abort(txn);
+    return rc;
+  }
+  rc = mdb_txn_commit(txn);
+  if (rc == 0)
+    rc = mdb_env_info(file->env, &info);
+  if (rc == 0)
+  {
+    file->commit_number = info.me_last_txnid;
+    atomic_store(&file->write_number, info.me_last_txnid);
+  }
   return rc;
 }
 
@@ -568,6 +601,21 @@ enum blitz_rc bz_index_open(struct blitz_table *table, const struct blitz_indexe
   return mdb_rc == 0 ? BLITZ_OK : bz_index_fail(table, mdb_rc, err);
 }
 
+/* The indexes that have sums in a record. */
+static enum blitz_rc take_ids(const uint8_t *sums, struct blitz_indexes *indexes)
+{
+  for (uint32_t i = 0; i < bz_load_le32(sums); i++)
+  {
+    uint64_t id = bz_load_le64(sums + 4 + 16 * i);
+    if (id == BZ_UNDO_ID)
+      continue;
+    if (indexes->count == BLITZ_INDEXES_MAX)
+      return BLITZ_CORRUPT;
+    indexes->ids[indexes->count++] = id;
+  }
+  return BLITZ_OK;
+}
+
 /* The indexes that the file NAME has, all of them: what is committed to it says what they are. */
 static enum blitz_rc list_indexes(const char *name, struct blitz_indexes *indexes)
 {
@@ -584,11 +632,7 @@ static enum blitz_rc list_indexes(const char *name, struct blitz_indexes *indexe
     MDB_val record = {slice.len, (void *)(uintptr_t)slice.data};
     const uint8_t *sums;
 
-    indexes->count = record_is_whole(&record, &sums) ? bz_load_le32(sums) : UINT_MAX;
-    if (indexes->count > BLITZ_INDEXES_MAX)
-      rc = BLITZ_CORRUPT;
-    for (unsigned i = 0; rc == BLITZ_OK && i < indexes->count; i++)
-      indexes->ids[i] = bz_load_le64(sums + 4 + 16 * i);
+    rc = record_is_whole(&record, &sums) ? take_ids(sums, indexes) : BLITZ_CORRUPT;
   }
   bz_walk_unmap(&maps);
   if (fd >= 0)
@@ -697,7 +741,6 @@ void bz_index_close(struct blitz_table *table, bool clean)
     if (!believable)
       bz_set_index_seq(table, 0);
   }
-  bz_index_read_free(file->writer_txn);
   bz_deltas_leave(file->writer_own);
   bz_index_forget(table);
   bz_env_close(file);

@@ -12,12 +12,13 @@
  *
  *   file.c    the file: open, trust, close
  *   verify.c  whether its bytes are an index file at all
- *   env.c     LMDB's environment: opening it by descriptors, its map, read transactions
+ *   env.c     LMDB's environment: opening it by descriptors, its map; views
  *   write.c   write transactions, databases
  *   merge.c   entries that were committed in memory come into the file
  *   tree.c    entries of one index in the file: put, remove, seek, step
  *   delta.c, deltas.c  entries in memory
- *   source.c  what a reader or a transaction has of an index: file and deltas as one
+ *   undo.c    what entries of the file were before, for who reads an earlier commit
+ *   source.c  what a reader or a transaction has of an index: file, undo and deltas as one
  *   label.c   the order of entries with long keys
  *   walk.c    the same to read what is committed, with no number believed; see walk.h
  *   count.c   how many entries lie between two keys; samples
@@ -45,13 +46,21 @@
  *      opened, all before it is written to, or if the machine died at once. Who reads
  *      believes nothing (walk.h).
  *  X7. What a reader sees of an index is: of each entry the newest version up to its commit
- *      in the deltas that it has, else what the file has. The deltas have all that was
- *      committed since the file's number, and what they have besides is in the file too: so
- *      a merge may come between any two of their commits.
+ *      in the deltas that it has, else in the file's undo, if its commit is earlier than the
+ *      file's number, else what the file has. The deltas have all that was committed since the
+ *      file's number, and what they have besides is in the file too: so a merge may come
+ *      between any two of their commits, and a reader may go on with a later commit of the
+ *      file, and the deltas of then, at any time.
  *  X8. The delta of new commits gives way to a new one between commits alone, under
  *      change_lock or by who has the slot. One that is being merged is not changed.
+ *  X9. Readers keep no page of the file. What they have read is to be believed if afterwards
+ *      the commit is still kept: since then at most one transaction has begun to write, and
+ *      LMDB puts nothing where one of the last two commits has something. What is read is
+ *      copied before that is asked. When it is not kept any more, the reader goes on with a
+ *      later one (X7). Only what a direct commit changes is not in the undo: the commit before
+ *      it is kept, by a read transaction of LMDB's, while there is a snapshot before it.
  *
- * Private to the room: lmdb.h, page.h.
+ * Private to the room: lmdb.h, page.h, undo.h.
  */
 #ifndef BZ_INDEX_H
 #define BZ_INDEX_H
@@ -63,9 +72,12 @@ struct MDB_env;
 struct MDB_txn;
 struct MDB_cursor;
 struct bz_deltas;
+struct bz_index_epoch;
 
-/* Databases of a file: those of the table's indexes, and as many that are added and dropped. */
-#define BZ_DBIS_MAX (2 * BLITZ_INDEXES_MAX + 3)
+/* Databases of a file: those of the table's indexes, and as many that are added and dropped; and
+ * the undo.
+ */
+#define BZ_DBIS_MAX (2 * BLITZ_INDEXES_MAX + 4)
 
 /* A sum over all entries of a database, by which a change of any is known. */
 struct bz_index_sum
@@ -86,7 +98,6 @@ struct bz_index_file
   unsigned dbis[BLITZ_INDEXES_MAX];
   unsigned page_len;
   atomic_ullong disabled; /* bit n: index n is not kept */
-  atomic_ullong pages;    /* in use, or kept by readers */
   atomic_bool broken;     /* entries were lost: the file must be made anew */
   bool unverified;        /* X6: not all was looked over yet; for who is `writing` */
 
@@ -96,28 +107,25 @@ struct bz_index_file
   uint64_t last_label; /* that a long key got last, and where */
   unsigned last_label_dbi;
 
-  /* Counts ends of write transactions, whose cursors are no more; and commits of the file. */
-  atomic_ullong write_serial, file_commits;
+  atomic_ullong write_serial; /* counts ends of write transactions, whose cursors are no more */
+  atomic_ullong write_number; /* LMDB's, of the transaction that has begun to write last (X9) */
+  uint64_t map_wanted;        /* length that the map is to get; for who is `writing` */
 
-  /* The writer's, kept from one use to the next: a read transaction that has ended, empty deltas.
-   */
-  struct MDB_txn *writer_txn;
-  struct bz_deltas *writer_own;
+  struct bz_deltas *writer_own; /* the writer's, empty, kept from one use to the next */
 
   /* Changed under the table's snapshot_lock. */
-  struct bz_deltas *active; /* of new commits, X8; NULL: there are none */
-  struct bz_deltas *merged; /* that are just being merged, or could not be; NULL: none */
-  uint64_t merged_number;   /* of the last commit in these */
-  uint64_t file_number;     /* of the last commit that the file may have entries of */
-  unsigned readers;         /* read transactions that are open */
-  bool writing;             /* X3 */
-  bool in_txn;              /* there is a write transaction, in which the map stays as it is */
-  uint64_t committing;      /* LMDB's number of a commit of which the rows are not seen yet */
-  atomic_ullong map_wanted; /* length that the map is to get; 0: it is long enough */
-  uint64_t map_refused;     /* the system did not give that much */
-  bool holding;             /* new read transactions wait, so that the map can grow */
-  int64_t hold_after_ms[2]; /* not again before; and if there is no room without it */
-  pthread_cond_t changed;   /* any of these has */
+  struct bz_deltas *active;      /* of new commits, X8; NULL: there are none */
+  struct bz_deltas *merged;      /* that are just being merged, or could not be; NULL: none */
+  uint64_t merged_number;        /* of the last commit in these */
+  uint64_t file_number;          /* of the last commit that the file may have entries of */
+  uint64_t direct_number;        /* of the last direct commit */
+  uint64_t commit_number;        /* LMDB's, of the last commit */
+  struct bz_index_epoch *epochs; /* commits that are kept, X9, the newest first */
+  atomic_ullong built[BLITZ_INDEXES_MAX]; /* number of the commit that made it anew; 0: none */
+  bool writing;                           /* X3 */
+  bool in_txn;            /* there is a write transaction, in which the map stays as it is */
+  uint64_t map_refused;   /* the system did not give that much */
+  pthread_cond_t changed; /* any of these has */
 };
 
 /* An entry as it is found. It points into the file's map: good until the read transaction
@@ -132,6 +140,38 @@ struct bz_entry
   uint64_t off; /* of the row, a hint */
   bool unique;
 };
+
+/* Bytes of a copy of an entry; what a copy AT somewhere is; and makes one, at TO. */
+static inline size_t bz_entry_len(const struct bz_entry *entry)
+{
+  return entry->sort_key.len + (entry->unique ? entry->row_key.len : 0) + entry->payload.len;
+}
+
+static inline struct bz_entry bz_entry_at(const struct bz_entry *from, const uint8_t *at)
+{
+  size_t row_key_len = from->unique ? from->row_key.len : 0;
+
+  return (struct bz_entry){.sort_key = {at, from->sort_key.len},
+                           .key = {at, from->key.len},
+                           .row_key = {at + from->key.len, from->row_key.len},
+                           .payload = {at + from->sort_key.len + row_key_len, from->payload.len},
+                           .off = from->off,
+                           .unique = from->unique};
+}
+
+static inline struct bz_entry bz_entry_copy(const struct bz_entry *from, uint8_t *to)
+{
+  uint8_t *at = (uint8_t *)memcpy(to, from->sort_key.data, from->sort_key.len);
+
+  at += from->sort_key.len;
+  if (from->unique && from->row_key.len > 0)
+    memcpy(at, from->row_key.data, from->row_key.len);
+  if (from->unique)
+    at += from->row_key.len;
+  if (from->payload.len > 0)
+    memcpy(at, from->payload.data, from->payload.len);
+  return bz_entry_at(from, to);
+}
 
 /* ---- file.c -------------------------------------------------------------------------- */
 
@@ -184,27 +224,32 @@ bool bz_index_verify(int fd, bool names_alone) BLITZ_MUST_CHECK;
 
 /* ---- env.c -------------------------------------------------------------------------- */
 
-/* The indexes as they are at one moment. */
+/* The indexes as of a commit of the rows. */
 struct bz_index_view
 {
-  struct MDB_txn *txn;          /* of the file; kept from one use to the next */
-  struct bz_walk_commit commit; /* that it keeps */
+  uint64_t seq;                 /* that commit */
+  struct bz_walk_commit commit; /* of the file */
+  bool kept;                    /* for as long as there is a snapshot of SEQ (X9) */
+  bool is_earlier;              /* than some of what the file has: the undo is laid over it */
   struct bz_deltas *deltas[2];  /* the newer ones first; NULL: none */
 };
 
-/* Begins a view, whose transaction is NULL or has ended, and ends it. All need snapshot_lock, which
- * the first one may give up for a moment.
+/* Begins a view as of commit SEQ, of which there is a snapshot, or the writer's slot is held and it
+ * is the last one; and ends it. Both need snapshot_lock.
  */
-enum blitz_rc bz_index_read_begin(struct blitz_table *table,
-                                  struct bz_index_view *view) BLITZ_MUST_CHECK;
-void bz_index_read_end(struct blitz_table *table, struct bz_index_view *view);
-void bz_index_read_free(struct MDB_txn *txn); /* NULL is allowed */
+enum blitz_rc bz_index_view_begin(struct blitz_table *table, struct bz_index_view *view,
+                                  uint64_t seq) BLITZ_MUST_CHECK;
+void bz_index_view_end(struct blitz_table *table, struct bz_index_view *view);
 
-/* Do readers keep the map from growing? They should begin anew where they can. */
-static inline bool bz_index_wants_map(const struct bz_index_file *file)
+/* Was what has been read of LMDB's commit NUMBER there (X9)? */
+static inline bool bz_index_is_kept(const struct bz_index_file *file, uint64_t number)
 {
-  return atomic_load_explicit(&file->map_wanted, memory_order_relaxed) != 0;
+  atomic_thread_fence(memory_order_acquire);
+  return atomic_load_explicit(&file->write_number, memory_order_relaxed) <= number + 1;
 }
+
+/* Lets commits go that were kept for snapshots that have ended; needs snapshot_lock. */
+void bz_index_trim(struct blitz_table *table);
 
 /* ---- write.c ------------------------------------------------------------------------ */
 
@@ -215,8 +260,8 @@ enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, stru
                                    struct blitz_error *err) BLITZ_MUST_CHECK;
 
 /* Commits entries for commit SEQ of the rows. After a failure the file is as it was before.
- * Else new read transactions wait for bz_index_published(), which needs snapshot_lock: the
- * rows of that commit are seen from then on.
+ * Else bz_index_published(), which needs snapshot_lock, says that the rows of that commit are
+ * seen from then on.
  */
 enum blitz_rc bz_index_write_commit(struct blitz_table *table, struct MDB_txn *txn, uint64_t seq,
                                     struct blitz_error *err) BLITZ_MUST_CHECK;
@@ -324,6 +369,10 @@ enum blitz_rc bz_delta_remove_entry(struct blitz_table *table, struct bz_deltas 
                                     unsigned index_no, const struct blitz_index_entry *entry,
                                     struct blitz_slice row_key, uint64_t number,
                                     struct blitz_error *err) BLITZ_MUST_CHECK;
+
+/* The value of an entry, as a delta has it. */
+size_t bz_entry_value_len(const struct bz_entry *entry);
+void bz_entry_fill_value(uint8_t *to, const struct bz_entry *entry);
 
 /* The entry that a version has; false: it is damaged. And the value of one whose row is at OFF. */
 struct bz_delta_version;

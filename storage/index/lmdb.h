@@ -20,6 +20,7 @@
 #define BZ_INDEX_LMDB_H
 
 #include "index/index.h"
+#include "index/page.h"
 
 #include <lmdb.h>
 #include <string.h>
@@ -72,14 +73,15 @@ uint64_t bz_env_used(const struct bz_index_file *file);
 /* Cuts off what no committed page is in. *LENP: the file's length. False: errno. */
 bool bz_env_cut(const struct bz_index_file *file, uint64_t *lenp);
 
-/* Says that the map is to have LEN bytes. */
-void bz_env_want_map(struct bz_index_file *file, uint64_t len);
-
-/* Makes the map longer if that is wanted and nobody is in it; needs snapshot_lock. */
-void bz_env_grow_map(struct bz_index_file *file);
-
-/* The same, for a transaction to come that stores LEN bytes; waits a little for readers. */
+/* Makes the map longer, if more than half of it would be in use once LEN more bytes are stored. For
+ * who is `writing`, before it begins a transaction; needs snapshot_lock.
+ */
 void bz_env_make_room(struct blitz_table *table, uint64_t len);
+
+/* Keeps the last commit for who reads what was before commit UNTIL (X9), until bz_index_trim();
+ * needs snapshot_lock.
+ */
+enum blitz_rc bz_env_keep(struct blitz_table *table, uint64_t until) BLITZ_MUST_CHECK;
 
 /* ---- write.c ---------------------------------------------------------------------------- */
 
@@ -122,17 +124,19 @@ static inline bool bz_entry_parse(const MDB_val *key, const MDB_val *value, stru
 
   if (value->mv_size < WORD_LEN)
     return false;
-  word = bz_load_le64(from);
+  word = le64toh(page_load64(from));
   from += WORD_LEN;
   row_key_len = word >> WORD_ROW_KEY_SHIFT & WORD_ROW_KEY_MASK;
   entry->off = word >> WORD_OFF_SHIFT << BZ_ALIGN_POWER;
   entry->unique = (word & WORD_UNIQUE) != 0;
   if (word & WORD_LONG)
   {
-    if (end - from < LONG_LEN_LEN || (size_t)(end - from) - LONG_LEN_LEN < bz_load_le32(from))
+    if (end - from < LONG_LEN_LEN)
       return false;
-    sort_key_len = bz_load_le32(from);
+    sort_key_len = le32toh(page_load32(from));
     sort_key = from + LONG_LEN_LEN;
+    if ((size_t)(end - sort_key) < sort_key_len)
+      return false;
     from = sort_key + sort_key_len;
   }
   entry->sort_key = (struct blitz_slice){sort_key, sort_key_len};

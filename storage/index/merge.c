@@ -10,9 +10,11 @@
 #include "base/counters.h"
 #include "index/deltas.h"
 #include "index/lmdb.h"
+#include "index/undo.h"
 #include "log/current.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- entries of new commits ------------------------------------------------------------ */
@@ -125,27 +127,33 @@ static enum blitz_rc apply(struct blitz_table *table, MDB_cursor *mc,
   return bz_tree_put(table, mc, &entry, err);
 }
 
-static enum blitz_rc apply_delta(struct blitz_table *table, MDB_txn *txn, unsigned dbi,
-                                 const struct bz_delta *delta, struct blitz_error *err)
+/* UNDO: where what was before is put; NULL: nowhere. */
+static enum blitz_rc apply_delta(struct blitz_table *table, MDB_txn *txn, unsigned index_no,
+                                 const struct bz_delta *delta, struct bz_undo *undo,
+                                 struct blitz_error *err)
 {
   struct bz_delta_place place;
   MDB_cursor *mc;
   bool found = bz_delta_first(&place, delta);
-  enum blitz_rc rc = bz_tree_open_cursor(table, txn, dbi, &mc, err);
+  enum blitz_rc rc = bz_tree_open_cursor(table, txn, table->index->dbis[index_no], &mc, err);
 
   if (rc != BLITZ_OK)
     return rc;
   for (; found && rc == BLITZ_OK; found = bz_delta_step(&place, true))
   {
     struct bz_delta_version version = bz_delta_at(&place);
-    rc = apply(table, mc, &version, err);
+    if (undo != NULL)
+      rc = bz_undo_keep(undo, index_no, &place, err);
+    if (rc == BLITZ_OK)
+      rc = apply(table, mc, &version, err);
   }
   bz_tree_close_cursor(mc);
   return rc;
 }
 
-enum blitz_rc bz_index_apply(struct blitz_table *table, MDB_txn *txn,
-                             const struct bz_deltas *deltas, struct blitz_error *err)
+static enum blitz_rc apply_all(struct blitz_table *table, MDB_txn *txn,
+                               const struct bz_deltas *deltas, struct bz_undo *undo,
+                               struct blitz_error *err)
 {
   struct bz_index_file *file = table->index;
   enum blitz_rc rc = BLITZ_OK;
@@ -154,9 +162,57 @@ enum blitz_rc bz_index_apply(struct blitz_table *table, MDB_txn *txn,
   {
     const struct bz_delta *delta = atomic_load_explicit(&deltas->of[i], memory_order_acquire);
     if (delta != NULL && !bz_delta_is_empty(delta))
-      rc = apply_delta(table, txn, file->dbis[i], delta, err);
+      rc = apply_delta(table, txn, i, delta, undo, err);
   }
   return rc;
+}
+
+enum blitz_rc bz_index_apply(struct blitz_table *table, MDB_txn *txn,
+                             const struct bz_deltas *deltas, struct blitz_error *err)
+{
+  return apply_all(table, txn, deltas, NULL, err);
+}
+
+/* Snapshots for which what a merge changes is to be kept. */
+struct wanted
+{
+  uint64_t *numbers; /* ascending */
+  size_t count;
+  bool keep; /* some are earlier than the file is already */
+};
+
+static int compare_numbers(const void *a, const void *b)
+{
+  uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+
+  return (left > right) - (left < right);
+}
+
+/* Those that are earlier than what is merged: there will be no other ones, but copies. Who reads
+ * what was before a direct commit has that. Needs snapshot_lock.
+ */
+static enum blitz_rc find_wanted(struct blitz_table *table, struct wanted *wanted)
+{
+  const struct bz_index_file *file = table->index;
+  const struct bz_snapshot *snapshot;
+  size_t count = 0;
+
+  *wanted = (struct wanted){.count = 0};
+  LIST_FOREACH (snapshot, &table->snapshots, link)
+    count++;
+  if (count == 0)
+    return BLITZ_OK;
+  wanted->numbers = malloc(count * sizeof *wanted->numbers);
+  if (wanted->numbers == NULL)
+    return BLITZ_NOMEM;
+  LIST_FOREACH (snapshot, &table->snapshots, link)
+    if (snapshot->seq >= file->direct_number && snapshot->seq < file->merged_number)
+    {
+      wanted->numbers[wanted->count++] = snapshot->seq;
+      wanted->keep |= snapshot->seq < file->file_number;
+    }
+  qsort(wanted->numbers, wanted->count, sizeof *wanted->numbers, compare_numbers);
+  return BLITZ_OK;
 }
 
 /* Commits TXN as all up to commit NUMBER, on the device, after the log. */
@@ -178,29 +234,59 @@ static enum blitz_rc commit_synced(struct blitz_table *table, MDB_txn *txn, uint
   return rc;
 }
 
-/* Brings what is taken for it into the file. */
-static enum blitz_rc write_merged(struct blitz_table *table, struct blitz_error *err)
+/* Brings MERGED into a transaction, and what was before into the undo. */
+static enum blitz_rc apply_merged(struct blitz_table *table, MDB_txn *txn,
+                                  const struct wanted *wanted, struct blitz_error *err)
+{
+  struct bz_undo undo;
+  enum blitz_rc rc =
+      bz_undo_begin(&undo, table, txn, wanted->numbers, wanted->count, wanted->keep, err);
+
+  if (rc == BLITZ_OK)
+    rc = apply_all(table, txn, table->index->merged, wanted->count > 0 ? &undo : NULL, err);
+  bz_undo_end(&undo);
+  return rc;
+}
+
+static enum blitz_rc write_txn(struct blitz_table *table, const struct wanted *wanted,
+                               struct blitz_error *err)
 {
   struct bz_index_file *file = table->index;
-  struct bz_deltas *merged = file->merged;
   MDB_txn *txn;
-  bool unused;
-  enum blitz_rc rc;
+  enum blitz_rc rc = bz_index_file_begin(table, &txn, err);
 
-  pthread_mutex_lock(&table->snapshot_lock);
-  bz_env_make_room(table, 2 * bz_deltas_len(merged));
-  file->file_number = file->merged_number;
-  pthread_mutex_unlock(&table->snapshot_lock);
-  rc = bz_index_file_begin(table, &txn, err);
   if (rc != BLITZ_OK)
     return rc;
-  rc = bz_index_apply(table, txn, merged, err);
+  rc = apply_merged(table, txn, wanted, err);
   if (rc == BLITZ_OK)
     rc = commit_synced(table, txn, file->merged_number, err);
   else
     bz_index_file_abort(table, txn);
   if (rc == BLITZ_CORRUPT)
     bz_index_set_broken(table);
+  return rc;
+}
+
+/* Brings what is taken for it into the file. */
+static enum blitz_rc write_merged(struct blitz_table *table, struct blitz_error *err)
+{
+  struct bz_index_file *file = table->index;
+  struct bz_deltas *merged = file->merged;
+  struct wanted wanted;
+  bool unused;
+  enum blitz_rc rc;
+
+  pthread_mutex_lock(&table->snapshot_lock);
+  bz_index_trim(table);
+  bz_env_make_room(table, 2 * bz_deltas_len(merged));
+  rc = find_wanted(table, &wanted);
+  if (rc == BLITZ_OK)
+    file->file_number = file->merged_number;
+  pthread_mutex_unlock(&table->snapshot_lock);
+  if (rc != BLITZ_OK)
+    return bz_fail(err, rc, 0, "out of memory writing %s", file->name);
+  rc = write_txn(table, &wanted, err);
+  free(wanted.numbers);
   if (rc != BLITZ_OK)
     return rc;
   pthread_mutex_lock(&table->snapshot_lock);

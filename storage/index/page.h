@@ -58,28 +58,33 @@
 #define META_VERSION 1
 #define META_PAGE_LEN (META_OFF + META_LEN) /* what is read of pages 0 and 1 */
 
-static inline uint16_t page_load16(const uint8_t *from)
+/* Numbers of a page are loaded as they are asked for, once each: the page may change meanwhile. */
+struct page_number16
 {
   uint16_t n;
+} __attribute__((packed, may_alias));
+struct page_number32
+{
+  uint32_t n;
+} __attribute__((packed, may_alias));
+struct page_number64
+{
+  uint64_t n;
+} __attribute__((packed, may_alias));
 
-  memcpy(&n, from, sizeof n);
-  return n;
+static inline uint16_t page_load16(const uint8_t *from)
+{
+  return ((const volatile struct page_number16 *)(const void *)from)->n;
 }
 
 static inline uint32_t page_load32(const uint8_t *from)
 {
-  uint32_t n;
-
-  memcpy(&n, from, sizeof n);
-  return n;
+  return ((const volatile struct page_number32 *)(const void *)from)->n;
 }
 
 static inline uint64_t page_load64(const uint8_t *from)
 {
-  uint64_t n;
-
-  memcpy(&n, from, sizeof n);
-  return n;
+  return ((const volatile struct page_number64 *)(const void *)from)->n;
 }
 
 /* What page 0 says of the length of pages; 0: that cannot be. */

@@ -62,6 +62,17 @@ static void fill_value(uint8_t *to, struct blitz_slice sort_key, bool whole, boo
   put_slice(to, payload);
 }
 
+size_t bz_entry_value_len(const struct bz_entry *entry)
+{
+  return value_len(entry->sort_key.len, false, entry->unique, entry->row_key.len,
+                   entry->payload.len);
+}
+
+void bz_entry_fill_value(uint8_t *to, const struct bz_entry *entry)
+{
+  fill_value(to, entry->sort_key, false, entry->unique, entry->row_key, entry->payload, entry->off);
+}
+
 static enum blitz_rc check_key(const struct blitz_table *table,
                                const struct blitz_index_entry *entry, struct blitz_error *err)
 {

@@ -13,9 +13,9 @@
  *   - From leaf to leaf, keys must go on in the walk's direction. So no leaf is met twice
  *     without a turn, whatever the branches lead to, and a walk ends.
  *
- * Nobody changes the pages meanwhile, or they could change between a look and what follows: a
- * commit's pages are not written to while it is kept, and those that are free, to which a
- * damaged page may lead, only in a file that was looked over whole.
+ * Pages of a commit that is not kept any more, and those that are free, to which a damaged page
+ * may lead, may be changed meanwhile. So each number is loaded from the page once (page.h), and
+ * what was looked at is what is followed.
  */
 #include "base/prefetch.h"
 #include "index/walk.h"
@@ -163,17 +163,6 @@ enum blitz_rc bz_walk_look(struct bz_walk_maps *maps, int fd, uint64_t number,
   look.depth = page_load16(meta + META_MAIN_OFF + DB_DEPTH_OFF);
   *commit = maps->last = look;
   return BLITZ_OK;
-}
-
-enum blitz_rc bz_walk_look_txn(struct bz_index_file *file, struct MDB_txn *txn,
-                               struct bz_walk_commit *commit)
-{
-  mdb_filehandle_t fd;
-
-  *commit = (struct bz_walk_commit){.base = NULL};
-  if (mdb_env_get_fd(file->env, &fd) != 0)
-    return BLITZ_IO;
-  return bz_walk_look(&file->maps, fd, mdb_txn_id(txn), commit);
 }
 
 /* ---- pages and nodes ---------------------------------------------------------------- */

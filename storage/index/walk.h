@@ -7,18 +7,17 @@
  * What is not found is damage that leaves the pages as LMDB might have written them: a changed
  * byte of a key or a value. Of that, answers may be wrong.
  *
- * A commit of the file is looked at first, which somebody must keep: a read transaction of
- * LMDB's, or that nobody writes. As long as that holds, it and its walks can be used, by any
- * thread, and copied. They own nothing.
+ * A commit of the file is looked at first. It and its walks can be used by any thread, and
+ * copied; they own nothing. Pages of a commit that is not kept any more may be written to
+ * meanwhile: then what a walk finds is wrong, BLITZ_CORRUPT or an entry that never was, and who
+ * walks has to ask (X9), but there is nothing worse.
  */
 #ifndef BZ_INDEX_WALK_H
 #define BZ_INDEX_WALK_H
 
 #include "rows/rows.h"
 
-struct MDB_txn;
 struct bz_entry;
-struct bz_index_file;
 
 /* A commit of an index file: where its pages are, and where its tree of databases begins. */
 struct bz_walk_commit
@@ -53,12 +52,6 @@ struct bz_walk_maps
 #define BZ_WALK_LAST UINT64_MAX
 enum blitz_rc bz_walk_look(struct bz_walk_maps *maps, int fd, uint64_t number,
                            struct bz_walk_commit *commit) BLITZ_MUST_CHECK;
-
-/* The commit that a read transaction keeps. Needs snapshot_lock, which has not been given up
- * since the transaction began.
- */
-enum blitz_rc bz_walk_look_txn(struct bz_index_file *file, struct MDB_txn *txn,
-                               struct bz_walk_commit *commit) BLITZ_MUST_CHECK;
 
 void bz_walk_unmap(struct bz_walk_maps *maps);
 

@@ -8,6 +8,7 @@
  * the file must be closed; then it is void.
  */
 #include "index/lmdb.h"
+#include "index/undo.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,7 +53,6 @@ void bz_index_end_writing(struct blitz_table *table, bool failed)
   file->writing = false;
   if (failed)
     (void)!bz_env_cut(file, &len);
-  bz_env_grow_map(file);
   pthread_cond_broadcast(&file->changed);
 }
 
@@ -77,6 +77,15 @@ static void set_in_txn(struct blitz_table *table, bool in_txn)
   pthread_mutex_unlock(&table->snapshot_lock);
 }
 
+/* Readers that come from now on read LMDB's commit NUMBER. */
+static void end_committed(struct blitz_table *table, uint64_t number)
+{
+  pthread_mutex_lock(&table->snapshot_lock);
+  table->index->in_txn = false;
+  table->index->commit_number = number;
+  pthread_mutex_unlock(&table->snapshot_lock);
+}
+
 enum blitz_rc bz_index_file_begin(struct blitz_table *table, MDB_txn **txnp,
                                   struct blitz_error *err)
 {
@@ -96,8 +105,8 @@ enum blitz_rc bz_index_file_begin(struct blitz_table *table, MDB_txn **txnp,
     set_in_txn(table, false);
     return bz_index_fail(table, rc, err);
   }
+  atomic_store(&file->write_number, mdb_txn_id(*txnp));
   memcpy(file->write_sums, file->sums, sizeof file->sums);
-  atomic_store_explicit(&file->pages, bz_env_used(file) / file->page_len, memory_order_relaxed);
   return BLITZ_OK;
 }
 
@@ -114,6 +123,7 @@ enum blitz_rc bz_index_file_commit(struct blitz_table *table, MDB_txn *txn, uint
   uint8_t record[RECORD_LEN_MAX];
   MDB_val key = bz_index_record_key();
   MDB_val value = {bz_index_make_record(table, number, record), record};
+  uint64_t lmdb_number = mdb_txn_id(txn);
   int rc = atomic_load(&file->broken) ? MDB_PANIC : mdb_put(txn, MAIN_DBI, &key, &value, 0);
 
   assert(file->writing);
@@ -121,13 +131,13 @@ enum blitz_rc bz_index_file_commit(struct blitz_table *table, MDB_txn *txn, uint
     rc = mdb_txn_commit(txn);
   else
     mdb_txn_abort(txn);
-  set_in_txn(table, false);
   if (rc == 0)
   {
+    end_committed(table, lmdb_number);
     memcpy(file->sums, file->write_sums, sizeof file->sums);
-    atomic_fetch_add(&file->file_commits, 1);
     return BLITZ_OK;
   }
+  set_in_txn(table, false);
   if (!is_usable(file))
     bz_index_set_broken(table);
   return bz_index_write_fail(table, rc, err);
@@ -173,7 +183,13 @@ enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, stru
   if (rc == BLITZ_OK)
     rc = bz_index_file_begin(table, txnp, err);
   if (rc == BLITZ_OK)
-    return BLITZ_OK;
+  {
+    rc = bz_undo_clear(table, *txnp, err);
+    if (rc == BLITZ_OK)
+      return BLITZ_OK;
+    bz_index_file_abort(table, *txnp);
+    *txnp = NULL;
+  }
   pthread_mutex_lock(&table->snapshot_lock);
   bz_index_end_writing(table, true);
   pthread_mutex_unlock(&table->snapshot_lock);
@@ -191,12 +207,18 @@ void bz_index_set_broken(struct blitz_table *table)
          table->index->name);
 }
 
-static void begin_commit(struct blitz_table *table, MDB_txn *txn, uint64_t seq)
+/* Who reads what was before commit SEQ goes on with the file as it is (X9). */
+static enum blitz_rc begin_commit(struct blitz_table *table, uint64_t seq, struct blitz_error *err)
 {
+  enum blitz_rc rc;
+
   pthread_mutex_lock(&table->snapshot_lock);
-  table->index->committing = mdb_txn_id(txn);
-  table->index->file_number = seq;
+  bz_index_trim(table);
+  rc = bz_env_keep(table, seq);
+  if (rc == BLITZ_OK)
+    table->index->file_number = seq;
   pthread_mutex_unlock(&table->snapshot_lock);
+  return rc == BLITZ_OK ? rc : bz_fail(err, rc, 0, "out of memory committing to %s", table->file);
 }
 
 enum blitz_rc bz_index_write_commit(struct blitz_table *table, struct MDB_txn *txn, uint64_t seq,
@@ -209,13 +231,16 @@ enum blitz_rc bz_index_write_commit(struct blitz_table *table, struct MDB_txn *t
   assert(seq == atomic_load(&table->committed) + 1);
   assert(file->active == NULL && file->merged == NULL);
   atomic_fetch_add(&file->write_serial, 1);
-  begin_commit(table, txn, seq);
-  rc = bz_index_file_commit(table, txn, seq, err);
+  rc = begin_commit(table, seq, err);
+  if (rc == BLITZ_OK)
+    rc = bz_index_file_commit(table, txn, seq, err);
+  else
+    bz_index_file_abort(table, txn);
   if (rc == BLITZ_OK)
     bz_set_index_seq(table, seq + 1);
   pthread_mutex_lock(&table->snapshot_lock);
-  if (rc != BLITZ_OK)
-    file->committing = 0;
+  if (rc == BLITZ_OK)
+    file->direct_number = seq;
   bz_index_end_writing(table, rc != BLITZ_OK);
   pthread_mutex_unlock(&table->snapshot_lock);
   return rc;
@@ -223,10 +248,7 @@ enum blitz_rc bz_index_write_commit(struct blitz_table *table, struct MDB_txn *t
 
 void bz_index_published(struct blitz_table *table)
 {
-  assert(bz_holds(&table->snapshot_lock));
-  assert(table->index->committing != 0);
-  table->index->committing = 0;
-  pthread_cond_broadcast(&table->index->changed);
+  bz_index_trim(table);
 }
 
 void bz_index_write_abort(struct blitz_table *table, struct MDB_txn *txn)

@@ -19,17 +19,23 @@ static enum blitz_rc check_entry(struct blitz_cursor *cursor, unsigned index_no,
                                  struct blitz_error *err)
 {
   struct blitz_table *table = cursor->table;
-  struct bz_source source = bz_view_source(cursor->view);
   struct blitz_index_entry entry;
+  struct bz_source source;
   struct bz_sort_key key;
   struct bz_entry found;
   enum blitz_rc rc = indexer->make_entry(indexer->arg, index_no, value, &entry, err);
 
   if (rc == BLITZ_OK)
     rc = bz_sort_key_make(table, &entry, blitz_cursor_key(cursor), &key, err);
-  if (rc == BLITZ_OK)
-    rc = bz_source_get(table, &source, index_no, (struct blitz_slice){key.bytes, key.len}, &found,
-                       err);
+  while (rc == BLITZ_OK)
+  {
+    source = bz_view_source(cursor->view);
+    rc = bz_source_get(table, &source, index_no, (struct blitz_slice){key.bytes, key.len},
+                       &cursor->index.copies, &found, err);
+    if (rc != BLITZ_CHANGED)
+      break;
+    rc = bz_view_refresh(cursor);
+  }
   if (rc == BLITZ_NOT_FOUND)
     return bz_fail(err, BLITZ_CORRUPT, 0, "a row has no entry in index %u of %s", index_no,
                    table->index->name);
@@ -61,32 +67,44 @@ static enum blitz_rc check_rows(struct blitz_cursor *cursor, uint64_t kept,
   return rc == BLITZ_END ? BLITZ_OK : rc;
 }
 
-/* How many entries an index has; the file knows it, unless there are deltas. */
-static enum blitz_rc count_entries(const struct blitz_cursor *cursor, unsigned index_no,
-                                   uint64_t *countp, struct blitz_error *err)
+/* How many entries an index has; the file knows it, unless something is laid over it. */
+static enum blitz_rc count_once(const struct blitz_cursor *cursor, unsigned index_no,
+                                struct bz_reader *reader, uint64_t *countp, struct blitz_error *err)
 {
   struct bz_source source = bz_view_source(cursor->view);
-  struct bz_reader reader = {0};
   struct bz_entry entry;
-  enum blitz_rc rc = bz_reader_open(cursor->table, &source, index_no, &reader, err);
+  enum blitz_rc rc = bz_reader_open(cursor->table, &source, index_no, reader, err);
 
   *countp = 0;
-  if (rc == BLITZ_OK && reader.count == 0)
+  if (rc == BLITZ_OK && bz_reader_is_plain(reader))
   {
-    *countp = reader.walk.entries;
-    rc = BLITZ_END;
-  }
-  else if (rc == BLITZ_OK)
-    rc = bz_reader_seek(&reader, (struct blitz_slice){NULL, 0}, BLITZ_SEEK_FIRST, &entry);
-  for (; rc == BLITZ_OK; rc = bz_reader_step(&reader, true, &entry))
-    ++*countp;
-  bz_reader_close(cursor->table, &reader);
-  if (rc == BLITZ_END)
+    *countp = reader->walk.entries;
     return BLITZ_OK;
-  return bz_fail(err, rc, 0, "%s cannot be read", cursor->table->index->name);
+  }
+  if (rc == BLITZ_OK)
+    rc = bz_reader_seek(reader, (struct blitz_slice){NULL, 0}, BLITZ_SEEK_FIRST, &entry);
+  for (; rc == BLITZ_OK; rc = bz_reader_step(reader, true, &entry))
+    ++*countp;
+  return rc == BLITZ_END ? BLITZ_OK : rc;
 }
 
-static enum blitz_rc check_counts(const struct blitz_cursor *cursor, uint64_t kept,
+static enum blitz_rc count_entries(struct blitz_cursor *cursor, unsigned index_no, uint64_t *countp,
+                                   struct blitz_error *err)
+{
+  struct bz_reader reader = {0};
+  enum blitz_rc rc = BLITZ_CHANGED;
+
+  while (rc == BLITZ_CHANGED)
+  {
+    rc = count_once(cursor, index_no, &reader, countp, err);
+    if (!bz_reader_is_kept(&reader))
+      rc = bz_view_refresh(cursor) == BLITZ_OK ? BLITZ_CHANGED : BLITZ_NOMEM;
+  }
+  bz_reader_close(cursor->table, &reader);
+  return rc == BLITZ_OK ? rc : bz_fail(err, rc, 0, "%s cannot be read", cursor->table->index->name);
+}
+
+static enum blitz_rc check_counts(struct blitz_cursor *cursor, uint64_t kept,
                                   struct blitz_error *err)
 {
   const struct bz_index_file *file = cursor->table->index;

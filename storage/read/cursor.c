@@ -11,6 +11,7 @@
  */
 #include "read/cursor.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,7 +41,7 @@ void blitz_cursor_close(struct blitz_cursor *cursor)
     return;
   blitz_cursor_reset(cursor);
   bz_index_position_free(cursor);
-  bz_view_free(cursor);
+  assert(cursor->own_view.users == 0);
   free(cursor->buf.data);
   free(cursor);
 }
@@ -171,7 +172,6 @@ enum blitz_rc blitz_scan_begin(struct blitz_cursor *cursor)
   bz_cursor_stop_scan(cursor);
   cursor->scan_off = cursor->view->snapshot.first;
   bz_scan_begin(cursor->table, &cursor->watch, cursor->scan_off);
-  cursor->scan_is_early = !cursor->view->has_index;
   cursor->scan_rows = 0;
   cursor->row.off = 0;
   cursor->scan_txn = cursor->txn;
@@ -202,9 +202,7 @@ static enum blitz_rc read_block(struct blitz_cursor *cursor, const struct bz_sna
 /* The next row of the snapshot. */
 static enum blitz_rc next_in_snapshot(struct blitz_cursor *cursor, struct blitz_error *err)
 {
-  const struct bz_view *view = cursor->view;
-  const struct bz_snapshot *snapshot =
-      cursor->scan_is_early && view->has_earlier ? &view->earlier : &view->snapshot;
+  const struct bz_snapshot *snapshot = &cursor->view->snapshot;
 
   while (cursor->scan_off < snapshot->end)
   {

@@ -19,14 +19,9 @@
 struct bz_view
 {
   struct bz_snapshot snapshot;
-  struct bz_snapshot earlier; /* where positions were taken, if the indexes were asked for later */
-  bool has_earlier;
   bool has_index;
   struct bz_index_view index;
-  uint64_t serial;          /* of what is read of the indexes: another one for each moment */
-  int64_t begin_ms;         /* when it was taken, by a clock that only counts */
-  uint64_t begin_pages;     /* of the index file */
-  uint64_t file_commits;    /* of the index file, then */
+  uint64_t serial; /* of what is read of the indexes: another one for each commit of theirs */
   uint64_t lookups, misses; /* of rows by entries; added to the counters when it is closed */
   unsigned users;           /* cursors */
 };
@@ -40,7 +35,7 @@ enum bz_index_mode
 
 #define BZ_AHEAD_MAX 32
 
-/* Entries that were read ahead, so that their rows are fetched at once. */
+/* Copies of entries that were read ahead, so that their rows are fetched at once. */
 struct bz_ahead
 {
   struct bz_entry entries[BZ_AHEAD_MAX];
@@ -54,14 +49,15 @@ struct bz_index_position
   enum bz_index_mode mode;
   unsigned index_no;
   bool at_entry; /* `entry` is one */
-  bool resting;  /* it was, and the view has been given up since: sort_key says where */
+  bool resting;  /* it was, and the view has been given up since */
   bool reads_rows;
-  struct bz_entry entry;
+  struct bz_entry entry; /* a copy */
   struct bz_ahead ahead;
-  struct bz_reader reader;   /* beyond what was read ahead */
-  uint64_t own_changes;      /* of the transaction, when `entry` was read */
-  struct bz_buffer sort_key; /* a copy of the entry's, where it may not stay */
-  size_t sort_key_len;
+  struct bz_reader reader; /* beyond what was read ahead */
+  uint64_t own_changes;    /* of the transaction, when `entry` was read */
+
+  /* Where copies are: those in use, and those that are just being made. */
+  struct bz_buffer copies, made;
 };
 
 struct blitz_cursor
@@ -82,7 +78,6 @@ struct blitz_cursor
   uint64_t scan_off;    /* 0: no scan */
   struct bz_scan watch; /* of its way, while there is one */
   uint64_t scan_rows;   /* of the snapshot, met so far */
-  bool scan_is_early;   /* it began before the view had the indexes */
 
   /* The changes that the scan sees: the first ones of this transaction. */
   struct blitz_txn *scan_txn;
@@ -95,7 +90,7 @@ struct blitz_cursor
 /* What a view that has the indexes has of them. */
 static inline struct bz_source bz_view_source(const struct bz_view *view)
 {
-  return bz_source_of_view(&view->index, view->snapshot.seq, view->serial);
+  return bz_source_of_view(&view->index, view->serial);
 }
 
 /* ---- view.c ------------------------------------------------------------------ */
@@ -107,17 +102,11 @@ enum blitz_rc bz_view_take(struct blitz_cursor *cursor, bool with_index,
 /* The cursor needs it no more. */
 void bz_view_leave(struct blitz_cursor *cursor);
 
-/* Frees what a closed view keeps. */
-void bz_view_free(struct blitz_cursor *cursor);
-
 /* Nobody reads for now: the view goes, unless it is to be kept. */
 void bz_view_rest(struct blitz_cursor *cursor);
 
-/* Should the view be exchanged for one of now: has the index file changed, and is it old, or does
- * it keep many pages of the file from being used again? Or is it in the way of a map that is to
- * grow?
- */
-bool bz_view_is_stale(const struct blitz_cursor *cursor);
+/* Takes what the view has of the indexes anew, as of the same moment (X9). */
+enum blitz_rc bz_view_refresh(struct blitz_cursor *cursor) BLITZ_MUST_CHECK;
 
 /* The row at a position, as it was when it was taken. */
 enum blitz_rc bz_view_row_at(struct blitz_cursor *cursor, uint64_t position,

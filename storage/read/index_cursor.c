@@ -2,12 +2,13 @@
  *
  * index_cursor.c: reading in the order of an index.
  *
- * A cursor reads its view, whose pages and rows stay where they are, so that entries and
- * rows are looked at in place. While it goes forward and somebody wants the rows, it reads
- * some entries ahead, and has all their rows fetched at once.
+ * A cursor reads its view, whose rows stay where they are. Entries may go with any merge (X9), so
+ * it copies them; and when the commit that it reads is not kept any more it goes on with a later
+ * one, at the place that its entry's sort key says. While it goes forward it reads some entries
+ * ahead, and if somebody wants the rows it has all of them fetched at once.
  *
  * Or it reads what its own transaction has made of the index, where entries move with each
- * change. Then it keeps a copy of the sort key, and finds its place again.
+ * change. Then it finds its place again in the same way.
  */
 #include "base/counters.h"
 #include "read/cursor.h"
@@ -41,21 +42,9 @@ void bz_index_position_reset(struct blitz_cursor *cursor)
 void bz_index_position_free(struct blitz_cursor *cursor)
 {
   bz_reader_close(cursor->table, &cursor->index.reader);
-  free(cursor->index.sort_key.data);
-  cursor->index.sort_key = (struct bz_buffer){NULL, 0};
-}
-
-/* Copies the current entry's sort key, which is about to move. */
-static enum blitz_rc keep_sort_key(struct blitz_cursor *cursor, struct blitz_error *err)
-{
-  struct bz_index_position *index = &cursor->index;
-  size_t len = index->entry.sort_key.len;
-
-  if (bz_buffer_reserve(&index->sort_key, len + 1) != BLITZ_OK)
-    return bz_fail(err, BLITZ_NOMEM, 0, "out of memory reading %s", cursor->table->file);
-  memcpy(index->sort_key.data, index->entry.sort_key.data, len);
-  index->sort_key_len = len;
-  return BLITZ_OK;
+  free(cursor->index.copies.data);
+  free(cursor->index.made.data);
+  cursor->index.copies = cursor->index.made = (struct bz_buffer){NULL, 0};
 }
 
 /* Has the cursor's transaction changed the table? */
@@ -69,39 +58,126 @@ static uint64_t own_changes(const struct blitz_cursor *cursor)
   return bz_txn_entry_changes(cursor->txn, cursor->table);
 }
 
+/* What the cursor's view has, of a commit that is kept. */
+static enum blitz_rc view_source(struct blitz_cursor *cursor, unsigned index_no,
+                                 struct bz_source *source, struct blitz_error *err)
+{
+  enum blitz_rc rc = bz_view_take(cursor, true, err);
+
+  if (rc != BLITZ_OK)
+    return rc;
+  *source = bz_view_source(cursor->view);
+  if (!bz_source_is_kept(cursor->table, source))
+  {
+    rc = bz_view_refresh(cursor);
+    *source = bz_view_source(cursor->view);
+  }
+  if (rc != BLITZ_OK)
+    return bz_fail(err, rc, 0, "the indexes of %s cannot be read", cursor->table->file);
+  if (source->seq < atomic_load(&file_of(cursor)->built[index_no]))
+    return bz_fail(err, BLITZ_CHANGED, 0, "index %u of %s was made after what is to be read",
+                   index_no, cursor->table->file);
+  return BLITZ_OK;
+}
+
 /* What the cursor reads of its index. */
 static enum blitz_rc source_of(struct blitz_cursor *cursor, struct bz_source *source,
                                struct blitz_error *err)
 {
-  enum blitz_rc rc;
-
   if (cursor->index.mode == BZ_INDEX_NONE)
     return bz_fail(err, BLITZ_INVALID, 0, "no index of %s is being read", cursor->table->file);
   if (cursor->index.mode == BZ_INDEX_VIEW)
-  {
-    rc = bz_view_take(cursor, true, err);
-    if (rc == BLITZ_OK)
-      *source = bz_view_source(cursor->view);
-    return rc;
-  }
+    return view_source(cursor, cursor->index.index_no, source, err);
   if (!has_changes(cursor))
     return bz_fail(err, BLITZ_INVALID, 0, "the transaction that changed %s has ended",
                    cursor->table->file);
   return bz_txn_source(cursor->txn, cursor->table, cursor->index.index_no, source, err);
 }
 
-/* Makes sure that there is something to read with. */
-static enum blitz_rc prepare(struct blitz_cursor *cursor, struct blitz_error *err)
+static bool is_prepared(const struct blitz_cursor *cursor)
+{
+  const struct bz_index_position *index = &cursor->index;
+
+  return index->mode == BZ_INDEX_VIEW && cursor->view != NULL && cursor->view->has_index &&
+         index->reader.serial == cursor->view->serial &&
+         index->reader.index_no == index->index_no && bz_reader_is_kept(&index->reader);
+}
+
+/* Makes sure that there is something to read with. *ANEWP: it is nowhere. */
+static enum blitz_rc prepare(struct blitz_cursor *cursor, bool *anewp, struct blitz_error *err)
 {
   struct bz_index_position *index = &cursor->index;
   struct bz_source source;
-  enum blitz_rc rc = source_of(cursor, &source, err);
+  enum blitz_rc rc;
 
-  if (rc != BLITZ_OK ||
-      (index->reader.serial == source.serial && index->reader.index_no == index->index_no))
-    return rc;
-  index->own_changes = UINT64_MAX; /* a new one is nowhere */
-  return bz_reader_open(cursor->table, &source, index->index_no, &index->reader, err);
+  *anewp = false;
+  if (is_prepared(cursor))
+    return BLITZ_OK;
+  do
+  {
+    rc = source_of(cursor, &source, err);
+    if (rc != BLITZ_OK ||
+        (index->reader.serial == source.serial && index->reader.index_no == index->index_no))
+      return rc;
+    *anewp = true;
+    rc = bz_reader_open(cursor->table, &source, index->index_no, &index->reader, err);
+  } while (rc == BLITZ_CHANGED);
+  return rc;
+}
+
+/* ---- copies ------------------------------------------------------------------------- */
+
+/* Adds a copy of FOUND to those that are made, which are COUNT and *LENP bytes. */
+static enum blitz_rc make_copy(struct bz_index_position *index, const struct bz_entry *found,
+                               struct bz_entry *copies, unsigned count, size_t *lenp)
+{
+  size_t len = *lenp + bz_entry_len(found);
+
+  if (len > index->made.room)
+  {
+    size_t off = 0;
+
+    if (bz_buffer_reserve(&index->made, 2 * len) != BLITZ_OK)
+      return BLITZ_NOMEM;
+    for (unsigned i = 0; i < count; i++)
+    {
+      copies[i] = bz_entry_at(&copies[i], index->made.data + off);
+      off += bz_entry_len(&copies[i]);
+    }
+  }
+  copies[count] = bz_entry_copy(found, index->made.data + *lenp);
+  *lenp = len;
+  return BLITZ_OK;
+}
+
+/* What was made is used from now on, if it is to be believed. */
+static enum blitz_rc use_copies(struct bz_index_position *index)
+{
+  struct bz_buffer before = index->copies;
+
+  if (!bz_reader_is_kept(&index->reader))
+    return BLITZ_CHANGED;
+  index->copies = index->made;
+  index->made = before;
+  return BLITZ_OK;
+}
+
+/* Makes FOUND, with which reading has ended, the cursor's entry. */
+static enum blitz_rc take(struct blitz_cursor *cursor, enum blitz_rc rc,
+                          const struct bz_entry *found)
+{
+  struct bz_index_position *index = &cursor->index;
+  struct bz_entry entry;
+  size_t len = 0;
+
+  if (rc == BLITZ_OK)
+    rc = make_copy(index, found, &entry, 0, &len);
+  if (rc != BLITZ_OK)
+    return bz_reader_is_kept(&index->reader) ? rc : BLITZ_CHANGED;
+  rc = use_copies(index);
+  if (rc == BLITZ_OK)
+    index->entry = entry;
+  return rc;
 }
 
 /* ---- the public part ----------------------------------------------------------------- */
@@ -134,8 +210,6 @@ void blitz_cursor_rest(struct blitz_cursor *cursor)
   if (cursor->view == NULL || index->mode != BZ_INDEX_VIEW || cursor->keeps_view ||
       cursor->keeps_moment)
     return;
-  if (index->at_entry && keep_sort_key(cursor, NULL) != BLITZ_OK)
-    return;
   index->resting = index->at_entry;
   cursor->row.off = 0;
   bz_view_leave(cursor);
@@ -157,10 +231,7 @@ static enum blitz_rc arrived(struct blitz_cursor *cursor, enum blitz_rc rc, stru
   if (rc == BLITZ_OK)
     cursor->row.off = 0;
   if (rc == BLITZ_OK && index->mode == BZ_INDEX_OWN)
-  {
     index->own_changes = own_changes(cursor);
-    return keep_sort_key(cursor, err);
-  }
   if (rc == BLITZ_NOMEM)
     return bz_fail(err, rc, 0, "out of memory reading %s", cursor->table->file);
   if (rc != BLITZ_CORRUPT)
@@ -169,20 +240,31 @@ static enum blitz_rc arrived(struct blitz_cursor *cursor, enum blitz_rc rc, stru
                  file_of(cursor)->name);
 }
 
+static void forget_ahead(struct bz_index_position *index)
+{
+  index->ahead.pos = index->ahead.count = index->ahead.window = 0;
+  index->ahead.ended = BLITZ_OK;
+}
+
 enum blitz_rc blitz_index_seek(struct blitz_cursor *cursor, struct blitz_slice key,
                                enum blitz_seek where, struct blitz_error *err)
 {
   struct bz_index_position *index = &cursor->index;
-  enum blitz_rc rc = prepare(cursor, err);
+  struct bz_entry found;
+  bool anew;
+  enum blitz_rc rc;
 
   cursor->row.off = 0;
   index->at_entry = false;
   index->resting = false;
-  index->ahead.pos = index->ahead.count = index->ahead.window = 0;
-  index->ahead.ended = BLITZ_OK;
-  if (rc != BLITZ_OK)
-    return rc;
-  rc = bz_reader_seek(&index->reader, key, where, &index->entry);
+  forget_ahead(index);
+  do
+  {
+    rc = prepare(cursor, &anew, err);
+    if (rc != BLITZ_OK)
+      return rc;
+    rc = take(cursor, bz_reader_seek(&index->reader, key, where, &found), &found);
+  } while (rc == BLITZ_CHANGED);
   return arrived(cursor, rc, err);
 }
 
@@ -202,133 +284,126 @@ static void prefetch_row(const struct blitz_cursor *cursor, uint64_t off)
 /* Reads the next entries, as many as the window says. */
 static enum blitz_rc read_ahead(struct blitz_cursor *cursor)
 {
-  struct bz_ahead *ahead = &cursor->index.ahead;
+  struct bz_index_position *index = &cursor->index;
+  struct bz_ahead *ahead = &index->ahead;
+  size_t len = 0;
   enum blitz_rc rc = BLITZ_OK;
 
   if (ahead->ended != BLITZ_OK)
     return ahead->ended;
+  if (ahead->window == 0)
+    ahead->window = index->reads_rows ? AHEAD_FIRST : 1;
   ahead->pos = ahead->count = 0;
   while (ahead->count < ahead->window)
   {
-    struct bz_entry *entry = &ahead->entries[ahead->count];
-    rc = bz_reader_step(&cursor->index.reader, true, entry);
+    struct bz_entry found;
+    rc = bz_reader_step(&index->reader, true, &found);
+    if (rc == BLITZ_OK)
+      rc = make_copy(index, &found, ahead->entries, ahead->count, &len);
     if (rc != BLITZ_OK)
       break;
-    prefetch_row(cursor, entry->off);
+    if (index->reads_rows)
+      prefetch_row(cursor, found.off);
     ahead->count++;
   }
+  if (rc == BLITZ_CHANGED || !bz_reader_is_kept(&index->reader))
+    return BLITZ_CHANGED;
   ahead->ended = rc;
   if (ahead->window < BZ_AHEAD_MAX)
     ahead->window *= 2;
-  return ahead->count > 0 ? BLITZ_OK : rc;
+  return ahead->count > 0 ? use_copies(index) : rc;
 }
 
+/* The next one of those that were read ahead, or of those that then are. */
 static enum blitz_rc step_ahead(struct blitz_cursor *cursor)
 {
   struct bz_index_position *index = &cursor->index;
-  struct bz_ahead *ahead = &index->ahead;
+  enum blitz_rc rc = index->ahead.pos == index->ahead.count ? read_ahead(cursor) : BLITZ_OK;
 
-  if (ahead->window == 0)
-    ahead->window = AHEAD_FIRST;
-  if (ahead->pos == ahead->count)
-  {
-    enum blitz_rc rc = read_ahead(cursor);
-    if (rc != BLITZ_OK)
-      return rc;
-  }
-  index->entry = ahead->entries[ahead->pos++];
-  return BLITZ_OK;
+  if (rc == BLITZ_OK)
+    index->entry = index->ahead.entries[index->ahead.pos++];
+  return rc;
 }
 
 /* ---- steps ---------------------------------------------------------------------------------- */
 
-static bool is_at(const struct bz_index_position *index, struct blitz_slice sort_key)
+static bool is_at(const struct bz_entry *entry, struct blitz_slice sort_key)
 {
-  return index->entry.sort_key.len == sort_key.len &&
-         memcmp(index->entry.sort_key.data, sort_key.data, sort_key.len) == 0;
+  return entry->sort_key.len == sort_key.len &&
+         memcmp(entry->sort_key.data, sort_key.data, sort_key.len) == 0;
 }
 
-/* Puts the cursor back to where it was by the kept sort key, and then a step further. */
+/* Puts the cursor back to where it was by its entry's sort key, and then a step further. */
 static enum blitz_rc step_from_key(struct blitz_cursor *cursor, bool forward)
 {
   struct bz_index_position *index = &cursor->index;
-  struct blitz_slice key = {index->sort_key.data, index->sort_key_len};
-
+  struct blitz_slice key = index->entry.sort_key;
+  struct bz_entry found;
   enum blitz_rc rc;
 
-  index->ahead.pos = index->ahead.count = index->ahead.window = 0;
-  index->ahead.ended = BLITZ_OK;
+  forget_ahead(index);
   /* Another sort key may begin with this one, since row keys may begin alike. */
-  rc = bz_reader_seek(&index->reader, key, forward ? BLITZ_SEEK_FIRST : BLITZ_SEEK_BEFORE,
-                      &index->entry);
-  if (rc == BLITZ_OK && forward && is_at(index, key))
-    rc = bz_reader_step(&index->reader, true, &index->entry);
-  return rc;
+  rc = bz_reader_seek(&index->reader, key, forward ? BLITZ_SEEK_FIRST : BLITZ_SEEK_BEFORE, &found);
+  if (rc == BLITZ_OK && forward && is_at(&found, key))
+    rc = bz_reader_step(&index->reader, true, &found);
+  return take(cursor, rc, &found);
 }
 
-/* Takes a view of now in the place of one that is old. */
-static enum blitz_rc renew_view(struct blitz_cursor *cursor, struct blitz_error *err)
+/* Is the reader at the cursor's entry, or behind those that were read ahead, and may go on there?
+ */
+static bool is_in_place(const struct blitz_cursor *cursor, bool forward)
 {
-  enum blitz_rc rc = cursor->index.resting ? BLITZ_OK : keep_sort_key(cursor, err);
+  const struct bz_index_position *index = &cursor->index;
 
-  if (rc != BLITZ_OK)
-    return rc;
-  cursor->index.resting = false;
-  cursor->row.off = 0;
-  cursor->moment = NULL;
-  bz_view_leave(cursor);
-  bz_count(&bz_counters.view_renewals, 1);
-  return prepare(cursor, err);
+  if (!bz_reader_is_plain(&index->reader) && forward != index->reader.forward)
+    return false;
+  if (index->mode == BZ_INDEX_OWN)
+    return index->own_changes == own_changes(cursor);
+  return !index->resting && (index->ahead.count == 0 || forward);
 }
 
 static enum blitz_rc step(struct blitz_cursor *cursor, bool forward, struct blitz_error *err)
 {
   struct bz_index_position *index = &cursor->index;
+  bool ahead = forward && index->mode == BZ_INDEX_VIEW;
+  bool anew = false, lost = false;
+  struct bz_entry found;
   enum blitz_rc rc;
 
-  if (index->mode == BZ_INDEX_OWN)
+  if (ahead && !index->resting && index->ahead.pos < index->ahead.count)
+    return step_ahead(cursor);
+  do
   {
-    rc = prepare(cursor, err);
+    rc = prepare(cursor, &anew, err);
     if (rc != BLITZ_OK)
       return rc;
-    return index->own_changes != own_changes(cursor)
-               ? step_from_key(cursor, forward)
-               : bz_reader_step(&index->reader, forward, &index->entry);
-  }
-  if (index->resting || bz_view_is_stale(cursor))
-  {
-    rc = renew_view(cursor, err);
-    if (rc == BLITZ_OK)
+    lost |= anew || !is_in_place(cursor, forward);
+    if (lost)
       rc = step_from_key(cursor, forward);
-    index->resting = rc == BLITZ_END;
-    return rc;
-  }
-  if (forward && index->reads_rows)
-    return step_ahead(cursor);
-  if (index->ahead.count > 0)
-  {
-    /* The tree's cursor is beyond the entry that the caller is at. */
-    rc = keep_sort_key(cursor, err);
-    return rc != BLITZ_OK ? rc : step_from_key(cursor, forward);
-  }
-  index->ahead.ended = BLITZ_OK; /* there is, after a step back */
-  return bz_reader_step(&index->reader, forward, &index->entry);
+    else if (ahead)
+      rc = step_ahead(cursor);
+    else
+    {
+      index->ahead.ended = BLITZ_OK; /* there is, after a step back */
+      rc = take(cursor, bz_reader_step(&index->reader, forward, &found), &found);
+    }
+    lost |= rc == BLITZ_CHANGED;
+  } while (rc == BLITZ_CHANGED);
+  if (rc == BLITZ_OK)
+    index->resting = false;
+  return rc;
 }
 
 enum blitz_rc blitz_index_step(struct blitz_cursor *cursor, bool forward, struct blitz_error *err)
 {
-  struct bz_entry before = cursor->index.entry;
   enum blitz_rc rc;
 
   if (cursor->index.mode != BZ_INDEX_NONE && !cursor->index.at_entry)
     return BLITZ_END;
+  if (cursor->index.resting)
+    cursor->row.off = 0;
   rc = step(cursor, forward, err);
-  if (rc == BLITZ_END)
-  {
-    cursor->index.entry = before;
-    return rc;
-  }
-  return arrived(cursor, rc, err);
+  return rc == BLITZ_END ? rc : arrived(cursor, rc, err);
 }
 
 struct blitz_slice blitz_index_key(const struct blitz_cursor *cursor)
@@ -350,17 +425,28 @@ struct blitz_slice blitz_index_row_key(const struct blitz_cursor *cursor)
 static enum blitz_rc find_own_entry(struct blitz_cursor *cursor, struct blitz_error *err)
 {
   struct bz_index_position *index = &cursor->index;
-  struct blitz_slice key = {index->sort_key.data, index->sort_key_len};
-  enum blitz_rc rc = prepare(cursor, err);
+  struct blitz_slice key = index->entry.sort_key;
+  struct bz_entry found;
+  bool anew;
+  enum blitz_rc rc;
 
-  if (rc != BLITZ_OK || index->own_changes == own_changes(cursor))
-    return rc;
-  rc = bz_reader_seek(&index->reader, key, BLITZ_SEEK_FIRST, &index->entry);
+  if (index->own_changes == own_changes(cursor))
+    return BLITZ_OK;
+  do
+  {
+    rc = prepare(cursor, &anew, err);
+    if (rc != BLITZ_OK)
+      return rc;
+    rc = bz_reader_seek(&index->reader, key, BLITZ_SEEK_FIRST, &found);
+    if (rc == BLITZ_OK && !is_at(&found, key))
+      rc = BLITZ_END;
+    rc = take(cursor, rc, &found);
+  } while (rc == BLITZ_CHANGED);
   index->own_changes = UINT64_MAX; /* it may stand elsewhere now */
-  if (rc == BLITZ_END || (rc == BLITZ_OK && !is_at(index, key)))
+  if (rc == BLITZ_END)
     return bz_fail(err, BLITZ_NOT_FOUND, 0, "the row of %s is not there any more",
                    cursor->table->file);
-  return rc == BLITZ_OK ? rc : arrived(cursor, rc, err);
+  return arrived(cursor, rc, err);
 }
 
 enum blitz_rc blitz_index_row(struct blitz_cursor *cursor, struct blitz_slice *value,
@@ -469,39 +555,63 @@ static enum blitz_rc count_many(const struct blitz_cursor *cursor, unsigned inde
   return BLITZ_OK;
 }
 
+/* The part of an index that is to be counted. */
+struct range
+{
+  struct blitz_slice from, to;
+  enum blitz_seek from_where;
+  bool to_beyond;
+};
+
+static enum blitz_rc count_range(struct blitz_cursor *cursor, unsigned index_no,
+                                 const struct range *range, struct bz_reader *reader,
+                                 uint64_t *countp)
+{
+  struct bz_entry entry;
+  uint64_t few = bz_reader_is_plain(reader) || !is_mostly_new(cursor->view, &reader->walk)
+                     ? FEW
+                     : FEW_IN_MEMORY;
+  enum blitz_rc rc = bz_reader_seek(reader, range->from, range->from_where, &entry);
+
+  *countp = 0;
+  if (rc == BLITZ_OK)
+    rc = count_few(reader, &entry, range->to, range->to_beyond, few, countp);
+  if (rc == BLITZ_OK && *countp == few)
+    rc = count_many(cursor, index_no, range->from, range->from_where == BLITZ_SEEK_AFTER, range->to,
+                    range->to_beyond, countp);
+  return rc == BLITZ_END ? BLITZ_OK : rc;
+}
+
 enum blitz_rc blitz_index_estimate(struct blitz_cursor *cursor, unsigned index_no,
                                    struct blitz_slice from, enum blitz_seek from_where,
                                    struct blitz_slice to, enum blitz_seek to_where,
                                    uint64_t *countp, struct blitz_error *err)
 {
   const struct bz_index_file *file = file_of(cursor);
-  bool had_view = cursor->view != NULL, to_beyond = to_where == BLITZ_SEEK_AFTER;
+  struct range range = {from, to, from_where, to_where == BLITZ_SEEK_AFTER};
+  bool had_view = cursor->view != NULL;
   struct bz_reader reader = {0};
   struct bz_source source;
-  struct bz_entry entry;
-  uint64_t few = FEW;
   enum blitz_rc rc;
 
   *countp = 0;
   if (file == NULL || index_no >= file->count)
     return bz_fail(err, BLITZ_INVALID, 0, "%s has no index %u", cursor->table->file, index_no);
-  rc = bz_view_take(cursor, true, err);
-  if (rc != BLITZ_OK)
-    return rc;
-  source = bz_view_source(cursor->view);
-  rc = bz_reader_open(cursor->table, &source, index_no, &reader, err);
-  if (rc == BLITZ_OK)
-    rc = bz_reader_seek(&reader, from, from_where, &entry);
-  if (rc == BLITZ_OK && reader.count > 0 && is_mostly_new(cursor->view, &reader.walk))
-    few = FEW_IN_MEMORY;
-  if (rc == BLITZ_OK)
-    rc = count_few(&reader, &entry, to, to_beyond, few, countp);
+  do
+  {
+    rc = view_source(cursor, index_no, &source, err);
+    if (rc != BLITZ_OK)
+      break;
+    rc = bz_reader_open(cursor->table, &source, index_no, &reader, err);
+    if (rc == BLITZ_OK)
+      rc = count_range(cursor, index_no, &range, &reader, countp);
+    if (!bz_reader_is_kept(&reader))
+      rc = BLITZ_CHANGED;
+  } while (rc == BLITZ_CHANGED);
   bz_reader_close(cursor->table, &reader);
-  if (rc == BLITZ_OK && *countp == few)
-    rc = count_many(cursor, index_no, from, from_where == BLITZ_SEEK_AFTER, to, to_beyond, countp);
   if (!had_view)
     bz_view_rest(cursor);
-  return rc == BLITZ_END ? BLITZ_OK : rc;
+  return rc;
 }
 
 /* Visits the first MAX entries one by one. */
@@ -524,23 +634,27 @@ static enum blitz_rc visit_first(const struct blitz_cursor *cursor, unsigned ind
   return rc == BLITZ_END ? BLITZ_OK : rc;
 }
 
+/* What a merge writes over meanwhile makes a sample worse, and nothing else. */
 enum blitz_rc blitz_index_sample(struct blitz_cursor *cursor, unsigned index_no, uint64_t max,
                                  blitz_visit_fn *visit, void *arg, struct blitz_error *err)
 {
   const struct bz_index_file *file = file_of(cursor);
   bool had_view = cursor->view != NULL;
+  struct bz_source source;
   struct bz_walk walk;
   enum blitz_rc rc;
 
   if (file == NULL || index_no >= file->count)
     return bz_fail(err, BLITZ_INVALID, 0, "%s has no index %u", cursor->table->file, index_no);
-  rc = bz_view_take(cursor, true, err);
+  rc = view_source(cursor, index_no, &source, err);
   if (rc != BLITZ_OK)
     return rc;
-  rc = bz_walk_open(&cursor->view->index.commit, file->ids[index_no], &walk);
+  rc = bz_walk_open(&source.commit, file->ids[index_no], &walk);
   if (rc == BLITZ_OK)
     rc = is_mostly_new(cursor->view, &walk) ? visit_first(cursor, index_no, max, visit, arg)
                                             : bz_walk_sample(&walk, max, visit, arg);
+  if (!bz_source_is_kept(cursor->table, &source))
+    rc = BLITZ_OK;
   if (!had_view)
     bz_view_rest(cursor);
   return rc == BLITZ_OK ? rc : bz_fail(err, rc, 0, "%s cannot be read", file->name);

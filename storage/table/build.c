@@ -251,6 +251,10 @@ static enum blitz_rc build_indexes(struct blitz_table *table, uint64_t which, ui
     }
   rc = alone ? build_alone(&build, err) : build_in_slot(&build, clear, err);
   free_sorts(&build);
+  /* Who reads what was before does not find what was not kept then. */
+  for (unsigned i = 0; i < table->index->count; i++)
+    if (disabled & which & UINT64_C(1) << i)
+      atomic_store(&table->index->built[i], atomic_load(&table->committed) + 1);
   /* The commit of the entries says that they are kept. */
   atomic_store(&table->index->disabled, disabled & ~which);
   rc = end(&build, rc, err);
@@ -406,15 +410,15 @@ void blitz_index_stats(struct blitz_table *table, unsigned index_no,
   if (table->index == NULL || index_no >= table->index->count)
     return;
   pthread_mutex_lock(&table->snapshot_lock);
-  if (bz_index_read_begin(table, &view) == BLITZ_OK)
+  /* Nobody begins to write meanwhile, so that pages are kept (X9). */
+  if (bz_index_view_begin(table, &view, atomic_load(&table->committed)) == BLITZ_OK)
   {
     if (bz_walk_open(&view.commit, table->index->ids[index_no], &walk) == BLITZ_OK)
       bz_walk_shape(&walk, &shape);
     /* Each row has one, in the file or in memory. */
     if (view.deltas[0] != NULL || view.deltas[1] != NULL)
       shape.entry_count = atomic_load(&table->row_count);
-    bz_index_read_end(table, &view);
-    bz_index_read_free(view.txn);
+    bz_index_view_end(table, &view);
   }
   pthread_mutex_unlock(&table->snapshot_lock);
   stats->entry_count = shape.entry_count;

@@ -43,30 +43,38 @@ static void end_committed(struct bz_writes *writes)
 {
   struct blitz_table *table = writes->table;
 
-  if (writes->committed.txn == NULL)
+  if (!writes->has_committed)
     return;
   pthread_mutex_lock(&table->snapshot_lock);
-  bz_index_read_end(table, &writes->committed);
+  bz_index_view_end(table, &writes->committed);
   pthread_mutex_unlock(&table->snapshot_lock);
-  table->index->writer_txn = writes->committed.txn;
-  writes->committed.txn = NULL;
+  writes->has_committed = false;
 }
 
 static enum blitz_rc begin_committed(struct bz_writes *writes, struct blitz_error *err)
 {
   struct blitz_table *table = writes->table;
-  struct bz_index_view view = {.txn = table->index->writer_txn};
   enum blitz_rc rc;
 
   pthread_mutex_lock(&table->snapshot_lock);
-  rc = bz_index_read_begin(table, &view);
+  rc = bz_index_view_begin(table, &writes->committed, atomic_load(&table->committed));
   pthread_mutex_unlock(&table->snapshot_lock);
-  table->index->writer_txn = rc == BLITZ_OK ? NULL : view.txn;
   if (rc != BLITZ_OK)
     return bz_fail(err, rc, 0, "%s cannot be read", table->index->name);
-  writes->committed = view;
+  writes->has_committed = true;
   writes->source_serial = bz_source_serial();
   return BLITZ_OK;
+}
+
+/* There is a view of what others have committed, of which pages are kept. */
+static enum blitz_rc need_committed(struct bz_writes *writes, struct blitz_error *err)
+{
+  const struct bz_index_view *view = &writes->committed;
+
+  if (writes->has_committed && !view->kept &&
+      !bz_index_is_kept(writes->table->index, view->commit.number))
+    end_committed(writes);
+  return writes->has_committed ? BLITZ_OK : begin_committed(writes, err);
 }
 
 /* Brings the entries in memory into the write transaction. */
@@ -110,16 +118,14 @@ static enum blitz_rc own_source(struct bz_writes *writes, unsigned index_no,
   struct bz_delta *delta = NULL;
   enum blitz_rc rc = BLITZ_OK;
 
-  if (writes->index_txn == NULL && writes->committed.txn == NULL)
-    rc = begin_committed(writes, err);
+  if (writes->index_txn == NULL)
+    rc = need_committed(writes, err);
   if (rc != BLITZ_OK)
     return rc;
   if (writes->index_txn != NULL)
-    *source = (struct bz_source){
-        .txn = writes->index_txn, .in_write = true, .serial = writes->source_serial};
+    *source = (struct bz_source){.txn = writes->index_txn, .serial = writes->source_serial};
   else
-    *source = bz_source_of_view(&writes->committed, atomic_load(&writes->table->committed),
-                                writes->source_serial);
+    *source = bz_source_of_view(&writes->committed, writes->source_serial);
   /* That of this index alone: others are better put in order all at once. */
   if (writes->own != NULL)
     delta = atomic_load_explicit(&writes->own->of[index_no], memory_order_relaxed);
@@ -277,9 +283,13 @@ static enum blitz_rc check_unique(struct bz_writes *writes, unsigned index_no,
   rc = sort_for(writes, index_no, entry, &sort, err);
   if (rc != BLITZ_OK || sort != NULL)
     return rc;
-  rc = own_source(writes, index_no, &source, err);
-  if (rc == BLITZ_OK)
-    rc = bz_source_get(writes->table, &source, index_no, entry->key, &found, err);
+  do
+  {
+    rc = own_source(writes, index_no, &source, err);
+    if (rc == BLITZ_OK)
+      rc = bz_source_get(writes->table, &source, index_no, entry->key, &writes->found_buf, &found,
+                         err);
+  } while (rc == BLITZ_CHANGED);
   if (rc == BLITZ_OK)
     return duplicate_in(writes, index_no, err);
   return rc == BLITZ_NOT_FOUND ? BLITZ_OK : rc;

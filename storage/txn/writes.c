@@ -25,6 +25,7 @@ void bz_writes_free(struct bz_writes *writes)
   free(writes->changes);
   free(writes->positions.slots);
   free(writes->entry_buf.data);
+  free(writes->found_buf.data);
   bz_moves_clear(&writes->moves);
   free(writes);
 }
@@ -32,7 +33,7 @@ void bz_writes_free(struct bz_writes *writes)
 void bz_writes_end(struct blitz_txn *txn, struct bz_writes *writes)
 {
   assert(txn->writes == writes && writes->table->writer == txn);
-  assert(writes->index_txn == NULL && writes->own == NULL && writes->committed.txn == NULL);
+  assert(writes->index_txn == NULL && writes->own == NULL && !writes->has_committed);
   assert(writes->sorts == NULL);
   txn->writes = writes->next;
   bz_slot_release(writes->table);

@@ -32,14 +32,15 @@ struct bz_writes
   struct bz_load *load;           /* not NULL: rows go to their places at once */
   struct bz_deltas *own;          /* entries of indexes, in memory; NULL: there are none */
   struct MDB_txn *index_txn;      /* what was too much for that; NULL: nothing was */
-  struct bz_index_view committed; /* without that, what others have; TXN NULL: nobody asked yet */
-  uint64_t source_serial;         /* of what a cursor of the transaction sees of the indexes */
-  uint64_t index_changes;         /* counts changes of entries */
-  struct bz_sort **sorts;         /* by index; not NULL: entries are sorted first (entries.c) */
-  bool late_duplicates;           /* of sorted unique ones */
-  struct bz_moves moves;          /* of rows from key to key */
-  bool doomed;                    /* a change was made in part: there is nothing but rollback */
-  struct bz_buffer entry_buf;
+  struct bz_index_view committed; /* without that, what others have, if somebody has asked */
+  bool has_committed;
+  uint64_t source_serial; /* of what a cursor of the transaction sees of the indexes */
+  uint64_t index_changes; /* counts changes of entries */
+  struct bz_sort **sorts; /* by index; not NULL: entries are sorted first (entries.c) */
+  bool late_duplicates;   /* of sorted unique ones */
+  struct bz_moves moves;  /* of rows from key to key */
+  bool doomed;            /* a change was made in part: there is nothing but rollback */
+  struct bz_buffer entry_buf, found_buf;
   int64_t row_delta;
   uint64_t inserted, updated, removed;
   struct bz_writes *next;

@@ -367,10 +367,11 @@ static void close_and_drop(void)
   open_again();
 }
 
-/* A process is killed, and the start after it finds no space. */
+/* A process is killed, and the start after it finds no space for what is too much for memory. */
 static void kill_and_start(void)
 {
-  struct blitz_start_options options = {.dir = log_dir, .log_limit = LOG_LIMIT, .memory = MEMORY};
+  struct blitz_start_options options = {
+      .dir = log_dir, .log_limit = LOG_LIMIT, .memory = MEMORY / 8};
   struct blitz_table *table;
   enum blitz_rc rc;
   int status;

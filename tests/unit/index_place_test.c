@@ -2,25 +2,12 @@
  *
  * index_place_test.c: a cursor's place in an index, which it keeps while entries come, go
  * and move: in its own transaction, in one that has ended, after it has followed another
- * cursor, and when a view is exchanged for a later one, which time does. Time is what
- * this program says it is.
+ * cursor, and while what it reads is written over by merges.
  */
 #include "rows/rows.h"
 #include "support/indexed.h"
 
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
-static int64_t later; /* seconds */
-
-int clock_gettime(clockid_t id, struct timespec *now)
-{
-  int rc = (int)syscall(SYS_clock_gettime, id, now);
-  if (id == CLOCK_MONOTONIC_COARSE) /* which tells the age of views */
-    *now = (struct timespec){.tv_sec = 1 + later};
-  return rc;
-}
+#include <stdlib.h>
 
 static struct blitz_cursor *begin_walk(struct blitz_table *table, struct blitz_txn *txn,
                                        unsigned index_no)
@@ -210,7 +197,7 @@ static void a_scan_is_not_disturbed_by_followers(void **state)
   blitz_cursor_follow(cursor, leader);
   assert_ok(blitz_index_begin(cursor, 2, ERR));
   assert_ok(blitz_index_seek(cursor, text(""), BLITZ_SEEK_FIRST, ERR));
-  assert_at(cursor, 2, 50);
+  assert_at(cursor, 2, 0); /* of the leader's moment */
   while ((rc = blitz_scan_next(leader, &value, ERR)) == BLITZ_OK)
     rows++;
   assert_rc(BLITZ_END, rc);
@@ -268,15 +255,15 @@ static void an_end_is_no_dead_end(void **state)
   blitz_table_close(table);
 }
 
-/* ---- time -------------------------------------------------------------------------------- */
+/* ---- readers that are slow ---------------------------------------------------------------- */
 
-/* All rows but those at the moment's place change; every third is removed or comes back. */
-static void change_others(struct blitz_txn *txn, struct blitz_table *table, uint64_t rows,
-                          uint64_t round)
+/* All rows change; of the upper half every third is removed or comes back. */
+static void change_rows(struct blitz_txn *txn, struct blitz_table *table, uint64_t rows,
+                        uint64_t round)
 {
+  blitz_txn_set_indexer(txn, &indexed_indexer);
   for (uint64_t n = rows; n < 2 * rows; n++)
   {
-    blitz_txn_set_indexer(txn, &indexed_indexer);
     if ((n + round) % 3 == 0)
       assert_ok(blitz_remove(txn, table, number_key(n), ERR));
     else if ((n + round) % 3 == 1)
@@ -289,74 +276,187 @@ static void change_others(struct blitz_txn *txn, struct blitz_table *table, uint
   require_ok(blitz_txn_commit(txn, ERR));
 }
 
-/* A reader that takes an hour for each row does not keep space, and goes on in order. */
-static void slow_readers_go_on_with_what_is_there(void **state)
+enum
+{
+  SLOW_ROWS = 120 / INDEXED_SLOWER
+};
+
+/* The versions of all rows now; UINT64_MAX: there is no such row. */
+struct state
+{
+  uint64_t versions[2 * SLOW_ROWS];
+  uint64_t rows;
+};
+
+static struct state state_now(struct blitz_table *table)
+{
+  struct blitz_cursor *cursor = new_cursor(table, NULL);
+  struct blitz_slice value;
+  struct state now = {.rows = 0};
+  enum blitz_rc rc;
+  memset(now.versions, 0xff, sizeof now.versions);
+  assert_ok(blitz_scan_begin(cursor));
+  while ((rc = blitz_scan_next(cursor, &value, ERR)) == BLITZ_OK)
+  {
+    uint64_t n = number_of_key(blitz_cursor_key(cursor));
+    assert_true(row_proves(value, n, &now.versions[n]));
+    now.rows++;
+  }
+  assert_rc(BLITZ_END, rc);
+  blitz_cursor_close(cursor);
+  return now;
+}
+
+/* A walk over an index that began when the table was in STATE. */
+struct slow_walk
+{
+  struct blitz_cursor *cursor;
+  unsigned index_no;
+  bool forward, by_rows;
+  struct state state;
+  struct indexed_order last;
+  uint64_t met;
+};
+
+static struct slow_walk begin_slow(struct blitz_table *table, unsigned kind)
+{
+  struct slow_walk walk = {.cursor = new_cursor(table, NULL),
+                           .index_no = kind / 4 % INDEXED_COUNT,
+                           .forward = kind % 2 == 0,
+                           .by_rows = kind / 2 % 2 == 0,
+                           .state = state_now(table)};
+  assert_ok(blitz_index_begin(walk.cursor, walk.index_no, ERR));
+  return walk;
+}
+
+/* One entry, which must be that of the walk's moment. False: it was the last. */
+static bool step_slow(struct slow_walk *walk)
+{
+  uint8_t key[INDEXED_KEY_MAX], payload[8];
+  uint64_t n, version;
+  enum blitz_rc rc =
+      walk->met > 0 ? blitz_index_step(walk->cursor, walk->forward, ERR)
+                    : blitz_index_seek(walk->cursor, text(""),
+                                       walk->forward ? BLITZ_SEEK_FIRST : BLITZ_SEEK_LAST, ERR);
+  if (rc == BLITZ_END)
+  {
+    assert_int_equal(walk->met, walk->state.rows);
+    return false;
+  }
+  assert_ok(rc);
+  walk->met++;
+  assert_true(entry_is_behind(walk->cursor, walk->forward, &walk->last));
+  n = number_of_key(blitz_index_row_key(walk->cursor));
+  assert_true(n < 2 * SLOW_ROWS);
+  version = walk->state.versions[n];
+  bz_store_be64(payload, version);
+  assert_true(
+      slice_is(blitz_index_key(walk->cursor), key, indexed_key(walk->index_no, n, version, key)));
+  assert_true(slice_is(blitz_index_payload(walk->cursor), payload, walk->index_no == 2 ? 8 : 0));
+  if (walk->by_rows)
+  {
+    uint64_t row_n, row_version;
+    assert_true(entry_is_right(walk->cursor, walk->index_no, &row_n, &row_version));
+    assert_int_equal(row_n, n);
+    assert_int_equal(row_version, version);
+  }
+  return true;
+}
+
+static struct blitz_table *new_slow_table(const char *name, struct blitz_txn *txn)
+{
+  struct blitz_table *table = new_indexed_table(name);
+  put_indexed_rows(table, 0, SLOW_ROWS, 1, 300);
+  for (uint64_t n = SLOW_ROWS; n < 2 * SLOW_ROWS; n++)
+    if (n % 3 != 1)
+      assert_ok(indexed_insert(txn, table, n, 1, 300));
+  require_ok(blitz_txn_commit(txn, ERR));
+  return table;
+}
+
+/* However long it takes for each row, a walk sees the moment when it began; and of a logged table
+ * it keeps no more space than that moment takes.
+ */
+static void slow_readers_see_their_moment(void **state)
+{
+  (void)state;
+  struct blitz_txn *txn = new_indexed_txn();
+  struct blitz_table *table = new_slow_table(__func__, txn);
+  bool logged = getenv("BLITZ_LOGGED") != NULL;
+  struct blitz_table_stats stats;
+  uint64_t round = 0, len = 0, index_len = 0;
+  for (unsigned kind = 0; kind < 4 * INDEXED_COUNT; kind++)
+  {
+    struct slow_walk walk = begin_slow(table, kind);
+    uint64_t n, version;
+    while (step_slow(&walk))
+    {
+      change_rows(txn, table, SLOW_ROWS, round++ % 3);
+      /* The entries of a logged table come into its index file by checkpoints. */
+      if (round % 4 == 0)
+        assert_ok(blitz_checkpoint(ERR));
+      blitz_table_stats(table, &stats);
+      if (kind > 0 && logged)
+      {
+        assert_true(stats.file_len <= len);
+        assert_true(blitz_index_file_len(table) <= index_len);
+      }
+    }
+    /* From the end it can go back. */
+    assert_ok(blitz_index_step(walk.cursor, !walk.forward, ERR));
+    assert_true(entry_is_right(walk.cursor, walk.index_no, &n, &version));
+    assert_int_equal(version, walk.state.versions[n]);
+    blitz_cursor_close(walk.cursor);
+    assert_ok(blitz_checkpoint(ERR));
+    blitz_table_stats(table, &stats);
+    if (kind == 0)
+      len = stats.file_len * 3 / 2, index_len = blitz_index_file_len(table) * 2;
+  }
+  assert_indexes_right(table);
+  blitz_txn_free(txn);
+  blitz_table_close(table);
+}
+
+/* Many of them at a time, each with a moment of its own; after each merge, any of them goes on. */
+static void slow_readers_do_not_disturb_each_other(void **state)
 {
   (void)state;
   enum
   {
-    ROWS = 150 / INDEXED_SLOWER,
-    CHECKPOINTS = 4
+    WALKS = 40 / INDEXED_SLOWER,
+    ROUNDS = 600 / INDEXED_SLOWER
   };
-  struct blitz_table *table = new_indexed_table(__func__);
   struct blitz_txn *txn = new_indexed_txn();
-  struct blitz_table_stats stats;
-  struct blitz_counters before, after;
-  uint64_t len = 0, index_len = 0;
-  put_indexed_rows(table, 0, ROWS, 1, 300);
-  for (uint64_t n = ROWS; n < 2 * ROWS; n++)
-    if (n % 3 != 1)
-      assert_ok(indexed_insert(txn, table, n, 1, 300));
-  require_ok(blitz_txn_commit(txn, ERR));
-  blitz_counters_get(&before);
-  for (unsigned index_no = 0; index_no < INDEXED_COUNT; index_no++)
-    for (unsigned kind = 0; kind < 4; kind++)
+  struct blitz_table *table = new_slow_table(__func__, txn);
+  struct slow_walk walks[WALKS];
+  bool open[WALKS] = {false};
+  struct rnd rnd = {run_seed()};
+  for (unsigned round = 0; round < ROUNDS; round++)
+  {
+    for (unsigned i = 0; i < WALKS / 4; i++)
     {
-      struct blitz_cursor *cursor = new_cursor(table, NULL);
-      struct indexed_order last = {.len = 0};
-      unsigned char met[2 * ROWS] = {0};
-      bool forward = kind % 2 == 0;
-      uint64_t n, version, round = 0;
-      enum blitz_rc rc;
-      assert_ok(blitz_index_begin(cursor, index_no, ERR));
-      for (rc = blitz_index_seek(cursor, text(""), forward ? BLITZ_SEEK_FIRST : BLITZ_SEEK_LAST,
-                                 ERR);
-           rc == BLITZ_OK; rc = blitz_index_step(cursor, forward, ERR))
-      {
-        assert_true(entry_is_behind(cursor, forward, &last));
-        n = number_of_key(blitz_index_row_key(cursor));
-        if (kind / 2)
-          assert_true(entry_is_right(cursor, index_no, &n, &version));
-        if (n < ROWS)
-          assert_int_equal(met[n]++, 0);
-        change_others(txn, table, ROWS, round++ % 3);
-        later += 3600;
-        /* The entries of a logged table come into its index file by checkpoints. */
-        if (round % CHECKPOINTS == 0)
-          assert_ok(blitz_checkpoint(ERR));
-        blitz_table_stats(table, &stats);
-        if (index_no + kind > 0)
-        {
-          assert_true(stats.file_len <= len);
-          assert_true(blitz_index_file_len(table) <= index_len);
-        }
-      }
-      assert_rc(BLITZ_END, rc);
-      for (n = 0; n < ROWS; n++)
-        assert_int_equal(met[n], 1);
-      /* From the end it can go back, although its view has gone. */
-      assert_ok(blitz_index_step(cursor, !forward, ERR));
-      assert_true(entry_is_right(cursor, index_no, &n, &version));
-      blitz_cursor_close(cursor);
-      for (; round % 3 != 0; round++)
-        change_others(txn, table, ROWS, round % 3);
-      assert_ok(blitz_checkpoint(ERR));
-      blitz_table_stats(table, &stats);
-      if (index_no + kind == 0)
-        len = stats.file_len * 3 / 2, index_len = blitz_index_file_len(table) * 3 / 2;
+      unsigned which = (unsigned)rnd_below(&rnd, WALKS);
+      if (!open[which])
+        walks[which] = begin_slow(table, (unsigned)rnd_below(&rnd, 4 * INDEXED_COUNT));
+      open[which] = true;
+      for (uint64_t steps = 1 + rnd_below(&rnd, 8); open[which] && steps > 0; steps--)
+        open[which] = step_slow(&walks[which]);
+      if (!open[which])
+        blitz_cursor_close(walks[which].cursor);
     }
-  blitz_counters_get(&after);
-  assert_true(after.view_renewals - before.view_renewals > 1000 / INDEXED_SLOWER / CHECKPOINTS);
+    change_rows(txn, table, SLOW_ROWS, round % 3);
+    if (rnd_below(&rnd, 3) == 0)
+      assert_ok(blitz_checkpoint(ERR));
+    if (rnd_below(&rnd, 50) == 0)
+      assert_indexes_right(table);
+  }
+  for (unsigned which = 0; which < WALKS; which++)
+    if (open[which])
+    {
+      while (step_slow(&walks[which]))
+        ;
+      blitz_cursor_close(walks[which].cursor);
+    }
   assert_indexes_right(table);
   blitz_txn_free(txn);
   blitz_table_close(table);
@@ -442,7 +542,8 @@ int main(void)
       cmocka_unit_test(a_scan_is_not_disturbed_by_followers),
       cmocka_unit_test(an_unfinished_load_adds_no_equal_rows),
       cmocka_unit_test(an_end_is_no_dead_end),
-      cmocka_unit_test(slow_readers_go_on_with_what_is_there),
+      cmocka_unit_test(slow_readers_see_their_moment),
+      cmocka_unit_test(slow_readers_do_not_disturb_each_other),
       cmocka_unit_test(old_versions_are_found_among_many),
   };
   return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -15,26 +15,27 @@
 struct moment
 {
   struct blitz_table *table;
-  struct bz_index_view view;
+  struct MDB_txn *txn;
   struct bz_walk_commit commit;
 };
 
 static struct moment begin_moment(struct blitz_table *table)
 {
   struct moment moment = {.table = table};
+  struct bz_index_view view;
   pthread_mutex_lock(&table->snapshot_lock);
-  require_ok(bz_index_read_begin(table, &moment.view));
-  require_ok(bz_walk_look_txn(table->index, moment.view.txn, &moment.commit));
+  require_ok(bz_index_view_begin(table, &view, atomic_load(&table->committed)));
+  bz_index_view_end(table, &view);
+  require(mdb_txn_begin(table->index->env, NULL, MDB_RDONLY, &moment.txn) == 0);
+  require(mdb_txn_id(moment.txn) == view.commit.number);
   pthread_mutex_unlock(&table->snapshot_lock);
+  moment.commit = view.commit;
   return moment;
 }
 
 static void end_moment(struct moment *moment)
 {
-  pthread_mutex_lock(&moment->table->snapshot_lock);
-  bz_index_read_end(moment->table, &moment->view);
-  pthread_mutex_unlock(&moment->table->snapshot_lock);
-  bz_index_read_free(moment->view.txn);
+  mdb_txn_abort(moment->txn);
 }
 
 /* An index, read by both. */
@@ -51,7 +52,7 @@ struct both
 static struct both open_both(struct moment *moment, unsigned index_no)
 {
   struct both both = {.moment = moment, .dbi = moment->table->index->dbis[index_no]};
-  assert_ok(bz_tree_open_cursor(moment->table, moment->view.txn, both.dbi, &both.mc, ERR));
+  assert_ok(bz_tree_open_cursor(moment->table, moment->txn, both.dbi, &both.mc, ERR));
   assert_ok(bz_walk_open(&moment->commit, walked_ids.ids[index_no], &both.walk));
   return both;
 }
@@ -126,7 +127,7 @@ static void get_both(struct both *both, unsigned index_no, uint64_t n, uint64_t 
     memcpy(sort_key + len, row_key.data, row_key.len);
     len += row_key.len;
   }
-  wanted = bz_tree_get(both->moment->table, both->moment->view.txn, both->dbi, bytes(sort_key, len),
+  wanted = bz_tree_get(both->moment->table, both->moment->txn, both->dbi, bytes(sort_key, len),
                        &by_lmdb, ERR);
   bz_walk_copy(&walk, &both->walk);
   assert_rc(wanted, bz_walk_get(&walk, bytes(sort_key, len), &both->entry));
@@ -138,7 +139,7 @@ static void assert_same_walks(struct moment *moment, unsigned index_no)
 {
   struct bz_tree_shape shape;
   MDB_stat by_lmdb;
-  assert_int_equal(mdb_stat(moment->view.txn, moment->table->index->dbis[index_no], &by_lmdb), 0);
+  assert_int_equal(mdb_stat(moment->txn, moment->table->index->dbis[index_no], &by_lmdb), 0);
   for (unsigned forward = 0; forward < 2; forward++)
   {
     struct both both = open_both(moment, index_no);
@@ -188,7 +189,7 @@ static void assert_moment_same(struct moment *moment, struct rnd *rnd, unsigned 
 {
   struct blitz_slice record;
   MDB_val key = bz_index_record_key(), by_lmdb;
-  assert_int_equal(mdb_get(moment->view.txn, MAIN_DBI, &key, &by_lmdb), 0);
+  assert_int_equal(mdb_get(moment->txn, MAIN_DBI, &key, &by_lmdb), 0);
   assert_ok(bz_walk_record(&moment->commit, &record));
   assert_same_slice(record, bytes(by_lmdb.mv_data, by_lmdb.mv_size));
   for (unsigned index_no = 0; index_no < walked_ids.count; index_no++)
