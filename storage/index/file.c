@@ -214,7 +214,7 @@ static const char *judge_record(struct blitz_table *table, MDB_val record,
   seq = bz_load_le64(from + RECORD_SEQ_OFF);
   if (seq < header_seq || (seq > header_seq && !trust->may_be_later) || seq - 1 > trust->committed)
     return "out of date";
-  file->file_number = seq - 1;
+  file->file_number = file->record_number = seq - 1;
   for (uint32_t n = 0; n < count; n++)
     for (unsigned i = 0; i < file->count; i++)
       if (file->ids[i] == bz_load_le64(from + RECORD_IDS_OFF + 8 * n))

@@ -31,7 +31,7 @@
  *
  * Invariants:
  *  X1. A commit of the file carries the number of the last commit of the rows of which it
- *      has the entries. The data file's header has that number too, or of a logged table that
+ *      has all entries, and of those before; in the middle of a merge it has later ones, too. The data file's header has that number too, or of a logged table that
  *      was not closed an earlier one: the log has all since. An index file is believed only
  *      if its number is not less than the header's, and not beyond the last commit.
  *  X2. An entry's row key is right. Its offset is where the row was when the entry
@@ -118,6 +118,7 @@ struct bz_index_file
   struct bz_deltas *merged;      /* that are just being merged, or could not be; NULL: none */
   uint64_t merged_number;        /* of the last commit in these */
   uint64_t file_number;          /* of the last commit that the file may have entries of */
+  uint64_t record_number;        /* what its own record says of that; for who is `writing` */
   uint64_t direct_number;        /* of the last direct commit */
   uint64_t commit_number;        /* LMDB's, of the last commit */
   struct bz_index_epoch *epochs; /* commits that are kept, X9, the newest first */

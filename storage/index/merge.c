@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
  * merge.c: entries that were committed in memory, and how they come into the index file: all of
- * some commits at once, in order, as one commit of the file that is on the device. The log is there
+ * some commits at once, in order, as commits of the file that are on the device. The log is there
  * before: an index file is never ahead of what the rows are after a crash.
  *
- * A failure leaves the file as it was, and the entries where they are, to be merged with the next
- * ones.
+ * A failure leaves the entries where they are, to be merged with the next ones; some of them may be
+ * in the file already, which makes no difference.
  */
 #include "base/counters.h"
 #include "index/deltas.h"
@@ -127,42 +127,59 @@ static enum blitz_rc apply(struct blitz_table *table, MDB_cursor *mc,
   return bz_tree_put(table, mc, &entry, err);
 }
 
-/* UNDO: where what was before is put; NULL: nowhere. */
-static enum blitz_rc apply_delta(struct blitz_table *table, MDB_txn *txn, unsigned index_no,
-                                 const struct bz_delta *delta, struct bz_undo *undo,
-                                 struct blitz_error *err)
+/* Where in deltas a merge is: the version that comes next. */
+struct progress
 {
+  unsigned index_no; /* the number of indexes: all is done */
+  bool begun;        /* the place is somewhere in that index */
   struct bz_delta_place place;
+};
+
+/* Brings versions of an index into a transaction until there are no more, or LEFT bytes of them are
+ * done. UNDO: where what was before is put; NULL: nowhere.
+ */
+static enum blitz_rc apply_delta(struct blitz_table *table, MDB_txn *txn, struct progress *at,
+                                 uint64_t *left, struct bz_undo *undo, struct blitz_error *err)
+{
   MDB_cursor *mc;
-  bool found = bz_delta_first(&place, delta);
-  enum blitz_rc rc = bz_tree_open_cursor(table, txn, table->index->dbis[index_no], &mc, err);
+  bool found = true;
+  enum blitz_rc rc = bz_tree_open_cursor(table, txn, table->index->dbis[at->index_no], &mc, err);
 
   if (rc != BLITZ_OK)
     return rc;
-  for (; found && rc == BLITZ_OK; found = bz_delta_step(&place, true))
+  while (found && rc == BLITZ_OK && *left > 0)
   {
-    struct bz_delta_version version = bz_delta_at(&place);
+    struct bz_delta_version version = bz_delta_at(&at->place);
+    uint64_t len = version.sort_key.len + version.value.len;
+
     if (undo != NULL)
-      rc = bz_undo_keep(undo, index_no, &place, err);
+      rc = bz_undo_keep(undo, at->index_no, &at->place, err);
     if (rc == BLITZ_OK)
       rc = apply(table, mc, &version, err);
+    *left -= len < *left ? len : *left;
+    found = bz_delta_step(&at->place, true);
   }
   bz_tree_close_cursor(mc);
+  at->begun = found;
   return rc;
 }
 
-static enum blitz_rc apply_all(struct blitz_table *table, MDB_txn *txn,
-                               const struct bz_deltas *deltas, struct bz_undo *undo,
-                               struct blitz_error *err)
+/* The same of all indexes, from AT on. */
+static enum blitz_rc apply_some(struct blitz_table *table, MDB_txn *txn,
+                                const struct bz_deltas *deltas, struct progress *at, uint64_t left,
+                                struct bz_undo *undo, struct blitz_error *err)
 {
-  struct bz_index_file *file = table->index;
+  unsigned count = table->index->count;
   enum blitz_rc rc = BLITZ_OK;
 
-  for (unsigned i = 0; i < file->count && rc == BLITZ_OK; i++)
+  while (at->index_no < count && rc == BLITZ_OK && left > 0)
   {
-    const struct bz_delta *delta = atomic_load_explicit(&deltas->of[i], memory_order_acquire);
-    if (delta != NULL && !bz_delta_is_empty(delta))
-      rc = apply_delta(table, txn, i, delta, undo, err);
+    const struct bz_delta *delta =
+        atomic_load_explicit(&deltas->of[at->index_no], memory_order_acquire);
+    if (at->begun || bz_delta_first(&at->place, delta))
+      rc = apply_delta(table, txn, at, &left, undo, err);
+    if (!at->begun)
+      at->index_no++;
   }
   return rc;
 }
@@ -170,7 +187,9 @@ static enum blitz_rc apply_all(struct blitz_table *table, MDB_txn *txn,
 enum blitz_rc bz_index_apply(struct blitz_table *table, MDB_txn *txn,
                              const struct bz_deltas *deltas, struct blitz_error *err)
 {
-  return apply_all(table, txn, deltas, NULL, err);
+  struct progress all = {.index_no = 0};
+
+  return apply_some(table, txn, deltas, &all, UINT64_MAX, NULL, err);
 }
 
 /* Snapshots for which what a merge changes is to be kept. */
@@ -215,41 +234,50 @@ static enum blitz_rc find_wanted(struct blitz_table *table, struct wanted *wante
   return BLITZ_OK;
 }
 
-/* Commits TXN as all up to commit NUMBER, on the device, after the log. */
+/* Commits TXN as all up to commit NUMBER, on the device. */
 static enum blitz_rc commit_synced(struct blitz_table *table, MDB_txn *txn, uint64_t number,
                                    struct blitz_error *err)
 {
   struct bz_index_file *file = table->index;
-  struct bz_redo *redo = bz_current_log();
-  enum blitz_rc rc = redo != NULL ? bz_redo_sync(redo, bz_redo_end(redo), err) : BLITZ_OK;
+  enum blitz_rc rc;
 
-  if (rc != BLITZ_OK)
-  {
-    bz_index_file_abort(table, txn);
-    return rc;
-  }
   (void)mdb_env_set_flags(file->env, MDB_NOSYNC, 0);
   rc = bz_index_file_commit(table, txn, number, err);
   (void)mdb_env_set_flags(file->env, MDB_NOSYNC, 1);
   return rc;
 }
 
-/* Brings MERGED into a transaction, and what was before into the undo. */
-static enum blitz_rc apply_merged(struct blitz_table *table, MDB_txn *txn,
-                                  const struct wanted *wanted, struct blitz_error *err)
+/* So many bytes of entries one commit of a merge brings. Pages that it frees are used again by the
+ * next commit but two: in few commits, a merge that changes all pages would make the file three
+ * times as long.
+ */
+#ifdef NDEBUG
+#define BATCH_LEN ((uint64_t)1 << 20)
+#else
+#define BATCH_LEN ((uint64_t)4 << 10)
+#endif
+
+/* Brings the next part of what is merged into a transaction, and what was before into the undo. */
+static enum blitz_rc apply_batch(struct blitz_table *table, MDB_txn *txn, struct progress *at,
+                                 const struct wanted *wanted, struct blitz_error *err)
 {
+  bool is_first = at->index_no == 0 && !at->begun;
   struct bz_undo undo;
-  enum blitz_rc rc =
-      bz_undo_begin(&undo, table, txn, wanted->numbers, wanted->count, wanted->keep, err);
+  enum blitz_rc rc = bz_undo_begin(&undo, table, txn, wanted->numbers, wanted->count,
+                                   wanted->keep || !is_first, err);
 
   if (rc == BLITZ_OK)
-    rc = apply_all(table, txn, table->index->merged, wanted->count > 0 ? &undo : NULL, err);
+    rc = apply_some(table, txn, table->index->merged, at, BATCH_LEN,
+                    wanted->count > 0 ? &undo : NULL, err);
   bz_undo_end(&undo);
   return rc;
 }
 
-static enum blitz_rc write_txn(struct blitz_table *table, const struct wanted *wanted,
-                               struct blitz_error *err)
+/* One commit of a merge. All but the last one leave the file's number: after a crash all of it is
+ * merged again, from the log, which comes to the same.
+ */
+static enum blitz_rc write_batch(struct blitz_table *table, struct progress *at,
+                                 const struct wanted *wanted, struct blitz_error *err)
 {
   struct bz_index_file *file = table->index;
   MDB_txn *txn;
@@ -257,13 +285,29 @@ static enum blitz_rc write_txn(struct blitz_table *table, const struct wanted *w
 
   if (rc != BLITZ_OK)
     return rc;
-  rc = apply_merged(table, txn, wanted, err);
+  rc = apply_batch(table, txn, at, wanted, err);
   if (rc == BLITZ_OK)
-    rc = commit_synced(table, txn, file->merged_number, err);
+    rc = commit_synced(table, txn,
+                       at->index_no < file->count ? file->record_number : file->merged_number, err);
   else
     bz_index_file_abort(table, txn);
   if (rc == BLITZ_CORRUPT)
     bz_index_set_broken(table);
+  return rc;
+}
+
+static enum blitz_rc write_batches(struct blitz_table *table, const struct wanted *wanted,
+                                   struct blitz_error *err)
+{
+  struct bz_redo *redo = bz_current_log();
+  struct progress at = {.index_no = 0};
+  enum blitz_rc rc = redo != NULL ? bz_redo_sync(redo, bz_redo_end(redo), err) : BLITZ_OK;
+
+  if (rc != BLITZ_OK)
+    return rc;
+  do
+    rc = write_batch(table, &at, wanted, err);
+  while (rc == BLITZ_OK && at.index_no < table->index->count);
   return rc;
 }
 
@@ -285,7 +329,7 @@ static enum blitz_rc write_merged(struct blitz_table *table, struct blitz_error 
   pthread_mutex_unlock(&table->snapshot_lock);
   if (rc != BLITZ_OK)
     return bz_fail(err, rc, 0, "out of memory writing %s", file->name);
-  rc = write_txn(table, &wanted, err);
+  rc = write_batches(table, &wanted, err);
   free(wanted.numbers);
   if (rc != BLITZ_OK)
     return rc;

@@ -293,13 +293,20 @@ static enum blitz_rc add_base(struct list *list, unsigned index_no, struct blitz
   return rc;
 }
 
+static enum blitz_rc fail(const struct bz_undo *undo, enum blitz_rc rc, struct blitz_error *err)
+{
+  if (rc == BLITZ_NOMEM)
+    return bz_fail(err, rc, 0, "out of memory writing %s", undo->table->index->name);
+  return rc == BLITZ_CORRUPT ? bz_index_fail(undo->table, MDB_CORRUPTED, err) : rc;
+}
+
 enum blitz_rc bz_undo_keep(struct bz_undo *undo, unsigned index_no,
                            const struct bz_delta_place *place, struct blitz_error *err)
 {
   struct list list = {.undo = undo, .before = undo->count};
   struct bz_delta_version newest = bz_delta_at(place);
   struct bz_entry entry = {.unique = true};
-  bool is_known;
+  bool all_see_newest;
   enum blitz_rc rc;
 
   if (undo->mc == NULL)
@@ -307,22 +314,19 @@ enum blitz_rc bz_undo_keep(struct bz_undo *undo, unsigned index_no,
   rc = make_key(&undo->key, undo->table->index->ids[index_no], newest.sort_key, &entry.sort_key);
   if (rc == BLITZ_OK)
     rc = add_new(&list, place);
-  if (rc == BLITZ_OK && list.before == 0 && newest.number <= undo->numbers[0])
+  all_see_newest = newest.number <= undo->numbers[0];
+  if (rc == BLITZ_OK && !all_see_newest)
+    rc = add_kept(&list, entry.sort_key, err);
+  if (rc == BLITZ_NOT_FOUND)
+    rc = add_base(&list, index_no, newest.sort_key, err);
+  if (rc != BLITZ_OK)
+    return fail(undo, rc, err);
+  /* All see what the file is about to have. */
+  if (all_see_newest || (newest.removed && list.len == HEAD_LEN))
   {
-    /* All see what the file is about to have. */
     rc = bz_tree_remove(undo->table, undo->mc, entry.sort_key, err);
     return rc == BLITZ_NOT_FOUND ? BLITZ_OK : rc;
   }
-  if (rc == BLITZ_OK)
-    rc = add_kept(&list, entry.sort_key, err);
-  is_known = rc != BLITZ_NOT_FOUND;
-  if (!is_known)
-    rc = add_base(&list, index_no, newest.sort_key, err);
   entry.payload = (struct blitz_slice){undo->list.data, list.len};
-  if (rc == BLITZ_OK)
-    rc = bz_tree_put(undo->table, undo->mc, &entry, err);
-  return rc == BLITZ_NOMEM
-             ? bz_fail(err, rc, 0, "out of memory writing %s", undo->table->index->name)
-         : rc == BLITZ_CORRUPT ? bz_index_fail(undo->table, MDB_CORRUPTED, err)
-                               : rc;
+  return bz_tree_put(undo->table, undo->mc, &entry, err);
 }

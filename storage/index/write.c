@@ -135,6 +135,7 @@ enum blitz_rc bz_index_file_commit(struct blitz_table *table, MDB_txn *txn, uint
   {
     end_committed(table, lmdb_number);
     memcpy(file->sums, file->write_sums, sizeof file->sums);
+    file->record_number = number;
     return BLITZ_OK;
   }
   set_in_txn(table, false);

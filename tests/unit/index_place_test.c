@@ -424,7 +424,7 @@ static void slow_readers_do_not_disturb_each_other(void **state)
   enum
   {
     WALKS = 40 / INDEXED_SLOWER,
-    ROUNDS = 600 / INDEXED_SLOWER
+    ROUNDS = 300 / INDEXED_SLOWER
   };
   struct blitz_txn *txn = new_indexed_txn();
   struct blitz_table *table = new_slow_table(__func__, txn);
