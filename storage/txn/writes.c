@@ -48,7 +48,8 @@ void bz_writes_end(struct blitz_txn *txn, struct bz_writes *writes)
   *writes = (struct bz_writes){.changes = writes->changes,
                                .room = writes->room,
                                .positions = writes->positions,
-                               .entry_buf = writes->entry_buf};
+                               .entry_buf = writes->entry_buf,
+                               .found_buf = writes->found_buf};
   txn->spare = writes;
 }
 
