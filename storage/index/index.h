@@ -7,8 +7,8 @@
  * rows.
  *
  * Who may call what: a write transaction is the writer's, and so is all that takes its
- * struct MDB_txn; a read transaction is the thread's that began it. Opening and closing are
- * for who opens and closes the table. "Needs snapshot_lock": the caller holds it.
+ * struct MDB_txn. Opening and closing are for who opens and closes the table. "Needs
+ * snapshot_lock": the caller holds it.
  *
  *   file.c    the file: open, trust, close
  *   verify.c  whether its bytes are an index file at all
@@ -31,24 +31,21 @@
  *
  * Invariants:
  *  X1. A commit of the file carries the number of the last commit of the rows of which it
- *      has all entries, and of those before; in the middle of a merge it has later ones, too. The data file's header has that number too, or of a logged table that
- *      was not closed an earlier one: the log has all since. An index file is believed only
- *      if its number is not less than the header's, and not beyond the last commit.
- *  X2. An entry's row key is right. Its offset is where the row was when the entry
- *      was stored: a hint, to be verified.
- *  X3. One at a time writes to the file, `writing`: who has the table's writer slot, or who
- *      merges. It stays in one thread to the end.
- *  X4. LMDB writes with the system's calls and reads through the map: a full disk is an
- *      error of a change or of a commit, which leaves the file as it was.
- *  X5. LMDB gets a file that was opened here, by its descriptor: no name is followed.
- *  X6. Of a file that may have been changed since it was closed, LMDB, which believes what
- *      it reads, sees nothing that was not looked over: the names of databases when it is
- *      opened, all before it is written to, or if the machine died at once. Who reads
- *      believes nothing (walk.h).
- *  X7. What a reader sees of an index is: of each entry the newest version up to its commit
- *      in the deltas that it has, else in the file's undo, if its commit is earlier than the
- *      file's number, else what the file has. The deltas have all that was committed since the
- *      file's number, and what they have besides is in the file too: so a merge may come
+ *      has all entries, and of those before; in the middle of a merge it has later ones, too. The
+ * data file's header has that number too, or of a logged table that was not closed an earlier one:
+ * the log has all since. An index file is believed only if its number is not less than the
+ * header's, and not beyond the last commit. X2. An entry's row key is right. Its offset is where
+ * the row was when the entry was stored: a hint, to be verified. X3. One at a time writes to the
+ * file, `writing`: who has the table's writer slot, or who merges. It stays in one thread to the
+ * end. X4. LMDB writes with the system's calls and reads through the map: a full disk is an error
+ * of a change or of a commit, which leaves the file as it was. X5. LMDB gets a file that was opened
+ * here, by its descriptor: no name is followed. X6. Of a file that may have been changed since it
+ * was closed, LMDB, which believes what it reads, sees nothing that was not looked over: the names
+ * of databases when it is opened, all before it is written to, or if the machine died at once. Who
+ * reads believes nothing (walk.h). X7. What a reader sees of an index is: of each entry the newest
+ * version up to its commit in the deltas that it has, else in the file's undo, if its commit is
+ * earlier than the file's number, else what the file has. The deltas have all that was committed
+ * since the file's number, and what they have besides is in the file too: so a merge may come
  *      between any two of their commits, and a reader may go on with a later commit of the
  *      file, and the deltas of then, at any time.
  *  X8. The delta of new commits gives way to a new one between commits alone, under
@@ -104,12 +101,13 @@ struct bz_index_file
   /* Of who is `writing`: what is committed, and with the changes of the write transaction. */
   struct bz_index_sum sums[BZ_DBIS_MAX];
   struct bz_index_sum write_sums[BZ_DBIS_MAX];
-  uint64_t last_label; /* that a long key got last, and where */
+  uint64_t record_number; /* what the file's own record says: it has all up to that commit */
+  uint64_t last_label;    /* that a long key got last, and where */
   unsigned last_label_dbi;
+  uint64_t map_wanted; /* length that the map is to get */
 
   atomic_ullong write_serial; /* counts ends of write transactions, whose cursors are no more */
   atomic_ullong write_number; /* LMDB's, of the transaction that has begun to write last (X9) */
-  uint64_t map_wanted;        /* length that the map is to get; for who is `writing` */
 
   struct bz_deltas *writer_own; /* the writer's, empty, kept from one use to the next */
 
@@ -118,7 +116,6 @@ struct bz_index_file
   struct bz_deltas *merged;      /* that are just being merged, or could not be; NULL: none */
   uint64_t merged_number;        /* of the last commit in these */
   uint64_t file_number;          /* of the last commit that the file may have entries of */
-  uint64_t record_number;        /* what its own record says of that; for who is `writing` */
   uint64_t direct_number;        /* of the last direct commit */
   uint64_t commit_number;        /* LMDB's, of the last commit */
   struct bz_index_epoch *epochs; /* commits that are kept, X9, the newest first */
@@ -129,8 +126,8 @@ struct bz_index_file
   pthread_cond_t changed; /* any of these has */
 };
 
-/* An entry as it is found. It points into the file's map: good until the read transaction
- * ends or the write transaction changes something.
+/* An entry as it is found. It points into a map of the file: until that is written over (X9), or
+ * the write transaction that it was found in changes something.
  */
 struct bz_entry
 {
@@ -260,13 +257,12 @@ void bz_index_trim(struct blitz_table *table);
 enum blitz_rc bz_index_write_begin(struct blitz_table *table, uint64_t len, struct MDB_txn **txnp,
                                    struct blitz_error *err) BLITZ_MUST_CHECK;
 
-/* Commits entries for commit SEQ of the rows. After a failure the file is as it was before.
- * Else bz_index_published(), which needs snapshot_lock, says that the rows of that commit are
- * seen from then on.
+/* Commits entries for commit SEQ of the rows. After a failure the file is as it was before. Else
+ * the commit before is kept (X9), until bz_index_trim() finds after the rows' commit that nobody
+ * wants it.
  */
 enum blitz_rc bz_index_write_commit(struct blitz_table *table, struct MDB_txn *txn, uint64_t seq,
                                     struct blitz_error *err) BLITZ_MUST_CHECK;
-void bz_index_published(struct blitz_table *table);
 void bz_index_write_abort(struct blitz_table *table, struct MDB_txn *txn);
 
 /* An error that says that it is broken. */

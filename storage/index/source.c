@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * source.c: see source.h. A reader keeps a place in the file and in each delta, each at its next
- * entry in the direction in which it goes, and takes the nearest. Of an entry that several have the
- * newest delta counts.
+ * source.c: see source.h. A reader keeps a place in each layer, the file, its undo and the deltas,
+ * each at its next entry in the direction in which it goes, and takes the nearest. Of an entry that
+ * several have the upper one counts.
  */
 #include "index/source.h"
 
@@ -49,12 +49,10 @@ static enum blitz_rc damaged(const struct blitz_table *table, enum blitz_rc rc,
                  table->index->name);
 }
 
-/* Opens the undo of an index. BLITZ_NOT_FOUND: there is none, or it is not needed. */
+/* Opens the undo of an index. BLITZ_NOT_FOUND: there is none. */
 static enum blitz_rc open_undo(const struct blitz_table *table, const struct bz_source *source,
                                unsigned index_no, struct bz_undo_place *place)
 {
-  if (!source->is_earlier)
-    return BLITZ_NOT_FOUND;
   place->id = table->index->ids[index_no];
   place->number = source->seq;
   return bz_undo_open(&source->commit, place);
@@ -91,7 +89,7 @@ static enum blitz_rc get_of_deltas(const struct bz_source *source, unsigned inde
   return BLITZ_END;
 }
 
-/* The same of the undo. */
+/* The same of the undo, if it is needed. */
 static enum blitz_rc get_of_undo(const struct blitz_table *table, const struct bz_source *source,
                                  unsigned index_no, struct blitz_slice sort_key,
                                  struct bz_buffer *buf, struct bz_entry *found)
@@ -135,7 +133,7 @@ enum blitz_rc bz_source_get(const struct blitz_table *table, const struct bz_sou
 {
   enum blitz_rc rc = get_of_deltas(source, index_no, sort_key, buf, found);
 
-  if (rc == BLITZ_END)
+  if (rc == BLITZ_END && source->is_earlier)
     rc = get_of_undo(table, source, index_no, sort_key, buf, found);
   if (rc == BLITZ_END)
     rc = get_of_file(table, source, index_no, sort_key, buf, found, err);
@@ -148,10 +146,16 @@ enum blitz_rc bz_source_get(const struct blitz_table *table, const struct bz_sou
 /* ---- opening -------------------------------------------------------------------------- */
 
 /* A cursor of a write transaction has gone with it. */
-void bz_reader_close(const struct blitz_table *table, struct bz_reader *reader)
+static void close_cursor(const struct blitz_table *table, struct bz_reader *reader)
 {
   if (reader->mc != NULL && reader->write_serial == atomic_load(&table->index->write_serial))
     bz_tree_close_cursor(reader->mc);
+  reader->mc = NULL;
+}
+
+void bz_reader_close(const struct blitz_table *table, struct bz_reader *reader)
+{
+  close_cursor(table, reader);
   bz_undo_close(&reader->undo);
   free(reader->file_buf.data);
   *reader = (struct bz_reader){0};
@@ -161,14 +165,15 @@ void bz_reader_close(const struct blitz_table *table, struct bz_reader *reader)
 static enum blitz_rc open_layers(const struct blitz_table *table, const struct bz_source *source,
                                  unsigned index_no, struct bz_reader *reader)
 {
-  enum blitz_rc rc;
+  enum blitz_rc rc = BLITZ_NOT_FOUND;
 
   reader->count = 0;
   reader->file_there = reader->undo_there = false;
   for (unsigned n = 0; n < BZ_SOURCE_DELTAS; n++)
     if (place_of(source, n, index_no, &reader->places[reader->count]))
       reader->there[reader->count++] = false;
-  rc = open_undo(table, source, index_no, &reader->undo);
+  if (source->is_earlier)
+    rc = open_undo(table, source, index_no, &reader->undo);
   reader->has_undo = rc == BLITZ_OK && reader->undo.walk.depth > 0;
   return rc == BLITZ_NOT_FOUND ? BLITZ_OK : rc;
 }
@@ -179,9 +184,7 @@ enum blitz_rc bz_reader_open(const struct blitz_table *table, const struct bz_so
   const struct bz_index_file *file = table->index;
   enum blitz_rc rc;
 
-  if (reader->mc != NULL && reader->write_serial == atomic_load(&file->write_serial))
-    bz_tree_close_cursor(reader->mc);
-  reader->mc = NULL;
+  close_cursor(table, reader);
   reader->file = file;
   reader->serial = 0; /* no source has that */
   reader->write_serial = atomic_load(&file->write_serial);
@@ -190,10 +193,11 @@ enum blitz_rc bz_reader_open(const struct blitz_table *table, const struct bz_so
   reader->kept = source->kept;
   rc = open_layers(table, source, index_no, reader);
   if (rc == BLITZ_OK && source->txn != NULL)
-    return bz_tree_open_cursor(table, source->txn, file->dbis[index_no], &reader->mc, err) ==
-                   BLITZ_OK
-               ? (reader->serial = source->serial, BLITZ_OK)
-               : BLITZ_NOMEM;
+  {
+    rc = bz_tree_open_cursor(table, source->txn, file->dbis[index_no], &reader->mc, err);
+    reader->serial = rc == BLITZ_OK ? source->serial : 0;
+    return rc;
+  }
   if (rc == BLITZ_OK)
     rc = bz_walk_open(&source->commit, file->ids[index_no], &reader->walk);
   if (!bz_reader_is_kept(reader))

@@ -247,11 +247,6 @@ enum blitz_rc bz_index_write_commit(struct blitz_table *table, struct MDB_txn *t
   return rc;
 }
 
-void bz_index_published(struct blitz_table *table)
-{
-  bz_index_trim(table);
-}
-
 void bz_index_write_abort(struct blitz_table *table, struct MDB_txn *txn)
 {
   bz_assert_writer(table);

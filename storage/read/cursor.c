@@ -32,7 +32,6 @@ void blitz_cursor_follow(struct blitz_cursor *cursor, struct blitz_cursor *leade
   blitz_cursor_reset(cursor);
   bz_index_position_free(cursor); /* it is of another view */
   cursor->leader = leader->leader;
-  cursor->leader->has_followers = true;
 }
 
 void blitz_cursor_close(struct blitz_cursor *cursor)

@@ -69,7 +69,6 @@ struct blitz_cursor
 
   struct bz_view own_view;
   struct blitz_cursor *leader; /* whose own_view is used; the cursor itself, usually */
-  bool has_followers;          /* it was a leader once */
   struct bz_view *view;        /* NULL: none is open for this cursor */
   bool keeps_view;             /* for positions */
   bool keeps_moment;           /* the view stays until the cursor is reset, and look-ups see it */
@@ -105,7 +104,7 @@ void bz_view_leave(struct blitz_cursor *cursor);
 /* Nobody reads for now: the view goes, unless it is to be kept. */
 void bz_view_rest(struct blitz_cursor *cursor);
 
-/* Takes what the view has of the indexes anew, as of the same moment (X9). */
+/* Takes the indexes for the view, or takes them anew, as of the same moment (X9). */
 enum blitz_rc bz_view_refresh(struct blitz_cursor *cursor) BLITZ_MUST_CHECK;
 
 /* The row at a position, as it was when it was taken. */

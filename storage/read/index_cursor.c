@@ -26,6 +26,12 @@ static struct bz_index_file *file_of(const struct blitz_cursor *cursor)
   return cursor->table->index;
 }
 
+static void forget_ahead(struct bz_index_position *index)
+{
+  index->ahead.pos = index->ahead.count = index->ahead.window = 0;
+  index->ahead.ended = BLITZ_OK;
+}
+
 void bz_index_position_reset(struct blitz_cursor *cursor)
 {
   struct bz_index_position *index = &cursor->index;
@@ -36,7 +42,7 @@ void bz_index_position_reset(struct blitz_cursor *cursor)
   index->at_entry = false;
   index->resting = false;
   index->reads_rows = false;
-  index->ahead.pos = index->ahead.count = index->ahead.window = 0;
+  forget_ahead(index);
 }
 
 void bz_index_position_free(struct blitz_cursor *cursor)
@@ -150,16 +156,13 @@ static enum blitz_rc make_copy(struct bz_index_position *index, const struct bz_
   return BLITZ_OK;
 }
 
-/* What was made is used from now on, if it is to be believed. */
-static enum blitz_rc use_copies(struct bz_index_position *index)
+/* What was made is used from now on; it has turned out that it is to be believed. */
+static void use_copies(struct bz_index_position *index)
 {
   struct bz_buffer before = index->copies;
 
-  if (!bz_reader_is_kept(&index->reader))
-    return BLITZ_CHANGED;
   index->copies = index->made;
   index->made = before;
-  return BLITZ_OK;
 }
 
 /* Makes FOUND, with which reading has ended, the cursor's entry. */
@@ -172,11 +175,13 @@ static enum blitz_rc take(struct blitz_cursor *cursor, enum blitz_rc rc,
 
   if (rc == BLITZ_OK)
     rc = make_copy(index, found, &entry, 0, &len);
-  if (rc != BLITZ_OK)
-    return bz_reader_is_kept(&index->reader) ? rc : BLITZ_CHANGED;
-  rc = use_copies(index);
+  if (!bz_reader_is_kept(&index->reader))
+    return BLITZ_CHANGED;
   if (rc == BLITZ_OK)
+  {
+    use_copies(index);
     index->entry = entry;
+  }
   return rc;
 }
 
@@ -238,12 +243,6 @@ static enum blitz_rc arrived(struct blitz_cursor *cursor, enum blitz_rc rc, stru
     return rc;
   return bz_fail(err, rc, 0, "%s is damaged. Repair the table, which makes it anew from the rows",
                  file_of(cursor)->name);
-}
-
-static void forget_ahead(struct bz_index_position *index)
-{
-  index->ahead.pos = index->ahead.count = index->ahead.window = 0;
-  index->ahead.ended = BLITZ_OK;
 }
 
 enum blitz_rc blitz_index_seek(struct blitz_cursor *cursor, struct blitz_slice key,
@@ -311,7 +310,10 @@ static enum blitz_rc read_ahead(struct blitz_cursor *cursor)
   ahead->ended = rc;
   if (ahead->window < BZ_AHEAD_MAX)
     ahead->window *= 2;
-  return ahead->count > 0 ? use_copies(index) : rc;
+  if (ahead->count == 0)
+    return rc;
+  use_copies(index);
+  return BLITZ_OK;
 }
 
 /* The next one of those that were read ahead, or of those that then are. */

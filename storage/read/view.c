@@ -8,35 +8,28 @@
 
 #include <assert.h>
 
-/* Adds the indexes to a view; needs snapshot_lock. */
-static enum blitz_rc begin_index(struct blitz_table *table, struct bz_view *view)
-{
-  enum blitz_rc rc = bz_index_view_begin(table, &view->index, view->snapshot.seq);
-
-  view->has_index = rc == BLITZ_OK;
-  view->serial = bz_source_serial();
-  return rc;
-}
-
-static enum blitz_rc add_index(struct blitz_table *table, struct bz_view *view)
+/* Takes the indexes of now, as of the view's commit, in the place of those that it has, if any;
+ * needs snapshot_lock.
+ */
+static enum blitz_rc take_index(struct blitz_table *table, struct bz_view *view)
 {
   enum blitz_rc rc;
 
-  pthread_mutex_lock(&table->snapshot_lock);
-  rc = begin_index(table, view);
-  pthread_mutex_unlock(&table->snapshot_lock);
+  if (view->has_index)
+    bz_index_view_end(table, &view->index);
+  rc = bz_index_view_begin(table, &view->index, view->snapshot.seq);
+  view->has_index = rc == BLITZ_OK;
+  view->serial = bz_source_serial();
   return rc;
 }
 
 enum blitz_rc bz_view_refresh(struct blitz_cursor *cursor)
 {
   struct blitz_table *table = cursor->table;
-  struct bz_view *view = cursor->view;
   enum blitz_rc rc;
 
   pthread_mutex_lock(&table->snapshot_lock);
-  bz_index_view_end(table, &view->index);
-  rc = begin_index(table, view);
+  rc = take_index(table, &cursor->leader->own_view);
   pthread_mutex_unlock(&table->snapshot_lock);
   return rc;
 }
@@ -55,7 +48,7 @@ static enum blitz_rc open_view(struct blitz_table *table, struct bz_view *view,
   if (moment == NULL)
     bz_snapshot_take(table, &view->snapshot);
   if (with_index)
-    rc = begin_index(table, view);
+    rc = take_index(table, view);
   if (rc != BLITZ_OK)
     bz_snapshot_end(table, &view->snapshot);
   pthread_mutex_unlock(&table->snapshot_lock);
@@ -99,12 +92,10 @@ enum blitz_rc bz_view_take(struct blitz_cursor *cursor, bool with_index, struct 
   struct bz_view *view = &cursor->leader->own_view;
   enum blitz_rc rc = BLITZ_OK;
 
-  /* While cursors share it, it does not change. */
-  with_index |= cursor->table->index != NULL && (cursor->leader->has_followers);
   if (view->users == 0)
     rc = open_view(cursor->table, view, moment, with_index);
   else if (with_index && !view->has_index)
-    rc = add_index(cursor->table, view);
+    rc = bz_view_refresh(cursor);
   if (rc != BLITZ_OK)
     return bz_fail(err, rc, 0,
                    rc == BLITZ_CHANGED   ? "%s has changed since the moment that is to be read"

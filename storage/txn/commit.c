@@ -128,12 +128,6 @@ static void give_up_entries(struct commit *commit)
       bz_index_set_broken(part->table);
     else if (part->index_txn != NULL)
       bz_index_write_abort(part->table, part->index_txn);
-    if (part->has_entries)
-    {
-      pthread_mutex_lock(&part->table->snapshot_lock);
-      bz_index_published(part->table);
-      pthread_mutex_unlock(&part->table->snapshot_lock);
-    }
     part->index_txn = NULL;
   }
 }
@@ -215,7 +209,7 @@ static void finish_part(struct bz_commit_part *part)
   if (part->has_entries)
   {
     pthread_mutex_lock(&table->snapshot_lock);
-    bz_index_published(table);
+    bz_index_trim(table);
     pthread_mutex_unlock(&table->snapshot_lock);
   }
   if (writes == NULL)
