@@ -18,8 +18,7 @@
  *    when that is locked. Under LOCK TABLES nothing tells of it in time.
  * 4. A statement that reads several tables, or partitions, sees them all as of one moment, but for
  *    those that it may change: of these it sees what is committed now. Tables of functions are
- *    read as of a moment of their own from the second call on, and an index scan that takes long
- *    goes on with a later one (read/view.c).
+ *    read as of a moment of their own from the second call on.
  * 5. A statement that changes rows of tables that others change as well gives the server's locks
  *    of its tables back when it is committed but for the device, and then waits for that: so they
  *    share syncs.
